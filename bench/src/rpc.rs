@@ -1,0 +1,156 @@
+//! Suite `rpc`: the RPC layer beside a bare TCP echo of the same shape on the same runtimes.
+//!
+//! Owner: the main thread starts a server and a client thread per pair of runtimes, each pinned to
+//! a CPU of its own, and passes on what the client reports. Both keep running for all rows of
+//! their pair; client and server of a row are always the same two threads for subject and limit.
+//!
+//! Failure: a core that does not start fails the rows of its pair; a row that does not end within
+//! its time ends the process, because a thread cannot be ended from outside.
+
+use core::time::Duration;
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::thread::{self, JoinHandle};
+
+use engine_runtime::CoreSpec;
+use rustix::thread::{CpuSet, sched_getaffinity};
+
+mod calls;
+mod drive;
+mod echo;
+mod meter;
+mod runtime;
+mod serve;
+mod shape;
+
+use drive::Job;
+use runtime::Runtime;
+use shape::{PAIRS, Shape};
+
+use crate::stats::Division;
+use crate::suite::{Event, Plan, Suite};
+
+#[cfg(test)]
+mod tests;
+
+/// The entry of this suite.
+pub(crate) const SUITE: Suite = Suite {
+    name: "rpc",
+    about: "engine-net requests on loopback TCP, server and client runtime named in the row",
+    limit: "a bare TCP echo of the same shape on the same two threads",
+    rows,
+    run,
+};
+
+/// A core that takes longer to start is stuck.
+const START_TIME_MAX: Duration = Duration::from_secs(30);
+/// Time of a row beyond its slices: connecting, warming up, and stalls of a shared machine.
+const ROW_TIME_MARGIN: Duration = Duration::from_secs(60);
+
+fn rows() -> Vec<String> {
+    let shapes = Shape::all();
+    let of_pair = |pair| shapes.iter().map(move |shape| shape.heading(pair).name);
+    PAIRS.into_iter().flat_map(of_pair).collect()
+}
+
+fn run(plan: &Plan, report: &mut dyn FnMut(Event)) {
+    let cpus = two_cpus();
+    if cpus.0 == cpus.1 {
+        eprintln!("bench: only one CPU may be used: server and client share it");
+    }
+    for pair in PAIRS {
+        let wanted = |shape: &Shape| plan.wants(&shape.heading(pair).name);
+        let shapes: Vec<Shape> = Shape::all().into_iter().filter(wanted).collect();
+        if shapes.is_empty() {
+            continue;
+        }
+        let mut left: Vec<String> = shapes.iter().map(|shape| shape.heading(pair).name).collect();
+        let mut pass_on = |event: Event| {
+            if let Event::Measured(crate::suite::Row { name, .. }) | Event::Failed { name, .. } =
+                &event
+            {
+                left.retain(|other| other != name);
+            }
+            report(event);
+        };
+        if let Err(reason) = run_pair(pair, shapes, plan, cpus, &mut pass_on) {
+            for name in left {
+                report(Event::Failed { name, reason: reason.clone() });
+            }
+        }
+    }
+}
+
+/// CPUs for server and client: the first two that this process may use, or one for both.
+fn two_cpus() -> (Option<usize>, Option<usize>) {
+    let Ok(allowed) = sched_getaffinity(None) else { return (None, None) };
+    let mut cpus = (0..CpuSet::MAX_CPU).filter(|&cpu| allowed.is_set(cpu));
+    let first = cpus.next();
+    (first, cpus.next().or(first))
+}
+
+fn run_pair(
+    pair: (Runtime, Runtime),
+    shapes: Vec<Shape>,
+    plan: &Plan,
+    cpus: (Option<usize>, Option<usize>),
+    report: &mut dyn FnMut(Event),
+) -> Result<(), String> {
+    let (server, client) = pair;
+    let (ready, started) = mpsc::channel();
+    let server = spawn("bench-server", cpus.0, move |spec| server.serve(spec, ready))?;
+    let endpoints = match started.recv_timeout(START_TIME_MAX) {
+        Ok(endpoints) => endpoints,
+        Err(RecvTimeoutError::Disconnected) => {
+            join(server)?;
+            return Err("the server ended before it served".to_owned());
+        }
+        Err(RecvTimeoutError::Timeout) => stuck("the server does not start"),
+    };
+    let division = Division::of(plan.seconds);
+    let job = Job { pair, shapes, division, endpoints };
+    let (events, reported) = mpsc::channel();
+    let client = spawn("bench-client", cpus.1, move |spec| client.drive(spec, job, events))?;
+    pass_on(&reported, plan.seconds + ROW_TIME_MARGIN, report);
+    join(client)?;
+    join(server)
+}
+
+/// Reports until the client is done; a client that says nothing for too long ends the process.
+fn pass_on(reported: &Receiver<Event>, row_time_max: Duration, report: &mut dyn FnMut(Event)) {
+    let mut last = String::new();
+    loop {
+        match reported.recv_timeout(row_time_max) {
+            Ok(event) => {
+                if let Event::Starting(name) = &event {
+                    last.clone_from(name);
+                }
+                report(event);
+            }
+            Err(RecvTimeoutError::Disconnected) => return,
+            Err(RecvTimeoutError::Timeout) => stuck(&format!("{last} does not end")),
+        }
+    }
+}
+
+fn stuck(what: &str) -> ! {
+    eprintln!("bench: {what}; giving up");
+    std::process::exit(1)
+}
+
+type Core = JoinHandle<Result<(), String>>;
+
+fn spawn(
+    name: &str,
+    cpu: Option<usize>,
+    body: impl FnOnce(CoreSpec) -> Result<(), String> + Send + 'static,
+) -> Result<Core, String> {
+    let spec = CoreSpec { cpu, ..CoreSpec::new(name) };
+    thread::Builder::new()
+        .name(name.to_owned())
+        .spawn(move || body(spec))
+        .map_err(|error| format!("{name} cannot start: {error}"))
+}
+
+fn join(core: Core) -> Result<(), String> {
+    core.join().unwrap_or_else(|_panic| Err("a core panicked; see its message above".to_owned()))
+}

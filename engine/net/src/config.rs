@@ -1,0 +1,64 @@
+//! What a process brings to its connections.
+
+use core::time::Duration;
+
+use engine_types::limits;
+use engine_wire::handshake::Local;
+
+/// Who this process is, what it must prove, and its limits; shared by all its connections.
+#[derive(Clone, Debug)]
+pub struct NetConfig {
+    /// Cluster, identity and secret, as handshakes state and prove them.
+    pub local: Local,
+    /// Windows and time limits.
+    pub limits: NetLimits,
+}
+
+/// Windows and time limits of connections. The defaults are justified in `engine_types::limits`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NetLimits {
+    /// Requests in flight on one connection that a server grants.
+    pub requests: u32,
+    /// Bulk bytes for which a server gives credit to all its peers together. It must stay below
+    /// the buffer pool of the core by what small requests, answers and files need: half of it.
+    pub credit_bytes: u64,
+    /// Bulk bytes for which one peer may hold credit without having asked.
+    pub credit_bytes_idle: u64,
+    /// Connections that a server keeps.
+    pub connections: usize,
+    /// Connections whose handshake may be under way at once (W12).
+    pub unauthenticated: usize,
+    /// A handshake that takes longer is cut off.
+    pub handshake_time: Duration,
+    /// A frame that takes longer from its first to its last byte is cut off.
+    pub frame_time: Duration,
+    /// Silence after which a client pings.
+    pub keepalive_idle: Duration,
+    /// Silence after which a peer counts as gone.
+    pub keepalive_time: Duration,
+    /// First pause before connecting again.
+    pub backoff_min: Duration,
+    /// Longest pause before connecting again.
+    pub backoff_max: Duration,
+    /// Time that one attempt to connect may take, handshake not included.
+    pub connect_time: Duration,
+}
+
+impl Default for NetLimits {
+    fn default() -> Self {
+        Self {
+            requests: limits::INFLIGHT_REQUESTS_MAX,
+            credit_bytes: u64::from(limits::BULK_CREDIT_BYTES_MAX),
+            credit_bytes_idle: u64::from(limits::PAYLOAD_BYTES_MAX) * 2,
+            connections: limits::CONNECTIONS_PER_SHARD_MAX,
+            unauthenticated: limits::UNAUTHENTICATED_CONNECTIONS_MAX,
+            handshake_time: limits::HANDSHAKE_TIME_MAX,
+            frame_time: limits::FRAME_TIME_MAX,
+            keepalive_idle: limits::KEEPALIVE_IDLE,
+            keepalive_time: limits::KEEPALIVE_TIME_MAX,
+            backoff_min: limits::RECONNECT_BACKOFF_MIN,
+            backoff_max: limits::RECONNECT_BACKOFF_MAX,
+            connect_time: limits::HANDSHAKE_TIME_MAX,
+        }
+    }
+}

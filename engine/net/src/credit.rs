@@ -1,0 +1,151 @@
+//! Byte credit: how much bulk the peers of one server may send (W3).
+//!
+//! Owner: one server on one core. Pure bookkeeping: what is granted goes out through the account's
+//! connection. A peer asks when it has bulk to send; grants go round in turn, one block at a time,
+//! so that a peer with much to send does not starve one with little.
+//!
+//! Credit is *unused* while the peer may still send against it, *in use* from the header of a bulk
+//! request until that request is done. A connection that works is granted again what it gave back,
+//! without asking, but only while less than half of the budget is granted: at least half is
+//! always there for those who ask (E52).
+
+use core::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::rc::Rc;
+
+use engine_types::limits::PAYLOAD_BYTES_MAX;
+
+#[cfg(test)]
+mod tests;
+
+/// The credit of all peers of one server.
+pub(crate) struct CreditPool {
+    budget: u64,
+    idle: u64,
+    granted: Cell<u64>,
+    waiting: RefCell<VecDeque<Rc<Account>>>,
+}
+
+/// The credit of one peer.
+pub(crate) struct Account {
+    grant: Box<dyn Fn(u32)>,
+    unused: Cell<u64>,
+    in_use: Cell<u64>,
+    wanted: Cell<u64>,
+    closed: Cell<bool>,
+}
+
+/// A peer sent more bulk than it had credit for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Overdrawn {
+    pub(crate) found: u64,
+    pub(crate) credit: u64,
+}
+
+impl CreditPool {
+    /// `budget` for all peers, `idle` for a peer that has not asked; bytes. A budget below two
+    /// payloads is raised to that, or a largest request could never be granted.
+    pub(crate) fn new(budget: u64, idle: u64) -> Self {
+        let budget = budget.max(2 * u64::from(PAYLOAD_BYTES_MAX));
+        Self { budget, idle, granted: Cell::new(0), waiting: RefCell::default() }
+    }
+
+    /// An account for a new connection; `grant` sends credit to its peer.
+    pub(crate) fn open(&self, grant: Box<dyn Fn(u32)>) -> Rc<Account> {
+        let account = Rc::new(Account {
+            grant,
+            unused: Cell::new(0),
+            in_use: Cell::new(0),
+            wanted: Cell::new(0),
+            closed: Cell::new(false),
+        });
+        self.refill(&account);
+        account
+    }
+
+    /// The peer wants `bytes` in all for what it has to send now.
+    pub(crate) fn want(&self, account: &Rc<Account>, bytes: u32) {
+        let missing = u64::from(bytes).saturating_sub(account.unused.get());
+        let queued = 0 < account.wanted.replace(missing);
+        if !queued && 0 < missing {
+            self.waiting.borrow_mut().push_back(account.clone());
+        }
+        self.serve();
+    }
+
+    /// The peer has begun to send a bulk request of `bytes`.
+    pub(crate) fn begin(&self, account: &Account, bytes: u32) -> Result<(), Overdrawn> {
+        let (found, credit) = (u64::from(bytes), account.unused.get());
+        if credit < found {
+            return Err(Overdrawn { found, credit });
+        }
+        account.unused.set(credit - found);
+        account.in_use.set(account.in_use.get() + found);
+        Ok(())
+    }
+
+    /// That request is done and its memory is free.
+    pub(crate) fn done(&self, account: &Rc<Account>, bytes: u32) {
+        let bytes = u64::from(bytes);
+        let in_use = account.in_use.get();
+        assert!(bytes <= in_use, "E52: {bytes} bytes of credit returned, {in_use} in use");
+        account.in_use.set(in_use - bytes);
+        self.take_back(bytes);
+        self.serve();
+        self.refill(account);
+    }
+
+    /// The connection has ended. What is in use returns through `done`.
+    pub(crate) fn close(&self, account: &Rc<Account>) {
+        account.closed.set(true);
+        self.take_back(account.unused.replace(0));
+        if 0 < account.wanted.replace(0) {
+            self.waiting.borrow_mut().retain(|waiting| !Rc::ptr_eq(waiting, account));
+        }
+        self.serve();
+    }
+
+    fn take_back(&self, bytes: u64) {
+        let granted = self.granted.get();
+        assert!(bytes <= granted, "E52: {bytes} bytes taken back, {granted} granted");
+        self.granted.set(granted - bytes);
+    }
+
+    fn give(&self, account: &Account, bytes: u64) {
+        let granted = self.granted.get() + bytes;
+        assert!(granted <= self.budget, "E52: {granted} bytes granted of {}", self.budget);
+        self.granted.set(granted);
+        account.unused.set(account.unused.get() + bytes);
+        (account.grant)(u32::try_from(bytes).expect("grants are blocks, not more than 4 GiB"));
+    }
+
+    /// Grants to those who wait, a block each in turn, until the head of the line does not fit.
+    fn serve(&self) {
+        loop {
+            let Some(head) = self.waiting.borrow().front().cloned() else { return };
+            let block = head.wanted.get().min(u64::from(PAYLOAD_BYTES_MAX));
+            if self.budget - self.granted.get() < block {
+                return;
+            }
+            self.waiting.borrow_mut().pop_front();
+            head.wanted.set(head.wanted.get() - block);
+            if 0 < head.wanted.get() {
+                self.waiting.borrow_mut().push_back(head.clone());
+            }
+            self.give(&head, block);
+        }
+    }
+
+    /// Brings a working peer back to its idle credit, from the first half of the budget only.
+    fn refill(&self, account: &Account) {
+        if account.closed.get() || !self.waiting.borrow().is_empty() {
+            return;
+        }
+        let held = account.unused.get() + account.in_use.get();
+        let room = (self.budget / 2).saturating_sub(self.granted.get());
+        let bytes = self.idle.saturating_sub(held).min(room);
+        if 0 < bytes {
+            self.give(account, bytes);
+        }
+    }
+}

@@ -1,0 +1,75 @@
+//! Bulk payload: what is sent, and what has arrived.
+
+use engine_runtime::{Bytes, Env};
+use engine_types::limits::SEGMENT_CRC_COUNT_MAX;
+
+/// One piece of payload to send: shared bytes and how they lie in their checksum blocks.
+///
+/// It is cut into segments where needed. Several parts follow each other as one payload.
+pub struct Part<'a, E: Env> {
+    /// The bytes; kept until the kernel has taken them.
+    pub bytes: Bytes<E::Memory>,
+    /// Checksum blocks are `1 << block_shift` bytes (12 to 16).
+    pub block_shift: u8,
+    /// Offset of the first byte within its checksum block.
+    pub phase: u32,
+    /// CRC32C of each (part of a) checksum block, when already known (W5); else computed here.
+    pub crcs: Option<&'a [u32]>,
+}
+
+impl<E: Env> Part<'_, E> {
+    /// Bytes without a position in a chunk: checksum blocks of 64 KiB from their start.
+    pub fn plain(bytes: Bytes<E::Memory>) -> Self {
+        Self { bytes, block_shift: PLAIN_BLOCK_SHIFT, phase: 0, crcs: None }
+    }
+}
+
+/// The largest checksum block: the fewest CRCs.
+const PLAIN_BLOCK_SHIFT: u8 = 16;
+
+/// CRCs kept without a heap allocation: a segment of 256 KiB in blocks of 64 KiB has at most 5.
+const INLINE_CRCS: usize = 8;
+
+/// The CRCs of a received segment's checksum blocks, as its sender computed them.
+#[derive(Clone, Debug)]
+pub struct Crcs {
+    count: usize,
+    inline: [u32; INLINE_CRCS],
+    more: Option<Box<[u32; SEGMENT_CRC_COUNT_MAX]>>,
+}
+
+impl Crcs {
+    pub(crate) fn from_slice(crcs: &[u32]) -> Self {
+        let mut kept = Self { count: crcs.len(), inline: [0; INLINE_CRCS], more: None };
+        if crcs.len() <= INLINE_CRCS {
+            kept.inline[..crcs.len()].copy_from_slice(crcs);
+        } else {
+            let mut more = Box::new([0; SEGMENT_CRC_COUNT_MAX]);
+            more[..crcs.len()].copy_from_slice(crcs);
+            kept.more = Some(more);
+        }
+        kept
+    }
+
+    /// One CRC32C per (part of a) checksum block, in order.
+    pub fn as_slice(&self) -> &[u32] {
+        match &self.more {
+            None => &self.inline[..self.count],
+            Some(more) => &more[..self.count],
+        }
+    }
+}
+
+/// A piece of payload that has arrived and matches its CRCs, in a buffer of its own.
+pub struct Segment<E: Env> {
+    /// Position within the request's payload.
+    pub offset: u32,
+    /// The bytes.
+    pub bytes: Bytes<E::Memory>,
+    /// Checksum blocks are `1 << block_shift` bytes.
+    pub block_shift: u8,
+    /// Offset of the first byte within its checksum block.
+    pub phase: u32,
+    /// The sender's CRCs, verified; stored as they are (W5).
+    pub crcs: Crcs,
+}

@@ -1,0 +1,234 @@
+//! The server's side: accepts connections, authenticates them, hands requests to a service.
+//!
+//! Owner: one core. Connections are limited in number, those not yet authenticated more tightly
+//! (W12); beyond the limits they wait in the kernel's queue. Bulk memory is limited by credit for
+//! all peers together (E52).
+
+use core::cell::{Cell, RefCell};
+use core::net::SocketAddr;
+use core::time::Duration;
+use std::rc::Rc;
+
+use engine_runtime::{Closer, Env, Gate, Listener, Notify, Stream, until};
+use engine_types::Instant;
+use engine_wire::handshake::Windows;
+use slab::Slab;
+
+use crate::config::NetConfig;
+use crate::connect::{self, Established};
+use crate::credit::CreditPool;
+use crate::keeper::{self, Alarm, Patience};
+use crate::link::{self, EndReason, Link};
+use crate::metrics::{Metrics, MetricsSnapshot};
+use crate::outbox::Control;
+use crate::receive;
+use crate::request::Service;
+
+mod peer;
+mod workers;
+
+pub(crate) use peer::Peer;
+use peer::Serving;
+
+/// Pause after an accept that failed for lack of descriptors or memory: they come back when other
+/// connections end, and trying at once would only burn the core.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(10);
+
+/// A listening server. Clones are handles to the same one; dropping them does not stop it.
+pub struct Server<E: Env> {
+    shared: Rc<Shared<E>>,
+}
+
+impl<E: Env> Clone for Server<E> {
+    fn clone(&self) -> Self {
+        Self { shared: self.shared.clone() }
+    }
+}
+
+pub(crate) struct Shared<E: Env> {
+    env: E,
+    config: Rc<NetConfig>,
+    address: SocketAddr,
+    closer: E::Closer,
+    pub(crate) credit: CreditPool,
+    peers: RefCell<Slab<Rc<Peer<E>>>>,
+    /// Connections that may still be accepted, and of them those not yet authenticated.
+    connections: Gate,
+    unauthenticated: Gate,
+    draining: Cell<bool>,
+    pub(crate) changed: Notify,
+    metrics: Rc<Metrics>,
+}
+
+impl<E: Env> Server<E> {
+    /// Starts to accept connections of `listener` and to serve their requests.
+    pub fn start<S: Service<E>>(
+        env: &E,
+        config: Rc<NetConfig>,
+        listener: E::Listener,
+        service: Rc<S>,
+    ) -> Self {
+        let limits = &config.limits;
+        let shared = Rc::new(Shared {
+            env: env.clone(),
+            address: listener.address(),
+            closer: listener.closer(),
+            credit: CreditPool::new(limits.credit_bytes, limits.credit_bytes_idle),
+            peers: RefCell::new(Slab::new()),
+            connections: Gate::new(limits.connections as u64),
+            unauthenticated: Gate::new(limits.unauthenticated as u64),
+            draining: Cell::new(false),
+            changed: Notify::default(),
+            metrics: Rc::new(Metrics::default()),
+            config,
+        });
+        drop(env.spawn(shared.clone().accept(listener, service)));
+        Self { shared }
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.shared.address
+    }
+
+    /// Connections that are authenticated and alive.
+    pub fn connection_count(&self) -> usize {
+        self.shared.peers.borrow().len()
+    }
+
+    /// What it has counted.
+    pub fn metrics(&self) -> MetricsSnapshot {
+        self.shared.metrics.snapshot()
+    }
+
+    /// Stops accepting, asks peers to go elsewhere, refuses new requests with `Draining`, answers
+    /// those in flight, and closes; what is left at `deadline` is cut (E57).
+    pub async fn drain(&self, deadline: Instant) {
+        let shared = &self.shared;
+        shared.draining.set(true);
+        shared.closer.close();
+        shared.connections.close();
+        let peers: Vec<_> = shared.peers.borrow().iter().map(|(_, peer)| peer.clone()).collect();
+        for peer in &peers {
+            peer.link.outbox.control(Control::Goodbye);
+        }
+        let idle = || {
+            let peers = shared.peers.borrow();
+            peers.iter().all(|(_, peer)| peer.open_count() == 0 || peer.link.is_ended())
+        };
+        let in_flight = until(&shared.env, deadline, shared.changed.until(idle)).await;
+        if in_flight.is_err() {
+            tracing::warn!("drained with requests in flight at the deadline");
+        }
+        for peer in &peers {
+            let _sent_or_late = until(&shared.env, deadline, peer.link.flushed()).await;
+        }
+        self.stop();
+    }
+
+    /// Ends all connections at once.
+    pub fn stop(&self) {
+        let shared = &self.shared;
+        shared.draining.set(true);
+        shared.closer.close();
+        shared.connections.close();
+        let peers: Vec<_> = shared.peers.borrow().iter().map(|(_, peer)| peer.clone()).collect();
+        for peer in peers {
+            peer.link.end(EndReason::Closed);
+        }
+    }
+}
+
+impl<E: Env> Shared<E> {
+    pub(crate) fn is_draining(&self) -> bool {
+        self.draining.get()
+    }
+
+    async fn accept<S: Service<E>>(self: Rc<Self>, mut listener: E::Listener, service: Rc<S>) {
+        while !self.draining.get() {
+            // First room, then the connection: strangers beyond the limits wait in the kernel.
+            if self.connections.take(1).await.is_err() {
+                return;
+            }
+            let stranger = self.unauthenticated.take(1).await;
+            assert!(stranger.is_ok(), "only the other gate is ever closed");
+            match listener.accept().await {
+                Ok(stream) => {
+                    drop(self.env.spawn(self.clone().connection(stream, service.clone())));
+                }
+                Err(error) => {
+                    self.connections.give(1);
+                    self.unauthenticated.give(1);
+                    if self.draining.get() {
+                        return;
+                    }
+                    tracing::warn!(address = %self.address, %error, "accepting failed");
+                    self.env.sleep_until(self.env.now() + ACCEPT_PAUSE).await;
+                }
+            }
+        }
+    }
+
+    /// One connection from its first byte to its end.
+    async fn connection<S: Service<E>>(self: Rc<Self>, stream: Stream<E>, service: Rc<S>) {
+        let env = self.env.clone();
+        let address = stream.peer;
+        let link = Link::new(env, address, stream.closer.clone(), self.metrics.clone());
+        let link = Rc::new(link);
+        let windows =
+            Windows { inflight_requests: self.config.limits.requests, ..Windows::default() };
+        let (reader, writer) = (stream.reader, stream.writer);
+        let established = connect::as_server(&link, &self.config, windows, reader, writer).await;
+        self.unauthenticated.give(1);
+        match established {
+            Ok(established) if !self.draining.get() => {
+                self.metrics.count(|counters| counters.connections += 1);
+                self.serve(link, established, service).await;
+            }
+            Ok(_) => link.end(EndReason::Closed),
+            Err(reason) => {
+                tracing::warn!(peer = %address, %reason, "handshake failed");
+                self.metrics.count(|counters| counters.connections_failed += 1);
+                link.end(reason);
+            }
+        }
+        self.connections.give(1);
+    }
+
+    async fn serve<S: Service<E>>(
+        self: &Rc<Self>,
+        link: Rc<Link<E>>,
+        established: Established<E>,
+        service: Rc<S>,
+    ) {
+        let Established { incoming, writer, session } = established;
+        let peer = Rc::new(Peer::new(self.clone(), link.clone(), &session));
+        let key = self.peers.borrow_mut().insert(peer.clone());
+        let limits = &self.config.limits;
+        let patience =
+            Patience { ping_after: None, silence: limits.keepalive_time, frame: limits.frame_time };
+        let alarm = Rc::new(Alarm::default());
+        let kept = keeper::keep(link.clone(), patience, alarm, |_| Instant::NEVER);
+        drop(self.env.spawn(kept));
+        drop(self.env.spawn(link::write(link.clone(), writer)));
+        let serving = Serving { peer: peer.clone(), service };
+        let reason = receive::run(&link, incoming, &serving).await;
+        link.end(reason);
+        let why = link.reason();
+        if !matches!(*why, EndReason::Closed | EndReason::PeerClosed) {
+            tracing::warn!(peer = %peer.identity, reason = %why, "connection ended");
+            self.metrics.count(|counters| counters.connections_failed += 1);
+        }
+        peer.ended();
+        self.peers.borrow_mut().remove(key);
+        self.changed.notify();
+    }
+
+    pub(crate) fn frame_time(&self) -> Duration {
+        self.config.limits.frame_time
+    }
+
+    pub(crate) fn window(&self) -> u32 {
+        self.config.limits.requests
+    }
+}

@@ -1,0 +1,320 @@
+//! One authenticated connection of a server: its requests in flight and what arrives on it.
+
+use core::cell::{Cell, RefCell};
+use core::time::Duration;
+use std::rc::Rc;
+
+use engine_runtime::{Buf, Bytes, Env};
+use engine_types::limits::UNCREDITED_PAYLOAD_BYTES_MAX;
+use engine_types::{RequestId, Status};
+use engine_wire::bodies::{self, Cancel, CreditWant};
+use engine_wire::handshake::{Identity, Session};
+use engine_wire::{Assembly, Ending, FrameHeader, FrameType, Kind, Progress, SegmentHeader};
+
+use super::Shared;
+use super::workers::Workers;
+use crate::credit::{Account, Overdrawn};
+use crate::link::{EndReason, Link};
+use crate::outbox::Control;
+use crate::payload::{Crcs, Segment};
+use crate::receive::{self, Role};
+use crate::request::{Flow, FlowEnd, Payload, Request, Service};
+
+/// A payload on its way.
+struct Receiving<E: Env> {
+    header: FrameHeader,
+    inline: Option<Bytes<E::Memory>>,
+    assembly: Assembly,
+    /// Where segments go once the handler runs.
+    flow: Option<Rc<Flow<E>>>,
+}
+
+/// One slot of the window.
+struct Inbound<E: Env> {
+    generation: u32,
+    /// Its answer is not queued yet.
+    unanswered: bool,
+    cancelled: bool,
+    receiving: Option<Receiving<E>>,
+}
+
+/// What handlers and the reader of one connection share.
+pub(crate) struct Peer<E: Env> {
+    pub(crate) link: Rc<Link<E>>,
+    pub(crate) identity: Identity,
+    shared: Rc<Shared<E>>,
+    account: Rc<Account>,
+    inbound: RefCell<Vec<Inbound<E>>>,
+    open: Cell<u32>,
+    workers: Rc<Workers<E>>,
+}
+
+impl<E: Env> Peer<E> {
+    pub(super) fn new(shared: Rc<Shared<E>>, link: Rc<Link<E>>, session: &Session) -> Self {
+        let grant = link.clone();
+        let account =
+            shared.credit.open(Box::new(move |bytes| grant.outbox.control(Control::Credit(bytes))));
+        Self {
+            link,
+            identity: session.peer,
+            account,
+            inbound: RefCell::new(Vec::new()),
+            open: Cell::new(0),
+            workers: Rc::default(),
+            shared,
+        }
+    }
+
+    /// Requests without an answer.
+    pub(super) fn open_count(&self) -> u32 {
+        self.open.get()
+    }
+
+    pub(crate) fn frame_time(&self) -> Duration {
+        self.shared.frame_time()
+    }
+
+    pub(crate) fn is_cancelled(&self, id: RequestId) -> bool {
+        let inbound = self.inbound.borrow();
+        let slot = inbound.get(id.slot() as usize);
+        self.link.is_ended()
+            || slot.is_some_and(|slot| slot.generation == id.generation() && slot.cancelled)
+    }
+
+    /// The answer of a request is queued whole, or can no longer be given.
+    pub(crate) fn answered(&self, header: &FrameHeader) {
+        self.forget(&mut self.inbound.borrow_mut()[header.request.slot() as usize], header);
+        self.shared.changed.notify();
+    }
+
+    fn forget(&self, slot: &mut Inbound<E>, header: &FrameHeader) {
+        let mine = slot.generation == header.request.generation();
+        assert!(mine && slot.unanswered, "E51: {} is answered once", header.request);
+        slot.unanswered = false;
+        self.open.set(self.open.get() - 1);
+        if UNCREDITED_PAYLOAD_BYTES_MAX < header.payload_len {
+            self.shared.credit.done(&self.account, header.payload_len);
+        }
+    }
+
+    /// The connection has ended: payloads on their way never complete.
+    pub(super) fn ended(&self) {
+        for slot in self.inbound.borrow_mut().iter_mut() {
+            let Some(receiving) = slot.receiving.take() else { continue };
+            match receiving.flow {
+                Some(flow) => flow.finish(FlowEnd::Aborted),
+                // No handler has it: its credit is returned here.
+                None => self.forget(slot, &receiving.header),
+            }
+        }
+        self.workers.rest();
+        self.shared.credit.close(&self.account);
+    }
+
+    /// Opens the slot of a request that has arrived.
+    fn open(&self, header: &FrameHeader) -> Result<(), EndReason> {
+        let id = header.request;
+        let window = self.shared.window();
+        if window <= id.slot() {
+            return Err(EndReason::OutsideWindow { found: id.slot(), window });
+        }
+        let mut inbound = self.inbound.borrow_mut();
+        while inbound.len() <= id.slot() as usize {
+            let (generation, unanswered, cancelled) = (0, false, false);
+            inbound.push(Inbound { generation, unanswered, cancelled, receiving: None });
+        }
+        let slot = &mut inbound[id.slot() as usize];
+        if slot.unanswered {
+            return Err(EndReason::DuplicateId(id));
+        }
+        // Answered before its payload was whole, and given up by its sender: this says so.
+        if let Some(flow) = slot.receiving.take().and_then(|receiving| receiving.flow) {
+            flow.finish(FlowEnd::Aborted);
+        }
+        if UNCREDITED_PAYLOAD_BYTES_MAX < header.payload_len {
+            self.shared.credit.begin(&self.account, header.payload_len).map_err(
+                |Overdrawn { found, credit }| EndReason::Overdrawn { id, found, credit },
+            )?;
+        }
+        slot.generation = id.generation();
+        slot.unanswered = true;
+        slot.cancelled = false;
+        self.open.set(self.open.get() + 1);
+        Ok(())
+    }
+
+    fn control(&self, kind: Kind, body: &[u8]) -> Result<(), EndReason> {
+        match kind {
+            Kind::PING => {
+                self.workers.rest();
+                self.link.outbox.trim();
+                self.link.outbox.control(Control::Pong);
+            }
+            Kind::CREDIT_WANT => {
+                let bytes = bodies::access::<CreditWant>(body)?.bytes.to_native();
+                let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+                self.shared.credit.want(&self.account, bytes);
+            }
+            _ => {
+                let id = bodies::to_owned::<Cancel>(bodies::access::<Cancel>(body)?)?.request();
+                let mut inbound = self.inbound.borrow_mut();
+                if let Some(slot) = inbound.get_mut(id.slot() as usize)
+                    && slot.generation == id.generation()
+                {
+                    slot.cancelled = true;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The reader's side of a connection: turns what arrives into requests of the service.
+pub(super) struct Serving<E: Env, S: Service<E>> {
+    pub(super) peer: Rc<Peer<E>>,
+    pub(super) service: Rc<S>,
+}
+
+impl<E: Env, S: Service<E>> Serving<E, S> {
+    fn dispatch(&self, header: FrameHeader, inline: Option<Bytes<E::Memory>>, payload: Payload<E>) {
+        let peer = &self.peer;
+        let request = Request::new(peer.clone(), header, inline, payload);
+        let env = &peer.link.env;
+        if peer.shared.is_draining() {
+            drop(env.spawn(request.refuse(Status::Draining)));
+        } else if request.deadline().expired(peer.link.last_received()) {
+            drop(env.spawn(request.refuse(Status::DeadlineExceeded)));
+        } else {
+            peer.workers.dispatch(env, &self.service, request);
+        }
+    }
+
+    /// A segment joins its payload. The handler starts with the first one.
+    fn join(
+        &self,
+        header: &SegmentHeader,
+        crcs: &[u32],
+        landing: Option<Buf<E::Memory>>,
+    ) -> Result<(), EndReason> {
+        let id = header.request;
+        let mut inbound = self.peer.inbound.borrow_mut();
+        let slot = inbound.get_mut(id.slot() as usize).ok_or(EndReason::UnknownId(id))?;
+        if slot.generation != id.generation() {
+            // The end of a payload whose slot already carries the next request says nothing new.
+            let late = header.ending == Ending::Aborted && landing.is_none();
+            return if late { Ok(()) } else { Err(EndReason::UnknownId(id)) };
+        }
+        let receiving = slot.receiving.as_mut().ok_or(EndReason::UnexpectedSegment(id))?;
+        let offset = receiving.assembly.received();
+        let progress = receiving.assembly.accept(header)?;
+        let segment = landing.map(|mut landing| {
+            landing.set_len(header.length as usize);
+            let (block_shift, phase) = (header.block_shift, header.phase);
+            let (bytes, crcs) = (landing.freeze(), Crcs::from_slice(crcs));
+            Segment { offset, bytes, block_shift, phase, crcs }
+        });
+        let started = receiving.flow.clone();
+        let whole = offset == 0 && progress == Progress::Complete && started.is_none();
+        let ended = (progress != Progress::More).then(|| slot.receiving.take()).flatten();
+        let payload = match (started, segment) {
+            (Some(flow), segment) => {
+                segment.into_iter().for_each(|segment| flow.push(segment));
+                Self::finish(&flow, progress);
+                return Ok(()); // its handler runs already
+            }
+            (None, Some(segment)) if whole => Payload::Whole(segment),
+            (None, segment) => {
+                let flow = Rc::new(Flow::new());
+                segment.into_iter().for_each(|segment| flow.push(segment));
+                Self::finish(&flow, progress);
+                Payload::Flow(flow)
+            }
+        };
+        let (header, inline) = match ended {
+            Some(receiving) => (receiving.header, receiving.inline),
+            None => {
+                let receiving = slot.receiving.as_mut().expect("more is to come");
+                if let Payload::Flow(flow) = &payload {
+                    receiving.flow = Some(flow.clone());
+                }
+                (receiving.header, receiving.inline.take())
+            }
+        };
+        drop(inbound);
+        if progress == Progress::Aborted {
+            // Nobody has seen it and nobody waits: it leaves no trace but its answer (R3).
+            let request = Request::new(self.peer.clone(), header, inline, Payload::Nothing);
+            drop(self.peer.link.env.spawn(request.refuse(Status::Aborted)));
+        } else {
+            self.dispatch(header, inline, payload);
+        }
+        Ok(())
+    }
+
+    fn finish(flow: &Flow<E>, progress: Progress) {
+        match progress {
+            Progress::More => {}
+            Progress::Complete => flow.finish(FlowEnd::Complete),
+            Progress::Aborted => flow.finish(FlowEnd::Aborted),
+        }
+    }
+}
+
+impl<E: Env, S: Service<E>> Role<E> for Serving<E, S> {
+    fn header(&self, header: &FrameHeader) -> Result<(), EndReason> {
+        match (header.frame_type, header.kind) {
+            (FrameType::Request, _)
+            | (FrameType::OneWay, Kind::PING | Kind::CREDIT_WANT | Kind::CANCEL) => Ok(()),
+            (FrameType::OneWay, kind) => {
+                Err(EndReason::Unexpected { what: "message", kind: kind.code() })
+            }
+            (FrameType::Response, kind) => {
+                Err(EndReason::Unexpected { what: "answer", kind: kind.code() })
+            }
+        }
+    }
+
+    async fn frame(
+        &self,
+        header: &FrameHeader,
+        inline: Option<Buf<E::Memory>>,
+    ) -> Result<(), EndReason> {
+        if header.frame_type == FrameType::OneWay {
+            return self.peer.control(header.kind, inline.as_deref().unwrap_or(&[]));
+        }
+        self.peer.open(header)?;
+        let inline = inline.map(Buf::freeze);
+        if header.payload_len == 0 {
+            self.dispatch(*header, inline, Payload::Nothing);
+        } else {
+            let assembly = Assembly::new(header.payload_len);
+            let receiving = Receiving { header: *header, inline, assembly, flow: None };
+            let mut inbound = self.peer.inbound.borrow_mut();
+            inbound[header.request.slot() as usize].receiving = Some(receiving);
+        }
+        Ok(())
+    }
+
+    async fn land(&self, segment: &SegmentHeader) -> Result<(Buf<E::Memory>, usize), EndReason> {
+        let id = segment.request;
+        {
+            let inbound = self.peer.inbound.borrow();
+            let slot = inbound.get(id.slot() as usize).ok_or(EndReason::UnknownId(id))?;
+            if slot.generation != id.generation() {
+                return Err(EndReason::UnknownId(id));
+            }
+            let receiving = slot.receiving.as_ref().ok_or(EndReason::UnexpectedSegment(id))?;
+            receiving.assembly.check(segment)?;
+        }
+        Ok((receive::memory(&self.peer.link, segment.length as usize).await?, 0))
+    }
+
+    fn landed(
+        &self,
+        segment: &SegmentHeader,
+        crcs: &[u32],
+        landing: Option<Buf<E::Memory>>,
+    ) -> Result<(), EndReason> {
+        self.join(segment, crcs, landing)
+    }
+}

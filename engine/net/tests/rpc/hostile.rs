@@ -1,0 +1,366 @@
+//! Peers that break the rules: each gets a status or a closed connection with a logged reason,
+//! and an honest client beside it notices nothing.
+
+use std::time::Duration;
+
+use engine_net::NetLimits;
+use engine_runtime::sim::SimEnv;
+use engine_runtime::{Env, Pool, Reader, Stream, Writer};
+use engine_types::{ClusterId, RequestId};
+use engine_wire::bodies::{Body, Credit, EchoRequest, Encoder};
+use engine_wire::handshake::{self, ClusterSecret, Local, Versions};
+use engine_wire::{
+    Decoder, Ending, FRAME_HEADER_BYTES, FrameHeader, Item, Kind, Limits, SegmentHeader,
+};
+
+use crate::ground::{CLIENT, Ground, PORT, SERVER, check, config, echo, request, worlds};
+
+/// A peer that says whatever it likes.
+struct Stranger {
+    env: SimEnv,
+    stream: Stream<SimEnv>,
+}
+
+impl Stranger {
+    async fn connect(env: &SimEnv, address: std::net::SocketAddr) -> Self {
+        let give_up_at = env.now() + Duration::from_secs(10);
+        let stream = env.connect(address, give_up_at).await.expect("the server listens");
+        Self { env: env.clone(), stream }
+    }
+
+    async fn send(&mut self, bytes: &[u8]) {
+        let pool: &Pool<_> = self.env.pool();
+        let mut buf = pool.alloc(bytes.len()).unwrap();
+        buf.extend_from_slice(bytes);
+        // The server may have closed already: that is what most cases are about.
+        let _closed = self.stream.writer.write_all(&[buf.freeze()]).await;
+    }
+
+    /// Everything that comes until the server closes.
+    async fn read_to_end(&mut self) -> Vec<u8> {
+        let mut all = Vec::new();
+        let mut buf = self.env.pool().alloc(4096).unwrap();
+        loop {
+            let (back, read) = self.stream.reader.read(buf, 0..4096).await;
+            buf = back;
+            match read {
+                Ok(0) | Err(_) => return all,
+                Ok(count) => all.extend_from_slice(&buf.whole_mut()[..count]),
+            }
+        }
+    }
+
+    async fn read_exact(&mut self, len: usize) -> Vec<u8> {
+        let mut all = Vec::new();
+        while all.len() < len {
+            let buf = self.env.pool().alloc(len).unwrap();
+            let (mut buf, read) = self.stream.reader.read(buf, 0..len - all.len()).await;
+            let count = read.expect("the server answers");
+            assert!(0 < count, "closed after {} of {len} bytes", all.len());
+            all.extend_from_slice(&buf.whole_mut()[..count]);
+        }
+        all
+    }
+
+    async fn frame(&mut self, decoder: &mut Decoder) -> (FrameHeader, Vec<u8>) {
+        loop {
+            let bytes = self.read_exact(decoder.need()).await;
+            if let Item::Body { body, .. } = decoder.advance(&bytes).unwrap() {
+                let body = body.to_vec();
+                return (*decoder.header(), body);
+            }
+        }
+    }
+
+    /// An honest handshake.
+    async fn prove(&mut self, local: &Local) {
+        let mut out = Vec::new();
+        let mut client = handshake::Client::start(local, None, [9; 32], &mut out);
+        let mut decoder = Decoder::new(Limits::HANDSHAKE);
+        loop {
+            self.send(&std::mem::take(&mut out)).await;
+            let (header, body) = self.frame(&mut decoder).await;
+            if client.receive(&header, &body, &mut out).unwrap().is_some() {
+                return;
+            }
+        }
+    }
+}
+
+fn honest() -> Local {
+    config(CLIENT, NetLimits::default()).local.clone()
+}
+
+fn frame<B: Body>(header: FrameHeader, body: &B) -> Vec<u8> {
+    let mut encoder = Encoder::new();
+    let body = encoder.encode(body);
+    let mut bytes = header.with_body(&[], body).encode().to_vec();
+    bytes.extend_from_slice(body);
+    bytes
+}
+
+fn id(slot: u32) -> RequestId {
+    RequestId::new(slot, 1)
+}
+
+fn echo_frame(slot: u32) -> Vec<u8> {
+    let header = FrameHeader::request(EchoRequest::KIND, EchoRequest::VERSION, id(slot));
+    frame(header, &request(u64::from(slot), 0, 0))
+}
+
+/// A frame of a request with payload, without its payload.
+fn bulk_frame(slot: u32, payload_len: u32) -> Vec<u8> {
+    let header = FrameHeader::request(EchoRequest::KIND, EchoRequest::VERSION, id(slot));
+    frame(FrameHeader { payload_len, ..header }, &request(1, 0, 0))
+}
+
+fn segment(slot: u32, length: u32, wrong_crc: bool) -> Vec<u8> {
+    let header = SegmentHeader {
+        request: id(slot),
+        offset: 0,
+        length,
+        ending: Ending::Final,
+        block_shift: 16,
+        phase: 0,
+    };
+    let data = vec![5; length as usize];
+    let mut crcs: Vec<u32> = data.chunks(1 << 16).map(|d| engine_types::crc32c(d).get()).collect();
+    crcs[0] ^= u32::from(wrong_crc);
+    let mut bytes = vec![0; header.head_bytes()];
+    header.encode(&crcs, &mut bytes);
+    bytes.extend_from_slice(&data);
+    bytes
+}
+
+/// Flips a byte of the header and repairs the header's CRC.
+fn with_header_byte(mut bytes: Vec<u8>, at: usize, value: u8) -> Vec<u8> {
+    bytes[at] = value;
+    let crc = engine_types::crc32c(&bytes[..FRAME_HEADER_BYTES - 4]).get();
+    bytes[FRAME_HEADER_BYTES - 4..FRAME_HEADER_BYTES].copy_from_slice(&crc.to_le_bytes());
+    bytes
+}
+
+/// Runs `attack` beside an honest client; the server must close on the attacker, count it, and
+/// serve the honest one on one connection throughout.
+fn attacked<F>(limits: NetLimits, attack: fn(Stranger) -> F)
+where
+    F: Future<Output = ()> + 'static,
+{
+    worlds(|seed| {
+        let ground = Ground::with(seed, limits.clone(), |_| {});
+        let address = ground.sim.address(SERVER, PORT);
+        ground.client(move |env, client| async move {
+            check(&echo(&env, &client, 0, 5000, 0).await.unwrap(), 0, 5000);
+            attack(Stranger::connect(&env, address).await).await;
+            check(&echo(&env, &client, 1, 5000, 0).await.unwrap(), 1, 5000);
+            assert_eq!(client.metrics().counters.connections, 1);
+        });
+        let server = ground.server.borrow().clone().unwrap();
+        assert_eq!(server.metrics().counters.connections_failed, 1, "counted with its reason");
+    });
+}
+
+/// Sends `bytes` after an honest handshake and waits for the server to close.
+async fn after_handshake(mut stranger: Stranger, bytes: &[u8]) {
+    stranger.prove(&honest()).await;
+    stranger.send(bytes).await;
+    stranger.read_to_end().await;
+}
+
+#[test]
+fn garbage_instead_of_a_handshake_is_cut_off() {
+    attacked(NetLimits::default(), |mut stranger| async move {
+        stranger.send(&[0x47; 200]).await;
+        assert_eq!(stranger.read_to_end().await, [], "nothing is said to who speaks no EmberFS");
+    });
+}
+
+#[test]
+fn another_cluster_is_refused_with_the_reason() {
+    attacked(NetLimits::default(), |mut stranger| async move {
+        let local = Local { cluster: ClusterId::new(8), ..honest() };
+        let mut out = Vec::new();
+        let mut client = handshake::Client::start(&local, None, [9; 32], &mut out);
+        stranger.send(&std::mem::take(&mut out)).await;
+        let (header, body) = stranger.frame(&mut Decoder::new(Limits::HANDSHAKE)).await;
+        let error = client.receive(&header, &body, &mut out).unwrap_err();
+        assert!(error.to_string().contains("cluster"), "{error}");
+        stranger.read_to_end().await;
+    });
+}
+
+#[test]
+fn other_versions_are_refused_with_both_ranges() {
+    attacked(NetLimits::default(), |mut stranger| async move {
+        let local = Local { versions: Versions { min: 40, max: 41 }, ..honest() };
+        let mut out = Vec::new();
+        let mut client = handshake::Client::start(&local, None, [9; 32], &mut out);
+        stranger.send(&std::mem::take(&mut out)).await;
+        let (header, body) = stranger.frame(&mut Decoder::new(Limits::HANDSHAKE)).await;
+        let error = client.receive(&header, &body, &mut out).unwrap_err();
+        assert!(error.to_string().contains("40 to 41"), "{error}");
+        stranger.read_to_end().await;
+    });
+}
+
+#[test]
+fn a_wrong_secret_proves_nothing() {
+    attacked(NetLimits::default(), |mut stranger| async move {
+        let local = Local { secret: ClusterSecret::new([8; 32]).unwrap(), ..honest() };
+        let mut out = Vec::new();
+        let mut client = handshake::Client::start(&local, None, [9; 32], &mut out);
+        let mut decoder = Decoder::new(Limits::HANDSHAKE);
+        for _ in 0..2 {
+            stranger.send(&std::mem::take(&mut out)).await;
+            let (header, body) = stranger.frame(&mut decoder).await;
+            if let Err(error) = client.receive(&header, &body, &mut out) {
+                assert!(error.to_string().contains("not authenticated"), "{error}");
+            }
+        }
+        stranger.read_to_end().await;
+    });
+}
+
+#[test]
+fn a_request_before_the_handshake_is_cut_off() {
+    attacked(NetLimits::default(), |mut stranger| async move {
+        stranger.send(&echo_frame(0)).await;
+        stranger.read_to_end().await;
+    });
+}
+
+#[test]
+fn a_handshake_of_a_byte_a_minute_is_cut_off_in_time() {
+    attacked(NetLimits::default(), |mut stranger| async move {
+        let started = stranger.env.now();
+        stranger.send(b"E").await;
+        stranger.read_to_end().await;
+        let took = stranger.env.now().saturating_since(started);
+        assert!(took < Duration::from_secs(10), "cut off after {took:?}");
+    });
+}
+
+#[test]
+fn a_frame_of_a_byte_a_second_is_cut_off_in_time() {
+    attacked(NetLimits::default(), |mut stranger| async move {
+        stranger.prove(&honest()).await;
+        let started = stranger.env.now();
+        for byte in echo_frame(0) {
+            stranger.send(&[byte]).await;
+            stranger.env.sleep_until(stranger.env.now() + Duration::from_secs(1)).await;
+            if Duration::from_secs(60) < stranger.env.now().saturating_since(started) {
+                break;
+            }
+        }
+        stranger.read_to_end().await;
+        let took = stranger.env.now().saturating_since(started);
+        assert!(took < Duration::from_secs(120), "cut off after {took:?}");
+    });
+}
+
+#[test]
+fn silence_is_cut_off() {
+    attacked(NetLimits::default(), |mut stranger| async move {
+        stranger.prove(&honest()).await;
+        stranger.read_to_end().await;
+    });
+}
+
+#[test]
+fn a_truncated_frame_is_noticed() {
+    attacked(NetLimits::default(), |mut stranger| async move {
+        stranger.prove(&honest()).await;
+        let frame = echo_frame(0);
+        stranger.send(&frame[..frame.len() - 1]).await;
+        engine_runtime::Closer::close(&stranger.stream.closer);
+        stranger.env.sleep_until(stranger.env.now() + Duration::from_secs(20)).await;
+    });
+}
+
+/// Each row: what is sent after an honest handshake. The connection is closed.
+macro_rules! closes {
+    ($($name:ident: $bytes:expr;)*) => {$(
+        #[test]
+        fn $name() {
+            attacked(NetLimits::default(), |stranger| async move {
+                after_handshake(stranger, &$bytes).await;
+            });
+        }
+    )*};
+}
+
+closes! {
+    a_wrong_magic_closes: with_header_byte(echo_frame(0), 0, b'X');
+    a_wrong_header_crc_closes: {
+        let mut bytes = echo_frame(0);
+        bytes[FRAME_HEADER_BYTES - 1] ^= 1;
+        bytes
+    };
+    a_wrong_body_crc_closes: {
+        let mut bytes = echo_frame(0);
+        let last = bytes.len() - 1;
+        bytes[last] ^= 1;
+        bytes
+    };
+    another_protocol_version_closes: with_header_byte(echo_frame(0), 4, 9);
+    e50_an_id_in_flight_twice_closes: {
+        let mut slow = frame(
+            FrameHeader::request(EchoRequest::KIND, EchoRequest::VERSION, id(3)),
+            &request(3, 0, 5_000_000),
+        );
+        slow.extend(echo_frame(3));
+        slow
+    };
+    a_slot_outside_the_window_closes: echo_frame(100_000);
+    e52_bulk_beyond_its_credit_closes: {
+        let mut bytes = bulk_frame(0, 4 << 20);
+        bytes.extend(bulk_frame(1, 4 << 20));
+        bytes.extend(bulk_frame(2, 4 << 20));
+        bytes
+    };
+    a_payload_beyond_the_limit_closes: with_header_byte(echo_frame(0), 43, 0x7f);
+    a_body_beyond_the_limit_closes: with_header_byte(echo_frame(0), 39, 0x7f);
+    segment_data_that_does_not_match_its_crc_closes: {
+        let mut bytes = bulk_frame(0, 5000);
+        bytes.extend(segment(0, 5000, true));
+        bytes
+    };
+    a_segment_longer_than_its_payload_closes: {
+        let mut bytes = bulk_frame(0, 5000);
+        bytes.extend(segment(0, 5001, false));
+        bytes
+    };
+    a_segment_of_no_request_closes: segment(0, 5000, false);
+    an_answer_to_a_server_closes: {
+        let asked = FrameHeader::request(EchoRequest::KIND, EchoRequest::VERSION, id(0));
+        frame(FrameHeader::response(&asked, 1, engine_types::Status::Ok), &request(0, 0, 0))
+    };
+    a_message_that_only_servers_send_closes:
+        frame(FrameHeader::one_way(Credit::KIND, Credit::VERSION), &Credit { bytes: 1 << 40 });
+}
+
+#[test]
+fn an_unknown_kind_is_answered_and_the_connection_goes_on() {
+    worlds(|seed| {
+        let ground = Ground::new(seed);
+        let address = ground.sim.address(SERVER, PORT);
+        ground.client(move |env, _| async move {
+            let mut stranger = Stranger::connect(&env, address).await;
+            stranger.prove(&honest()).await;
+            let header = FrameHeader::request(Kind::new(0xf123), 1, id(0));
+            stranger.send(&frame(header, &request(0, 0, 0))).await;
+            stranger.send(&echo_frame(1)).await;
+            let mut decoder = Decoder::new(Limits::BUILD);
+            let mut answers = Vec::new();
+            while answers.len() < 2 {
+                let (header, _) = stranger.frame(&mut decoder).await;
+                if header.request != RequestId::NONE {
+                    answers.push((header.request.slot(), header.status));
+                }
+            }
+            answers.sort_by_key(|answer| answer.0);
+            use engine_types::Status::{Ok, UnsupportedKind};
+            assert_eq!(answers, [(0, UnsupportedKind), (1, Ok)]);
+        });
+    });
+}

@@ -1,0 +1,151 @@
+//! Limits: requests in flight, credit, memory. What reaches a limit waits; nothing is lost.
+
+use std::time::Duration;
+
+use engine_net::{Call, CallError, Client, NetLimits, Part};
+use engine_runtime::Env;
+use engine_runtime::sim::NodeSpec;
+use engine_types::NodeId;
+
+use crate::ground::{Ground, PORT, SERVER, check, config, echo, payload, request, soon, worlds};
+
+#[test]
+fn e51_no_more_requests_are_in_flight_than_the_window_grants() {
+    worlds(|seed| {
+        let limits = NetLimits { requests: 5, ..NetLimits::default() };
+        let ground = Ground::with(seed, limits, |_| {});
+        ground.client(|env, client| async move {
+            let calls: Vec<_> = (0..60)
+                .map(|sequence| {
+                    let (env, client) = (env.clone(), client.clone());
+                    env.clone().spawn(async move {
+                        let body = request(sequence, 0, 1000);
+                        client.call(Call::new(&body, soon(&env))).await.map(|_| ())
+                    })
+                })
+                .collect();
+            for call in calls {
+                call.await.unwrap();
+            }
+        });
+        assert_eq!(ground.echo.under_way_peak.get(), 5);
+    });
+}
+
+#[test]
+fn a_call_that_waits_for_the_window_beyond_its_deadline_was_not_sent() {
+    worlds(|seed| {
+        let limits = NetLimits { requests: 1, ..NetLimits::default() };
+        let ground = Ground::with(seed, limits, |_| {});
+        ground.client(|env, client| async move {
+            let first = {
+                let (env, client) = (env.clone(), client.clone());
+                env.clone().spawn(async move {
+                    let body = request(1, 0, 400_000);
+                    client.call(Call::new(&body, soon(&env))).await.map(|_| ())
+                })
+            };
+            env.sleep_until(env.now() + Duration::from_millis(100)).await;
+            let body = request(2, 0, 0);
+            let deadline = env.now() + Duration::from_millis(100);
+            let error = client.call(Call::new(&body, deadline)).await.unwrap_err();
+            assert!(matches!(error, CallError::DeadlineExceeded { sent: false }), "{error}");
+            first.await.unwrap();
+        });
+        assert_eq!(*ground.echo.sequences.borrow(), [1]);
+    });
+}
+
+#[test]
+fn e52_bulk_of_many_clients_never_holds_more_than_the_budget_and_all_of_it_arrives() {
+    worlds(|seed| {
+        let limits =
+            NetLimits { credit_bytes: 8 << 20, credit_bytes_idle: 1 << 20, ..NetLimits::default() };
+        let ground = Ground::with(seed, limits.clone(), |_| {});
+        let others: Vec<NodeId> =
+            (0..3).map(|n| ground.sim.add_node(NodeSpec::new(&format!("other-{n}")))).collect();
+        let address = ground.sim.address(SERVER, PORT);
+        for &node in &others {
+            let config = config(node, limits.clone());
+            ground.sim.start(node, move |env| async move {
+                let client = Client::new(&env, config, address);
+                for sequence in 0..6 {
+                    check(
+                        &echo(&env, &client, sequence, 3 << 20, 0).await.unwrap(),
+                        sequence,
+                        3 << 20,
+                    );
+                }
+            });
+        }
+        ground.client(|env, client| async move {
+            let calls: Vec<_> = (0..8)
+                .map(|sequence| {
+                    let (env, client) = (env.clone(), client.clone());
+                    env.clone().spawn(async move {
+                        echo(&env, &client, sequence, 2 << 20, 0).await.map(|_| ())
+                    })
+                })
+                .collect();
+            for call in calls {
+                call.await.unwrap();
+            }
+        });
+        let finished = |node: &NodeId| ground.sim.is_finished(*node);
+        let ended = ground
+            .sim
+            .run_while(Duration::from_secs(60), |_| !others.iter().all(finished))
+            .unwrap_or_else(|failure| panic!("{failure}"));
+        assert!(ended, "every client ends");
+        assert_eq!(ground.echo.executed.get(), 8 + 3 * 6);
+    });
+}
+
+#[test]
+fn memory_returns_to_rest_after_work_of_all_kinds() {
+    worlds(|seed| {
+        let ground = Ground::new(seed);
+        ground.client(|env, client| async move {
+            for round in 0..3u64 {
+                for (sequence, len) in [0, 4096, 100_000, 1 << 20].into_iter().enumerate() {
+                    let sequence = round * 10 + sequence as u64;
+                    check(&echo(&env, &client, sequence, len, 0).await.unwrap(), sequence, len);
+                }
+            }
+            client.close(soon(&env)).await;
+            env.sleep_until(env.now() + Duration::from_secs(20)).await;
+            assert_eq!(env.pool().held(), 0, "all buffers are back");
+        });
+    });
+}
+
+#[test]
+fn an_exhausted_pool_slows_down_and_loses_nothing() {
+    worlds(|seed| {
+        let ground = Ground::new(seed);
+        ground.client(|env, client| async move {
+            check(&echo(&env, &client, 0, 10, 0).await.unwrap(), 0, 10);
+            let mine = payload(&env, 1, 1 << 20);
+            // Everything but what one call needs is held elsewhere for a while.
+            let pool = env.pool().clone();
+            let mut held = Vec::new();
+            while let Ok(buf) = pool.alloc(1 << 20) {
+                held.push(buf);
+            }
+            let release = env.now() + Duration::from_millis(300);
+            let freed = {
+                let env = env.clone();
+                env.clone().spawn(async move {
+                    env.sleep_until(release).await;
+                    drop(held);
+                })
+            };
+            let body = request(1, 0, 0);
+            let parts = [Part::plain(mine)];
+            let call = Call::new(&body, soon(&env)).with_parts(&parts).with_reply_room(1 << 20);
+            check(&client.call(call).await.unwrap(), 1, 1 << 20);
+            assert!(env.now() >= release, "it waited for memory");
+            freed.await;
+        });
+    });
+}

@@ -1,0 +1,38 @@
+//! Cases in simulated worlds, each with several seeds: another order of tasks and completions,
+//! other pieces on connections, other delays.
+
+use core::pin::Pin;
+use core::time::Duration;
+use std::path::PathBuf;
+
+use engine_runtime::sim::{NodeSpec, Sim, SimConfig, SimEnv};
+
+use crate::ground::{Ground, spec};
+
+/// Worlds per case.
+const SEEDS: u64 = 8;
+/// Virtual time within which a case ends.
+const HANG: Duration = Duration::from_secs(600);
+
+pub(crate) fn on_sim<F, C>(name: &'static str, case: C)
+where
+    F: Future<Output = ()> + 'static,
+    C: FnOnce(SimEnv, Ground) -> F + Copy + 'static,
+{
+    for seed in 1..=SEEDS {
+        let sim = Sim::new(SimConfig::new(seed));
+        let node = sim.add_node(NodeSpec { core: spec("case"), ..NodeSpec::new(name) });
+        let ground = Ground {
+            directory: PathBuf::from("/case"),
+            address: sim.address(node, 0),
+            real: false,
+            bulk_bytes: 4 << 20,
+        };
+        sim.start(node, move |env| {
+            Box::pin(case(env, ground)) as Pin<Box<dyn Future<Output = ()>>>
+        });
+        let running = sim.run_while(HANG, |sim| !sim.is_finished(node));
+        let ended = running.unwrap_or_else(|failure| panic!("{name}, seed {seed}: {failure}"));
+        assert!(ended && sim.is_finished(node), "{name}, seed {seed}: hangs");
+    }
+}

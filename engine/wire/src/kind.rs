@@ -1,0 +1,87 @@
+//! Numbers of message kinds. They are part of the wire format and never change their meaning.
+//!
+//! `0x0001..0x0100` belong to connections themselves, then 256 numbers to each role; numbers from
+//! `0xf000` on are never shipped and belong to tests.
+
+use core::fmt;
+
+/// What a frame is about. A request and its response have the same kind.
+///
+/// Every number is a kind; one that nobody serves is answered by `Status::UnsupportedKind`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Kind(u16);
+
+macro_rules! kinds {
+    ($($(#[$doc:meta])* $name:ident = $code:literal;)*) => {
+        impl Kind {
+            $($(#[$doc])* pub const $name: Self = Self($code);)*
+
+            /// Every kind this crate defines a body for.
+            pub const ALL: &[Self] = &[$(Self::$name),*];
+
+            /// Its name, or nothing for a number without a body here.
+            pub const fn name(self) -> Option<&'static str> {
+                match self.0 {
+                    $($code => Some(stringify!($name)),)*
+                    _ => None,
+                }
+            }
+        }
+    };
+}
+
+kinds! {
+    /// Client: who I am, which versions I speak.
+    HELLO = 0x0001;
+    /// Server: who I am, the version we speak, prove yourself.
+    CHALLENGE = 0x0002;
+    /// Client: the proof.
+    PROOF = 0x0003;
+    /// Server: my proof, and your windows.
+    WELCOME = 0x0004;
+    /// Server: why the handshake failed.
+    REFUSAL = 0x0005;
+    /// Are you there?
+    PING = 0x0010;
+    /// I am.
+    PONG = 0x0011;
+    /// Bulk bytes that may be sent.
+    CREDIT = 0x0012;
+    /// Bulk bytes that wait for credit.
+    CREDIT_WANT = 0x0013;
+    /// Nobody waits for the answer any more.
+    CANCEL = 0x0014;
+    /// No new requests, please: the sender will close.
+    GOODBYE = 0x0015;
+    /// Sends back what it is told to: for tests and measurements.
+    ECHO = 0x0020;
+}
+
+impl Kind {
+    /// First of the numbers that are never shipped.
+    pub const TEST_FIRST: Self = Self(0xf000);
+
+    /// Wraps any number.
+    pub const fn new(code: u16) -> Self {
+        Self(code)
+    }
+
+    /// The number on the wire.
+    pub const fn code(self) -> u16 {
+        self.0
+    }
+
+    /// True for the kinds that pass before a peer is authenticated.
+    pub const fn is_handshake(self) -> bool {
+        0 < self.0 && self.0 < Self::PING.0
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.name() {
+            Some(name) => f.write_str(name),
+            None => write!(f, "kind {:#06x}", self.0),
+        }
+    }
+}

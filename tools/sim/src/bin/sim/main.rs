@@ -1,0 +1,96 @@
+//! `sim`: runs scenarios over seeds, replays one, prints trace hashes.
+//!
+//! Exit codes: 0 nothing was found, 1 a check failed, 2 wrong arguments.
+
+mod explore;
+mod hash;
+mod print;
+mod replay;
+
+use std::process::ExitCode;
+
+use anyhow::bail;
+use clap::Parser;
+use tools_sim::scenario::Scenario;
+
+const EXAMPLES: &str = "Examples:\n  cargo x sim --minutes 10\n  \
+    cargo x sim --seed 42 --scenario disk\n  cargo x sim hash --seeds 0..8\n\n\
+    Exit codes: 0 nothing was found, 1 a check failed, 2 wrong arguments.";
+
+/// Runs whole clusters under simulated faults, from seeds.
+#[derive(Parser)]
+#[command(name = "sim", bin_name = "cargo x sim", after_help = EXAMPLES)]
+#[command(args_conflicts_with_subcommands = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    /// Run this seed only, and print the end of its trace
+    #[arg(long, conflicts_with = "minutes")]
+    seed: Option<u64>,
+    /// Run fresh seeds on all processors for so many minutes of real time
+    #[arg(long, default_value_t = 1.0, value_parser = minutes)]
+    minutes: f64,
+    /// Run this scenario only
+    #[arg(long, value_parser = scenario)]
+    scenario: Option<&'static Scenario>,
+    /// Print the result as JSON
+    #[arg(long)]
+    json: bool,
+    /// List the scenarios
+    #[arg(long)]
+    list: bool,
+}
+
+#[derive(clap::Subcommand)]
+enum Command {
+    /// Print the trace hash of every seed of a range
+    Hash(hash::Args),
+}
+
+fn main() -> ExitCode {
+    match run(&Cli::parse()) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(why) => {
+            eprintln!("error: {why:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// `Ok(false)` when a check failed.
+fn run(cli: &Cli) -> anyhow::Result<bool> {
+    let chosen = chosen(cli.scenario);
+    match (&cli.command, cli.seed) {
+        (Some(Command::Hash(args)), _) => hash::run(args),
+        (None, _) if cli.list => print::list(cli.json),
+        (None, Some(seed)) => replay::run(seed, chosen, cli.json),
+        (None, None) => explore::run(cli.minutes, chosen, cli.json),
+    }
+}
+
+fn chosen(scenario: Option<&'static Scenario>) -> &'static [Scenario] {
+    match scenario {
+        Some(scenario) => core::slice::from_ref(scenario),
+        None => Scenario::all(),
+    }
+}
+
+fn scenario(name: &str) -> anyhow::Result<&'static Scenario> {
+    match Scenario::named(name) {
+        Some(scenario) => Ok(scenario),
+        None => {
+            let names: Vec<&str> = Scenario::all().iter().map(|scenario| scenario.name).collect();
+            bail!("no scenario {name:?}, there are: {}", names.join(", "))
+        }
+    }
+}
+
+fn minutes(text: &str) -> anyhow::Result<f64> {
+    let minutes: f64 = text.parse()?;
+    if minutes.is_finite() && 0.0 < minutes {
+        Ok(minutes)
+    } else {
+        bail!("a positive number of minutes is needed")
+    }
+}

@@ -1,0 +1,160 @@
+//! One world: an arbiter, two replicas, three clients, faults of all kinds, and the checks.
+
+use std::cell::Cell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+use std::time::Duration;
+
+use engine_runtime::sim::{ClockSpec, DiskFaults};
+use engine_types::{NodeId, Rng};
+use tools_sim::check::{self, AppendLog, LogCall, Verdict};
+use tools_sim::fault::{Draw, FaultPlan, Kind};
+use tools_sim::history::Operation;
+use tools_sim::scenario::Played;
+use tools_sim::topology::Topology;
+use tools_sim::world::World;
+
+use crate::arbiter::{self, ArbiterConfig};
+use crate::bug::Bug;
+use crate::client::{self, ClientConfig, Findings, ListHistory};
+use crate::message::Entry;
+use crate::replica::{self, PORT, ReplicaConfig};
+
+const REPLICAS: u32 = 2;
+const CLIENTS: u32 = 3;
+const OPERATIONS: u64 = 12;
+const FAULTS_FOR: Duration = Duration::from_millis(1_000);
+/// Far more than an election and a settlement take: a cluster that is not well by then never is.
+const RECOVERY_MAX: Duration = Duration::from_secs(10);
+/// The bound on drift that leases assume, parts per million.
+const DRIFT_PPM_MAX: u64 = 10_000;
+/// Nobody may rely on the time of day.
+const WALL_SKEW_MAX: Duration = Duration::from_secs(2);
+
+pub(crate) fn play(seed: u64, bug: Option<Bug>) -> Played {
+    let mut topology = Topology::of(&[
+        ("arbiter", 1),
+        ("replica", REPLICAS as usize),
+        ("client", CLIENTS as usize),
+        ("auditor", 1),
+    ]);
+    topology.disk = DiskFaults {
+        write: (Duration::from_micros(50), Duration::from_millis(2)),
+        flush: (Duration::from_micros(500), Duration::from_millis(6)),
+        ..DiskFaults::default()
+    };
+    let mut rng = Rng::new(seed).fork("clocks");
+    for machine in &mut topology.nodes {
+        machine.clock = clock(&mut rng);
+    }
+    let mut world = World::new(seed, topology);
+    let plan = plan(&world);
+    world.set_plan(plan.clone());
+    let history = ListHistory::default();
+    let verdict = run(&mut world, bug, &history);
+    Played { world, plan, operations: history.len() as u64, verdict }
+}
+
+/// Rates differ within the bound; the time of day is right until a fault makes it wrong.
+fn clock(rng: &mut Rng) -> ClockSpec {
+    let drift = i32::try_from(rng.range(0..=2 * DRIFT_PPM_MAX)).expect("small");
+    let most = i32::try_from(DRIFT_PPM_MAX).expect("small");
+    ClockSpec { drift_ppm: drift - most, ..ClockSpec::default() }
+}
+
+fn plan(world: &World) -> FaultPlan {
+    let (arbiter, replicas) = (world.role("arbiter"), world.role("replica"));
+    let servers: Vec<NodeId> = arbiter.iter().chain(&replicas).copied().collect();
+    let all: Vec<NodeId> = servers.iter().copied().chain(world.role("client")).collect();
+    FaultPlan::draw(
+        &world.sim().random("faults"),
+        FAULTS_FOR,
+        &[
+            Draw::new(Kind::CrashAndReturn, &replicas).count(0..=4).lasts_ms(1..=200),
+            Draw::new(Kind::KillAndRestart, &replicas).count(0..=1).lasts_ms(1..=200),
+            Draw::new(Kind::CrashAndReturn, &arbiter).count(0..=1).lasts_ms(1..=100),
+            Draw::new(Kind::FreezeAndWake, &servers).count(0..=3).lasts_ms(20..=500),
+            Draw::new(Kind::Partition, &all).count(0..=2).lasts_ms(100..=700),
+            Draw::new(Kind::Partition, &servers).count(0..=1).lasts_ms(200..=600),
+            Draw::new(Kind::OneWayCut, &all).count(0..=2).lasts_ms(100..=500),
+            Draw::new(Kind::SlowLink, &all).count(0..=2).permille(1..=60),
+            Draw::new(Kind::LossyLink, &all).count(0..=3),
+            Draw::new(Kind::SlowDisk, &replicas).count(0..=3).lasts_ms(50..=500),
+            Draw::new(Kind::DiskErrors, &servers).count(0..=1).permille(5..=60),
+            Draw::new(Kind::WallSkew { max: WALL_SKEW_MAX }, &servers)
+                .count(0..=3)
+                .lasts_ms(200..=900),
+            // Suspend only shortens the lease of a replica; the arbiter's clock keeps its bound.
+            Draw::new(Kind::ClockJump, &replicas).count(0..=1),
+        ],
+    )
+}
+
+fn run(world: &mut World, bug: Option<Bug>, history: &ListHistory) -> Verdict {
+    let address = |node: &NodeId| world.sim().address(*node, PORT);
+    let replicas: Vec<_> = world.role("replica").iter().map(address).collect();
+    let arbiter = address(&world.role("arbiter")[0]);
+    let config = ArbiterConfig { number: 100, replicas: REPLICAS, bug };
+    world.start_supervised(world.role("arbiter")[0], move |env| arbiter::run(env, config.clone()));
+    for (number, node) in (0..).zip(world.role("replica")) {
+        let config = ReplicaConfig { number, replicas: replicas.clone(), arbiter, bug };
+        world.start_supervised(node, move |env| replica::run(env, config.clone()));
+    }
+    let ended = Rc::new(Cell::new(0));
+    let config = |number| ClientConfig {
+        number,
+        replicas: replicas.clone(),
+        operations: OPERATIONS,
+        bug,
+        history: history.clone(),
+        ended: ended.clone(),
+    };
+    for (number, node) in (0..).zip(world.role("client")) {
+        let config = config(number);
+        world.start(node, move |env| client::run(env, config.clone()));
+    }
+    world.run(FAULTS_FOR)?;
+    world.stop_faults();
+    world.run_while(RECOVERY_MAX, |_| ended.get() < CLIENTS)?;
+
+    // Power loss everywhere: what counts from here on is what the disks hold.
+    for server in world.role("arbiter").into_iter().chain(world.role("replica")) {
+        world.crash_and_return(server);
+    }
+    let findings = Findings::default();
+    let (config, shared) = (config(CLIENTS), findings.clone());
+    world.start(world.role("auditor")[0], move |env| {
+        client::audit(env, config.clone(), shared.clone())
+    });
+    world.run_while(RECOVERY_MAX, |_| findings.borrow().is_empty())?;
+    judge(history, &findings.borrow())
+}
+
+fn judge(history: &ListHistory, findings: &[(String, Vec<Entry>)]) -> Verdict {
+    let operations = history.operations();
+    check::every_call_ends(&operations)?;
+    let Some((_, log)) = findings.first() else {
+        return check::fail("converges", "the replicas did not come together after the faults");
+    };
+    let appends = |operation: &&Operation<_, _>| match operation.call {
+        (key, LogCall::Append(value)) => Some((key, value)),
+        (_, LogCall::Read) => None,
+    };
+    let asked: BTreeSet<(u32, u64)> = operations.iter().filter_map(|op| appends(&op)).collect();
+    let acknowledged = operations.iter().filter(|operation| operation.result().is_some());
+    let acknowledged = acknowledged.filter_map(|operation| appends(&operation)).collect();
+    let found: Vec<(u32, u64)> = log.iter().map(|entry| (entry.key, entry.value)).collect();
+    check::exactly_once(&asked, &found)?;
+    check::durable(&acknowledged, &found)?;
+    check::replicas_equal(findings)?;
+    let reads = operations.iter().filter_map(|operation| {
+        let list = operation.result()?.clone()?;
+        Some((operation.client, operation.call.0, list))
+    });
+    check::monotonic_reads(reads)?;
+    let mut per_key: BTreeMap<u32, Vec<Operation<LogCall, Option<Vec<u64>>>>> = BTreeMap::new();
+    for Operation { client, invoked, call: (key, call), end } in operations {
+        per_key.entry(key).or_default().push(Operation { client, invoked, call, end });
+    }
+    per_key.values().try_for_each(|operations| check::linearizable::<AppendLog>(operations))
+}

@@ -1,0 +1,105 @@
+//! `cargo x campaign`: long test runs, as data. What runs in `cargo test` in seconds runs here for
+//! as long as it takes to believe it.
+
+mod fuzz;
+mod trace_hash;
+
+use std::io::{Write, stdout};
+
+use anyhow::Context;
+use clap::Subcommand;
+use serde_json::json;
+
+use crate::finding::Paint;
+use crate::{child, tree};
+
+/// Cargo's words before the simulator's own: release speed with assertions.
+pub(crate) const SIMULATOR_IN_SIM_PROFILE: &[&str] =
+    &["run", "--profile", "sim", "-p", "tools-sim", "--bin", "sim", "--"];
+
+/// Arguments of `cargo x campaign`.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    which: Option<Which>,
+    /// List the campaigns as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Subcommand)]
+enum Which {
+    /// Coverage-guided fuzzing of every decoder; needs a nightly toolchain and cargo-fuzz
+    Fuzz(fuzz::Args),
+    /// Every planted bug is found, the correct version survives 20,000 seeds
+    PlantedBugs,
+    /// The same seed gives the same trace in every build profile
+    TraceHash(trace_hash::Args),
+}
+
+/// What a campaign is for and what it costs.
+struct Campaign {
+    name: &'static str,
+    proves: &'static str,
+    takes: &'static str,
+}
+
+/// In the order of the list that `cargo x campaign` prints.
+const CAMPAIGNS: [Campaign; 3] = [
+    Campaign {
+        name: "fuzz",
+        proves: "no input makes a decoder panic, hang or allocate beyond its limits",
+        takes: "60 s per target, or --seconds",
+    },
+    Campaign {
+        name: "planted-bugs",
+        proves: "checkers find every planted bug and accept the correct version on 20,000 seeds",
+        takes: "minutes",
+    },
+    Campaign {
+        name: "trace-hash",
+        proves: "a seed replays to the byte in the dev, sim and release profiles",
+        takes: "three builds, then seconds per seed",
+    },
+];
+
+/// Words for the simulator that run the planted bugs with the full number of seeds.
+const PLANTED_BUGS: &[&str] = &["planted", "--correct-seeds", "20000"];
+
+/// Every campaign, for the check of documents.
+pub(crate) fn names() -> impl Iterator<Item = &'static str> {
+    CAMPAIGNS.iter().map(|campaign| campaign.name)
+}
+
+/// Runs one, or lists all; `Ok(false)` when it found something.
+pub(crate) fn run(args: &Args) -> anyhow::Result<bool> {
+    match &args.which {
+        None => list(args.json),
+        Some(Which::Fuzz(args)) => fuzz::run(args),
+        Some(Which::PlantedBugs) => {
+            let mut command = child::cargo(SIMULATOR_IN_SIM_PROFILE);
+            child::succeeds(command.args(PLANTED_BUGS).current_dir(tree::root()?))
+        }
+        Some(Which::TraceHash(args)) => trace_hash::run(args),
+    }
+}
+
+fn list(as_json: bool) -> anyhow::Result<bool> {
+    let mut out = stdout().lock();
+    if as_json {
+        let rows = CAMPAIGNS.map(|Campaign { name, proves, takes }| {
+            json!({ "name": name, "proves": proves, "takes": takes })
+        });
+        writeln!(out, "{:#}", json!(rows)).context("printing the list")?;
+        return Ok(true);
+    }
+    for Campaign { name, proves, takes } in &CAMPAIGNS {
+        let name = Paint::stdout().bold(name);
+        writeln!(out, "{name}\n    proves: {proves}\n    takes:  {takes}")
+            .context("printing the list")?;
+    }
+    Ok(true)
+}
+
+#[cfg(test)]
+mod tests;
