@@ -23,8 +23,8 @@ use super::shape::Shape;
 #[cfg(test)]
 mod tests;
 
-/// Room for one read, and length of one part of a write: as much as a socket buffer gives at
-/// once, and it stays in the second-level cache.
+/// Room for one read, or one message where that is longer, and length of one part of a write: as
+/// much as a socket gives at once, and it stays in the second-level cache.
 const CHUNK_BYTES: usize = 256 << 10;
 /// Longest message of either direction; a length that no shape has ends the connection.
 const MESSAGE_BYTES_MAX: usize = 16 << 20;
@@ -124,6 +124,7 @@ async fn answer<E: Env>(env: &E, mut stream: Stream<E>) -> io::Result<()> {
     }
     let opening = Opening::decode(&buf.whole_mut()[..Opening::BYTES])
         .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "lengths of no shape"))?;
+    let buf = room(env, opening.request)?;
     if opening.request == opening.answer {
         send_back(env, stream, buf).await
     } else {
@@ -172,7 +173,12 @@ async fn exchange<E: Env>(
 }
 
 fn chunk<E: Env>(env: &E) -> io::Result<Buf<E::Memory>> {
-    env.pool().alloc(CHUNK_BYTES).map_err(io::Error::other)
+    room(env, CHUNK_BYTES)
+}
+
+/// What messages of this length are read into.
+fn room<E: Env>(env: &E, message: usize) -> io::Result<Buf<E::Memory>> {
+    env.pool().alloc(message.max(CHUNK_BYTES)).map_err(io::Error::other)
 }
 
 /// Reads at least one byte; the end of the stream is an error.
@@ -209,7 +215,7 @@ pub(super) async fn connect<E: Env>(
     let mut first = chunk(env)?;
     first.extend_from_slice(&opening.encode());
     stream.writer.write_all(&[first.freeze()]).await?;
-    Ok(Link { stream, buf: chunk(env)?, source: Source::new(env)? })
+    Ok(Link { stream, buf: room(env, opening.answer)?, source: Source::new(env)? })
 }
 
 /// What the two tasks of a connection share.

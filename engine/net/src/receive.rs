@@ -134,7 +134,7 @@ impl<E: Env> Incoming<E> {
         let filled = self.end == capacity;
         let wanted = if capacity < need {
             need.next_power_of_two()
-        } else if filled && self.start == 0 || filled && capacity / 2 < self.start {
+        } else if filled {
             (capacity * 2).min(BUFFER_BYTES_MAX.max(capacity))
         } else if SMALL_READS_MAX < self.small_reads && BUFFER_BYTES_MIN < capacity {
             BUFFER_BYTES_MIN.max(need)

@@ -526,7 +526,9 @@ unsafe impl<const POISON: bool> Memory for Aligned<POISON> {
         let layout = Layout::from_size_align(len, BUFFER_ALIGN).ok()?;
         // SAFETY: the layout is not empty. Zeroed, so that every byte is initialised.
         let start = unsafe { std::alloc::alloc_zeroed(layout) };
-        NonNull::new(start).map(|start| Self { start, len })
+        let mut memory = NonNull::new(start).map(|start| Self { start, len });
+        memory.iter_mut().for_each(Memory::recycle); // fresh bytes are as stale as used ones
+        memory
     }
 
     fn as_ptr(&self) -> *mut u8 {

@@ -159,6 +159,16 @@ impl FaultPlan {
     }
 }
 
+impl FaultPlan {
+    /// Like [`draw`](Self::draw), from about half of the generators: a world in which some kinds of
+    /// faults are frequent and others absent finds what a world with a little of everything hides.
+    pub fn draw_some(rng: &Rng, horizon: Duration, draws: &[Draw]) -> Self {
+        let mut coins = rng.fork("which kinds");
+        let some: Vec<Draw> = draws.iter().filter(|_| coins.chance(500)).cloned().collect();
+        Self::draw(rng, horizon, &some)
+    }
+}
+
 fn instant(at: Duration, fault: Fault) -> FaultEvent {
     FaultEvent { at, lasts: Duration::ZERO, fault }
 }

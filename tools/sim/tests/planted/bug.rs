@@ -24,15 +24,13 @@ pub(crate) enum Bug {
     ReadWithoutLease,
     /// Recovery takes the last record without looking at its checksum.
     TornTailTaken,
-    /// A replica takes records of a primary that was replaced meanwhile.
-    StalePrimaryAccepted,
     /// The arbiter makes a replica primary that was excluded before.
     ExcludedElected,
 }
 
 impl Bug {
     /// All of them.
-    pub(crate) const ALL: [Self; 12] = [
+    pub(crate) const ALL: [Self; 11] = [
         Self::MissingFlush,
         Self::AckBeforeDurable,
         Self::AckBeforeReplication,
@@ -43,7 +41,6 @@ impl Bug {
         Self::LeaseByWallClock,
         Self::ReadWithoutLease,
         Self::TornTailTaken,
-        Self::StalePrimaryAccepted,
         Self::ExcludedElected,
     ];
 }

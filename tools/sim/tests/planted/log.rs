@@ -8,7 +8,7 @@
 //!
 //! A record says its generation and place, so a record of an older generation is none. Replacing
 //! the log writes the other area, flushes, then writes the header that names it, and flushes.
-//! A record fills its block, the value stands at its end: what a crash tears, the CRC shows.
+//! A record fills its block, its words lie in different sectors: what a crash tears, the CRC shows.
 //! Failure: any error of the disk ends the process, which then recovers.
 
 use std::path::Path;
@@ -24,6 +24,8 @@ use crate::message::{Entry, Stamp};
 const RECORDS_MAX: u64 = 256;
 const HEADERS: u64 = 2;
 const BLOCK: usize = BUFFER_ALIGN;
+/// What a disk writes whole or not at all.
+const LOGICAL_SECTOR: usize = 512;
 /// What [`Bug::PlaceReusedBeforeCompletion`] waits for a write.
 const IMPATIENCE: Duration = Duration::from_millis(2);
 
@@ -144,20 +146,20 @@ impl<E: Env> Log<E> {
     }
 }
 
-/// `magic`, CRC and all words but the last at the start of a block, the last at its end.
+/// `magic`, CRC and two words at the start of a block, every further word in a sector of its own.
 pub(crate) async fn seal_block<E: Env>(
     env: &E,
     magic: &[u8; 4],
     words: &[u64],
 ) -> Bytes<E::Memory> {
     let mut bytes = vec![0; BLOCK];
-    let (last, first) = words.split_last().expect("a block says something");
-    Rng::new(words.iter().fold(0, |sum, word| sum ^ word)).fill_bytes(&mut bytes[512..BLOCK - 8]);
+    Rng::new(words.iter().fold(0, |sum, word| sum ^ word)).fill_bytes(&mut bytes[24..]);
     bytes[..4].copy_from_slice(magic);
-    for (index, word) in first.iter().enumerate() {
-        bytes[8 + index * 8..16 + index * 8].copy_from_slice(&word.to_le_bytes());
+    for (index, word) in words.iter().enumerate() {
+        let at = place(index);
+        bytes[at..at + 8].copy_from_slice(&word.to_le_bytes());
     }
-    bytes[BLOCK - 8..].copy_from_slice(&last.to_le_bytes());
+    bytes[4..8].fill(0);
     let crc = crc32c(&bytes).get();
     bytes[4..8].copy_from_slice(&crc.to_le_bytes());
     let mut buf = env.pool().alloc_wait(BLOCK).await.expect("a block fits into any pool");
@@ -171,13 +173,20 @@ pub(crate) fn open_block<const N: usize>(
     magic: &[u8; 4],
     check: bool,
 ) -> Option<[u64; N]> {
-    let crc = u32::from_le_bytes(bytes.get(4..8)?.try_into().ok()?);
+    if bytes.len() != BLOCK || &bytes[..4] != magic {
+        return None;
+    }
+    let crc = u32::from_le_bytes(bytes[4..8].try_into().expect("4 bytes"));
     let mut zeroed = bytes.to_vec();
     zeroed[4..8].fill(0);
-    if &bytes[..4] != magic || (check && crc32c(&zeroed).get() != crc) {
+    if check && crc32c(&zeroed).get() != crc {
         return None;
     }
     let word = |at: usize| u64::from_le_bytes(bytes[at..at + 8].try_into().expect("8 bytes"));
-    let place = |index: usize| if index + 1 == N { BLOCK - 8 } else { 8 + index * 8 };
     Some(core::array::from_fn(|index| word(place(index))))
+}
+
+/// Where word `index` of a block lies.
+const fn place(index: usize) -> usize {
+    if index < 2 { 8 + index * 8 } else { index * LOGICAL_SECTOR }
 }

@@ -46,7 +46,6 @@ scenarios! {
     WALL_CLOCK = Some(Bug::LeaseByWallClock);
     NO_LEASE = Some(Bug::ReadWithoutLease);
     TORN_TAIL = Some(Bug::TornTailTaken);
-    STALE_PRIMARY = Some(Bug::StalePrimaryAccepted);
     EXCLUDED_ELECTED = Some(Bug::ExcludedElected);
 }
 
@@ -62,9 +61,23 @@ static PLANTED: [(Bug, Scenario); Bug::ALL.len()] = [
     (Bug::LeaseByWallClock, WALL_CLOCK),
     (Bug::ReadWithoutLease, NO_LEASE),
     (Bug::TornTailTaken, TORN_TAIL),
-    (Bug::StalePrimaryAccepted, STALE_PRIMARY),
     (Bug::ExcludedElected, EXCLUDED_ELECTED),
 ];
+
+/// Not one seed but the rate counts while tuning.
+#[test]
+fn zz_rates() {
+    for (bug, scenario) in &PLANTED {
+        let n = 300;
+        let fails: Vec<String> =
+            (0..n).filter_map(|s| scenario.run(s).failure.map(|f| f.check.to_owned())).collect();
+        let mut by = std::collections::BTreeMap::new();
+        for f in &fails {
+            *by.entry(f).or_insert(0) += 1;
+        }
+        println!("RATE {bug:?}: {} of {n} {by:?}", fails.len());
+    }
+}
 
 /// The first seed of `0..count` that fails, as far as threads tell.
 fn search(scenario: &'static Scenario, count: u64) -> (u64, Option<Run>) {

@@ -190,7 +190,7 @@ impl<E: Env> Replica<E> {
 
     async fn replicate(&self, stamp: Stamp, index: u32, entry: Entry) -> Result<Answer, FileError> {
         let mut log = self.take_log().await;
-        let from_ruler = log.stamp == stamp || self.config.bug == Some(Bug::StalePrimaryAccepted);
+        let from_ruler = log.stamp == stamp;
         let fits = from_ruler && log.entries.len() == index as usize;
         if !from_ruler {
             reached!("planted: a record of a replaced primary was refused");
