@@ -1,6 +1,6 @@
 use core::time::Duration;
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::*;
 use crate::suite::{Figure, Latency};
@@ -37,7 +37,6 @@ fn field_names_are_stable() {
     let plan = Plan { seconds: Duration::from_secs(2), filter: "4k".to_owned() };
     let failures = [("a-b/1m".to_owned(), "no ring".to_owned())];
     let document = Document::new(&suite, &plan, &machine, &rows, &failures);
-    let found: Value = serde_json::to_value(&document).expect("plain data");
     let expected = json!({
         "schema": 1,
         "suite": "rpc",
@@ -76,5 +75,5 @@ fn field_names_are_stable() {
         }],
         "failures": [{ "name": "a-b/1m", "reason": "no ring" }],
     });
-    assert_eq!(found, expected);
+    assert_eq!(serde_json::to_value(&document).expect("plain data"), expected);
 }

@@ -9,24 +9,26 @@ use core::fmt;
 use core::task::{Poll, Waker};
 use std::rc::Rc;
 
-use engine_runtime::{Buf, Bytes, Env, Gate, Notify, PoolExhausted};
+use engine_runtime::{Buf, Bytes, Env, Gate, Notify, PoolExhausted, Reserved};
 use engine_types::{Instant, RequestId, Retry, Status};
 use engine_wire::bodies::{self, Body};
 use engine_wire::{Assembly, FrameHeader, Progress, SegmentHeader, WireError};
 
 use crate::link::EndReason;
+use crate::payload::Inline;
 
 /// An answer, whatever its status.
 pub struct Reply<E: Env> {
     status: Status,
-    body: Option<Bytes<E::Memory>>,
+    body: Inline<E>,
     payload: Option<Bytes<E::Memory>>,
+    arrived: Instant,
 }
 
 impl<E: Env> fmt::Debug for Reply<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let bytes = |part: &Option<Bytes<E::Memory>>| part.as_ref().map_or(0, |bytes| bytes.len());
-        write!(f, "Reply({}, {} + {} bytes)", self.status, bytes(&self.body), bytes(&self.payload))
+        let (body, payload) = (self.body.len(), self.payload().len());
+        write!(f, "Reply({}, {body} + {payload} bytes)", self.status)
     }
 }
 
@@ -36,12 +38,17 @@ impl<E: Env> Reply<E> {
         self.status
     }
 
+    /// When its last byte had arrived.
+    pub fn arrived(&self) -> Instant {
+        self.arrived
+    }
+
     /// The body, validated.
     ///
     /// # Errors
     /// [`WireError`] when the bytes are not a `B`.
     pub fn body<B: Body>(&self) -> Result<&B::Archived, WireError> {
-        bodies::access::<B>(self.body.as_deref().unwrap_or(&[]))
+        bodies::access::<B>(&self.body)
     }
 
     /// The payload; empty where there was none.
@@ -119,7 +126,7 @@ impl CallError {
 
 struct Incoming<E: Env> {
     status: Status,
-    body: Option<Bytes<E::Memory>>,
+    body: Inline<E>,
     assembly: Assembly,
 }
 
@@ -133,6 +140,8 @@ struct Slot<E: Env> {
     deadline: Instant,
     /// Bytes of payload that the answer may bring (E53).
     room: u32,
+    /// Memory for that payload, set aside; taken when the payload comes, so that it is warm.
+    reserved: Option<Reserved<E::Memory>>,
     landing: Option<Buf<E::Memory>>,
     incoming: Option<Incoming<E>>,
     outcome: Option<Result<Reply<E>, CallError>>,
@@ -157,6 +166,7 @@ impl<E: Env> Calls<E> {
             waker: None,
             deadline: Instant::NEVER,
             room: 0,
+            reserved: None,
             landing: None,
             incoming: None,
             outcome: None,
@@ -180,7 +190,7 @@ impl<E: Env> Calls<E> {
         &self,
         deadline: Instant,
         room: u32,
-        landing: Option<Buf<E::Memory>>,
+        reserved: Option<Reserved<E::Memory>>,
     ) -> RequestId {
         let index = self.free.borrow_mut().pop().expect("E51: as many slots as window units");
         let mut slots = self.slots.borrow_mut();
@@ -191,7 +201,7 @@ impl<E: Env> Calls<E> {
         slot.caller = true;
         slot.deadline = deadline;
         slot.room = room;
-        slot.landing = landing;
+        slot.reserved = reserved;
         self.open.set(self.open.get() + 1);
         RequestId::new(index, slot.generation)
     }
@@ -266,7 +276,7 @@ impl<E: Env> Calls<E> {
         assert!(slot.caller && slot.generation == id.generation(), "E50: leaves once");
         slot.caller = false;
         slot.unanswered = false;
-        slot.landing = None;
+        slot.reserved = None;
         slot.outcome = None;
         drop(slots);
         self.release(id.slot());
@@ -291,11 +301,12 @@ impl<E: Env> Calls<E> {
     pub(crate) fn answered(
         &self,
         header: &FrameHeader,
-        body: Option<Bytes<E::Memory>>,
+        body: Inline<E>,
+        arrived: Instant,
     ) -> Result<(), EndReason> {
         let id = header.request;
         if header.payload_len == 0 {
-            self.complete(id, Reply { status: header.status, body, payload: None });
+            self.complete(id, Reply { status: header.status, body, payload: None, arrived });
             return Ok(());
         }
         let mut slots = self.slots.borrow_mut();
@@ -316,7 +327,13 @@ impl<E: Env> Calls<E> {
         let slot = &mut slots[id.slot() as usize];
         let assembly = &slot.incoming.as_ref().ok_or(EndReason::UnexpectedSegment(id))?.assembly;
         assembly.check(segment)?; // so that the data lies inside the landing (E53)
-        let landing = slot.landing.take().expect("E53: room was reserved, and one task lands");
+        let landing = match (slot.landing.take(), slot.reserved.take()) {
+            (Some(landing), _) => landing,
+            (None, reserved) => reserved
+                .expect("E53: room was reserved, and one task lands segments")
+                .into_buf()
+                .map_err(EndReason::Pool)?,
+        };
         Ok((landing, segment.offset as usize))
     }
 
@@ -325,6 +342,7 @@ impl<E: Env> Calls<E> {
         &self,
         segment: &SegmentHeader,
         landing: Option<Buf<E::Memory>>,
+        arrived: Instant,
     ) -> Result<(), EndReason> {
         let id = segment.request;
         let mut slots = self.slots.borrow_mut();
@@ -347,7 +365,7 @@ impl<E: Env> Calls<E> {
                 let mut landing = slot.landing.take().expect("put back above or before");
                 landing.set_len(assembly.len() as usize);
                 drop(slots);
-                self.complete(id, Reply { status, body, payload: Some(landing.freeze()) });
+                self.complete(id, Reply { status, body, payload: Some(landing.freeze()), arrived });
                 Ok(())
             }
         }
@@ -389,6 +407,7 @@ impl<E: Env> Calls<E> {
         assert!(slot.unanswered, "E50: {id} is answered once");
         slot.unanswered = false;
         slot.incoming = None;
+        slot.reserved = None;
         slot.landing = None;
         if slot.caller {
             // A caller whose deadline has passed keeps that outcome.

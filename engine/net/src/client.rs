@@ -154,11 +154,11 @@ impl<E: Env> Client<E> {
         let started = inner.env.now();
         let bytes_out: u64 = call.parts.iter().map(|part| part.bytes.len() as u64).sum();
         let outcome = inner.call(&call, started).await;
-        let took = inner.env.now().saturating_since(started);
-        let (status, bytes_in) = match &outcome {
-            Ok(reply) => (Status::Ok, reply.payload().len() as u64),
-            Err(error) => (error.status(), 0),
+        let (status, bytes_in, ended) = match &outcome {
+            Ok(reply) => (Status::Ok, reply.payload().len() as u64, reply.arrived()),
+            Err(error) => (error.status(), 0, inner.env.now()),
         };
+        let took = ended.saturating_since(started);
         inner.metrics.record(B::KIND.code(), status, took, (bytes_in, bytes_out));
         outcome
     }
@@ -198,7 +198,7 @@ impl<E: Env> Inner<E> {
         let payload = send::payload_len(call.parts)?;
         loop {
             let connection = self.connection(call.deadline).await?;
-            match connection.reserve(call.deadline, payload).await {
+            match connection.reserve(started, call.deadline, payload).await {
                 Ok(reserved) => return connection.run(call, payload, reserved).await,
                 Err(NotReserved::Elapsed) => {
                     return Err(CallError::DeadlineExceeded { sent: false });

@@ -17,9 +17,11 @@ use engine_types::RequestId;
 
 /// First size of the buffer: an idle connection that pings costs a page or two.
 const BUFFER_BYTES_MIN: usize = 16 << 10;
-/// Largest buffer: 64 answers of 4 KiB fit with room to spare, so that a full window of small
-/// requests leaves in one system call.
-pub(crate) const BUFFER_BYTES_MAX: usize = 512 << 10;
+/// Largest buffer that a frame may need: the largest body with its payload and heads.
+pub(crate) const BUFFER_BYTES_MAX: usize = 256 << 10;
+/// Largest buffer for many frames together: 15 answers of 4 KiB leave in one system call while
+/// they are in the second-level cache.
+const BATCH_BYTES_MAX: usize = 64 << 10;
 /// Bulk bytes queued beside the buffer before appending waits: the sender's share of one socket
 /// buffer, so that the writer never starves while no memory piles up behind a slow peer.
 const BULK_BYTES_MAX: usize = 1 << 20;
@@ -190,7 +192,7 @@ impl<E: Env> Outbox<E> {
             } else {
                 state.buffer_bytes
             };
-            state.buffer_bytes = next.clamp(BUFFER_BYTES_MIN, BUFFER_BYTES_MAX);
+            state.buffer_bytes = next.clamp(BUFFER_BYTES_MIN, BATCH_BYTES_MAX);
         }
         state.cut_bytes = 0;
         let cuts = core::mem::take(&mut state.cuts);

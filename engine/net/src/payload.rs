@@ -27,6 +27,51 @@ impl<E: Env> Part<'_, E> {
 /// The largest checksum block: the fewest CRCs.
 const PLAIN_BLOCK_SHIFT: u8 = 16;
 
+/// Bodies up to this size are kept beside the request instead of in a buffer: most are a handful
+/// of numbers, and a page of the pool for each would only push payload out of the cache.
+const INLINE_BYTES: usize = 128;
+
+/// A body with its capability behind it, aligned for reading in place.
+pub(crate) enum Inline<E: Env> {
+    Here { bytes: Aligned, len: usize },
+    Pooled(Bytes<E::Memory>),
+}
+
+#[repr(C, align(16))]
+pub(crate) struct Aligned([u8; INLINE_BYTES]);
+
+const _: () = assert!(align_of::<Aligned>() == engine_wire::bodies::BODY_ALIGN);
+
+impl<E: Env> Inline<E> {
+    /// Copies `body` and `capability`, one behind the other, if both fit.
+    pub(crate) fn here(body: &[u8], capability: &[u8]) -> Option<Self> {
+        let len = body.len() + capability.len();
+        if INLINE_BYTES < len {
+            return None;
+        }
+        let mut bytes = Aligned([0; INLINE_BYTES]);
+        bytes.0[..body.len()].copy_from_slice(body);
+        bytes.0[body.len()..len].copy_from_slice(capability);
+        Some(Self::Here { bytes, len })
+    }
+
+    /// Nothing.
+    pub(crate) fn empty() -> Self {
+        Self::Here { bytes: Aligned([0; INLINE_BYTES]), len: 0 }
+    }
+}
+
+impl<E: Env> core::ops::Deref for Inline<E> {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Self::Here { bytes, len } => &bytes.0[..*len],
+            Self::Pooled(bytes) => bytes,
+        }
+    }
+}
+
 /// CRCs kept without a heap allocation: a segment of 256 KiB in blocks of 64 KiB has at most 5.
 const INLINE_CRCS: usize = 8;
 

@@ -8,14 +8,14 @@ use core::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::rc::Rc;
 
-use engine_runtime::{Bytes, Env, Notify, until};
+use engine_runtime::{Env, Notify, until};
 use engine_types::{Deadline, Instant, RequestId, Status, TraceId};
 use engine_wire::bodies::{self, Body, Pong};
 use engine_wire::handshake::Identity;
 use engine_wire::{FrameHeader, Kind, Priority, WireError};
 
 use crate::link::Link;
-use crate::payload::{Part, Segment};
+use crate::payload::{Inline, Part, Segment};
 use crate::send::{self, SendError};
 use crate::server::Peer;
 
@@ -76,7 +76,7 @@ pub(crate) enum Payload<E: Env> {
 pub struct Request<E: Env> {
     peer: Rc<Peer<E>>,
     header: FrameHeader,
-    inline: Option<Bytes<E::Memory>>,
+    inline: Inline<E>,
     payload: Payload<E>,
     received: Instant,
     deadline: Deadline,
@@ -95,7 +95,7 @@ impl<E: Env> Request<E> {
     pub(crate) fn new(
         peer: Rc<Peer<E>>,
         header: FrameHeader,
-        inline: Option<Bytes<E::Memory>>,
+        inline: Inline<E>,
         payload: Payload<E>,
     ) -> Self {
         let received = peer.link.last_received();
@@ -145,7 +145,7 @@ impl<E: Env> Request<E> {
 
     /// The capability field (C1), empty if there is none.
     pub fn capability(&self) -> &[u8] {
-        self.inline.as_deref().map_or(&[], |inline| &inline[self.header.body_len as usize..])
+        &self.inline[self.header.body_len as usize..]
     }
 
     /// The body, validated in place.
@@ -161,8 +161,7 @@ impl<E: Env> Request<E> {
         if found != expected {
             return Err(WireError::BodyVersion { kind, found, expected });
         }
-        let inline = self.inline.as_deref().unwrap_or(&[]);
-        bodies::access::<B>(&inline[..self.header.body_len as usize])
+        bodies::access::<B>(&self.inline[..self.header.body_len as usize])
     }
 
     /// Bytes of payload declared.
@@ -277,7 +276,7 @@ impl<E: Env> Drop for Request<E> {
                 let open = Self {
                     peer: self.peer.clone(),
                     header: self.header,
-                    inline: None,
+                    inline: Inline::empty(),
                     payload: Payload::Nothing,
                     received: self.received,
                     deadline: self.deadline,

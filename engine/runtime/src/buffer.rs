@@ -166,8 +166,24 @@ impl<M: Memory> Pool<M> {
         self.take(rounded)
     }
 
-    /// Sets `len` bytes aside for memory that a backend is about to bring itself.
-    pub(crate) async fn reserve(&self, len: usize) -> Result<Reserved<M>, PoolExhausted> {
+    /// Sets at least `len` bytes aside without taking memory yet.
+    ///
+    /// # Errors
+    /// [`PoolExhausted`] when the limit is reached or tasks already wait for room (E33).
+    pub fn try_reserve(&self, len: usize) -> Result<Reserved<M>, PoolExhausted> {
+        let rounded = round_up(len);
+        if !self.inner.room.try_take(rounded as u64) {
+            return Err(self.inner.exhausted(rounded));
+        }
+        self.inner.made_room(rounded);
+        Ok(Reserved { pool: self.clone(), len: rounded })
+    }
+
+    /// Like [`try_reserve`](Self::try_reserve), but waits in line for room.
+    ///
+    /// # Errors
+    /// [`PoolExhausted`] at once when `len` exceeds the limit of the whole pool.
+    pub async fn reserve(&self, len: usize) -> Result<Reserved<M>, PoolExhausted> {
         let rounded = round_up(len);
         self.room(rounded).await?;
         self.inner.made_room(rounded);
@@ -216,12 +232,22 @@ impl<M: Memory> Pool<M> {
 }
 
 /// Bytes set aside in a pool; given back when dropped.
-pub(crate) struct Reserved<M: Memory> {
+pub struct Reserved<M: Memory> {
     pool: Pool<M>,
     len: usize,
 }
 
 impl<M: Memory> Reserved<M> {
+    /// An empty buffer of the reserved size: memory that was used last, and is warm.
+    ///
+    /// # Errors
+    /// [`PoolExhausted`] when the source itself has no memory left.
+    pub fn into_buf(self) -> Result<Buf<M>, PoolExhausted> {
+        let (pool, len) = (self.pool.clone(), self.len);
+        self.dissolve();
+        pool.take(len)
+    }
+
     /// Ends the reservation without giving its bytes back.
     fn dissolve(mut self) {
         self.len = 0;

@@ -25,7 +25,7 @@ pub mod sim;
 #[cfg(any(feature = "glommio", feature = "monoio"))]
 mod system;
 
-pub use buffer::{BUFFER_ALIGN, Buf, Bytes, Memory, Pool, PoolExhausted, Region};
+pub use buffer::{BUFFER_ALIGN, Buf, Bytes, Memory, Pool, PoolExhausted, Region, Reserved};
 pub use core_spec::{CoreEnd, CoreSpec};
 pub use env::{Env, Signal, Watch};
 pub use file::{File, FileError, FileKind, FileOperation, Geometry, OpenOptions};
@@ -34,4 +34,4 @@ pub use mailbox::{Receiver, Refused, Sender};
 pub use stream::{Closer, Listener, Reader, Stream, Writer};
 #[cfg(any(feature = "glommio", feature = "monoio"))]
 pub use system::RunError;
-pub use wait::{CancelToken, Elapsed, First, Notify, first, until};
+pub use wait::{CancelToken, Elapsed, First, Notify, first, until, yield_now};

@@ -37,6 +37,20 @@ pub async fn until<E: Env, F: Future>(env: &E, at: Instant, wait: F) -> Result<F
     .await
 }
 
+/// Lets every task run that is ready now, then goes on (E38).
+pub async fn yield_now() {
+    let mut yielded = false;
+    poll_fn(|cx| {
+        if yielded {
+            return Poll::Ready(());
+        }
+        yielded = true;
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
+}
+
 /// The first of two waits to end; the other is dropped. The first argument wins a tie.
 pub async fn first<A, B>(a: impl Future<Output = A>, b: impl Future<Output = B>) -> First<A, B> {
     let mut a = pin!(a);

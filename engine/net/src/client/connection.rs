@@ -4,7 +4,7 @@ use core::cell::Cell;
 use core::future::poll_fn;
 use std::rc::Rc;
 
-use engine_runtime::{Buf, Env, First, Gate, Notify, first, until};
+use engine_runtime::{Env, First, Gate, Notify, Reserved, first, until};
 use engine_types::limits::UNCREDITED_PAYLOAD_BYTES_MAX;
 use engine_types::{Deadline, Instant, RequestId};
 use engine_wire::FrameHeader;
@@ -39,13 +39,15 @@ impl<E: Env> AsRef<Alarm> for Connection<E> {
 }
 
 /// A place in the window and credit, given back unless a request uses them.
-pub(super) struct Reserved<'a, E: Env> {
+pub(super) struct Place<'a, E: Env> {
     connection: &'a Connection<E>,
     slot: bool,
     credit: u64,
+    /// When the call began.
+    started: Instant,
 }
 
-impl<E: Env> Drop for Reserved<'_, E> {
+impl<E: Env> Drop for Place<'_, E> {
     fn drop(&mut self) {
         if self.slot {
             self.connection.calls.window.give(1);
@@ -100,10 +102,11 @@ impl<E: Env> Connection<E> {
     /// Takes a place in the window, and credit for bulk (E52).
     pub(super) async fn reserve(
         &self,
+        started: Instant,
         deadline: Instant,
         payload: u32,
-    ) -> Result<Reserved<'_, E>, NotReserved> {
-        let mut reserved = Reserved { connection: self, slot: false, credit: 0 };
+    ) -> Result<Place<'_, E>, NotReserved> {
+        let mut reserved = Place { connection: self, slot: false, credit: 0, started };
         self.take(&self.calls.window, 1, deadline).await?;
         reserved.slot = true;
         if UNCREDITED_PAYLOAD_BYTES_MAX < payload {
@@ -136,10 +139,10 @@ impl<E: Env> Connection<E> {
         &self,
         call: &Call<'_, E, B>,
         payload: u32,
-        mut reserved: Reserved<'_, E>,
+        mut reserved: Place<'_, E>,
     ) -> Result<Reply<E>, CallError> {
-        let landing = self.landing(call.reply_bytes_max, call.deadline).await?;
-        let id = self.calls.open(call.deadline, call.reply_bytes_max, landing);
+        let room = self.answer_room(call.reply_bytes_max, call.deadline).await?;
+        let id = self.calls.open(call.deadline, call.reply_bytes_max, room);
         reserved.slot = false; // it is the request's now, until it is answered (E51)
         self.alarm.arm(call.deadline);
         let mut flight = InFlight { connection: self, id, queued: false, whole: false };
@@ -155,20 +158,20 @@ impl<E: Env> Connection<E> {
     }
 
     /// Room for the answer's payload.
-    async fn landing(
+    async fn answer_room(
         &self,
-        room: u32,
+        bytes: u32,
         deadline: Instant,
-    ) -> Result<Option<Buf<E::Memory>>, CallError> {
-        if room == 0 {
+    ) -> Result<Option<Reserved<E::Memory>>, CallError> {
+        if bytes == 0 {
             return Ok(None);
         }
         let pool = self.link.env.pool();
-        if let Ok(buf) = pool.alloc(room as usize) {
-            return Ok(Some(buf));
+        if let Ok(reserved) = pool.try_reserve(bytes as usize) {
+            return Ok(Some(reserved)); // without a timer: the usual case
         }
-        match until(&self.link.env, deadline, pool.alloc_wait(room as usize)).await {
-            Ok(buf) => Ok(Some(buf?)),
+        match until(&self.link.env, deadline, pool.reserve(bytes as usize)).await {
+            Ok(reserved) => Ok(Some(reserved?)),
             Err(_) => Err(CallError::DeadlineExceeded { sent: false }),
         }
     }
@@ -178,9 +181,10 @@ impl<E: Env> Connection<E> {
         call: &Call<'_, E, B>,
         payload: u32,
         flight: &mut InFlight<'_, E>,
-        reserved: &mut Reserved<'_, E>,
+        reserved: &mut Place<'_, E>,
     ) -> Result<(), SendError> {
-        let now = self.link.env.now();
+        // Who had to wait was woken by something that arrived: no third look at the clock.
+        let now = reserved.started.max(self.link.last_received());
         let header = FrameHeader {
             class: call.class,
             trace: call.trace,

@@ -4,7 +4,7 @@ use core::cell::{Cell, RefCell};
 use core::time::Duration;
 use std::rc::Rc;
 
-use engine_runtime::{Buf, Bytes, Env};
+use engine_runtime::{Buf, Env};
 use engine_types::limits::UNCREDITED_PAYLOAD_BYTES_MAX;
 use engine_types::{RequestId, Status};
 use engine_wire::bodies::{self, Cancel, CreditWant};
@@ -16,14 +16,14 @@ use super::workers::Workers;
 use crate::credit::{Account, Overdrawn};
 use crate::link::{EndReason, Link};
 use crate::outbox::Control;
-use crate::payload::{Crcs, Segment};
+use crate::payload::{Crcs, Inline, Segment};
 use crate::receive::{self, Role};
 use crate::request::{Flow, FlowEnd, Payload, Request, Service};
 
 /// A payload on its way.
 struct Receiving<E: Env> {
     header: FrameHeader,
-    inline: Option<Bytes<E::Memory>>,
+    inline: Inline<E>,
     assembly: Assembly,
     /// Where segments go once the handler runs.
     flow: Option<Rc<Flow<E>>>,
@@ -176,7 +176,7 @@ pub(super) struct Serving<E: Env, S: Service<E>> {
 }
 
 impl<E: Env, S: Service<E>> Serving<E, S> {
-    fn dispatch(&self, header: FrameHeader, inline: Option<Bytes<E::Memory>>, payload: Payload<E>) {
+    fn dispatch(&self, header: FrameHeader, inline: Inline<E>, payload: Payload<E>) {
         let peer = &self.peer;
         let request = Request::new(peer.clone(), header, inline, payload);
         let env = &peer.link.env;
@@ -237,7 +237,7 @@ impl<E: Env, S: Service<E>> Serving<E, S> {
                 if let Payload::Flow(flow) = &payload {
                     receiving.flow = Some(flow.clone());
                 }
-                (receiving.header, receiving.inline.take())
+                (receiving.header, core::mem::replace(&mut receiving.inline, Inline::empty()))
             }
         };
         drop(inbound);
@@ -274,16 +274,11 @@ impl<E: Env, S: Service<E>> Role<E> for Serving<E, S> {
         }
     }
 
-    async fn frame(
-        &self,
-        header: &FrameHeader,
-        inline: Option<Buf<E::Memory>>,
-    ) -> Result<(), EndReason> {
+    async fn frame(&self, header: &FrameHeader, inline: Inline<E>) -> Result<(), EndReason> {
         if header.frame_type == FrameType::OneWay {
-            return self.peer.control(header.kind, inline.as_deref().unwrap_or(&[]));
+            return self.peer.control(header.kind, &inline);
         }
         self.peer.open(header)?;
-        let inline = inline.map(Buf::freeze);
         if header.payload_len == 0 {
             self.dispatch(*header, inline, Payload::Nothing);
         } else {

@@ -105,7 +105,7 @@ struct Scene {
 
 impl Scene {
     fn new(name: &'static str) -> Self {
-        // Below the target folder rather than in /tmp, which may have no direct I/O.
+        // Below the target folder: the temporary one may have no direct I/O.
         let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
         let path = folder.join(format!("{name}-{}", process::id()));
         fs::create_dir_all(&path).unwrap();

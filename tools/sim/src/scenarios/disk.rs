@@ -26,6 +26,9 @@ use crate::scenario::{Played, Scenario};
 use crate::topology::Topology;
 use crate::world::World;
 
+#[cfg(test)]
+mod tests;
+
 /// See the module.
 pub const SCENARIO: Scenario = Scenario {
     name: "disk",
@@ -66,22 +69,25 @@ struct Ledger {
 type Shared = Rc<RefCell<Ledger>>;
 
 fn play(seed: u64) -> Played {
+    play_with(seed, &[])
+}
+
+/// With faults that no healthy device shows, which the checks must then find.
+fn play_with(seed: u64, beyond: &[Kind]) -> Played {
     let mut world = World::new(seed, Topology::of(&[("disk", 1)]));
     let node = world.node(0);
     let nodes = [node];
     let rng = world.sim().random("faults");
-    let plan = FaultPlan::draw(
-        &rng,
-        FAULTS_FOR,
-        &[
-            Draw::new(Kind::CrashAndReturn, &nodes).count(0..=4).lasts_ms(1..=20),
-            Draw::new(Kind::KillAndRestart, &nodes).count(0..=2).lasts_ms(1..=20),
-            Draw::new(Kind::DiskErrors, &nodes).count(0..=1).lasts_ms(10..=60),
-            Draw::new(Kind::FlushErrors, &nodes).count(0..=1).lasts_ms(10..=60),
-            Draw::new(Kind::SlowDisk, &nodes).count(0..=1).lasts_ms(10..=60),
-            Draw::new(Kind::DiskFull, &nodes).count(0..=1).lasts_ms(10..=60),
-        ],
-    );
+    let mut draws = vec![
+        Draw::new(Kind::CrashAndReturn, &nodes).count(0..=4).lasts_ms(1..=20),
+        Draw::new(Kind::KillAndRestart, &nodes).count(0..=2).lasts_ms(1..=20),
+        Draw::new(Kind::DiskErrors, &nodes).count(0..=1).lasts_ms(10..=60),
+        Draw::new(Kind::FlushErrors, &nodes).count(0..=1).lasts_ms(10..=60),
+        Draw::new(Kind::SlowDisk, &nodes).count(0..=1).lasts_ms(10..=60),
+        Draw::new(Kind::DiskFull, &nodes).count(0..=1).lasts_ms(10..=60),
+    ];
+    draws.extend(beyond.iter().map(|&kind| Draw::new(kind, &nodes).count(2..=4)));
+    let plan = FaultPlan::draw(&rng, FAULTS_FOR, &draws);
     world.set_plan(plan.clone());
     let ledger = Shared::default();
     ledger.borrow_mut().sectors = vec![Sector::default(); SECTORS];
@@ -244,7 +250,7 @@ fn encode(index: usize, version: u64) -> Vec<u8> {
     let mut bytes = vec![0; BUFFER_ALIGN];
     Rng::new(version << 16 | index as u64).fill_bytes(&mut bytes[16..]);
     bytes[..8].copy_from_slice(&version.to_le_bytes());
-    bytes[8..12].copy_from_slice(&(index as u32).to_le_bytes());
+    bytes[8..12].copy_from_slice(&u32::try_from(index).expect("few sectors").to_le_bytes());
     let crc = crc32c(&bytes).get();
     bytes[12..16].copy_from_slice(&crc.to_le_bytes());
     bytes

@@ -118,7 +118,7 @@ impl Client {
         };
         if self.env.random().is_multiple_of(2) {
             // Whoever ruled before may believe that it still does.
-            self.target = self.env.random() as usize % self.config.replicas.len();
+            self.target = self.pick_replica();
         }
         let history = self.config.history.clone();
         let id = history.invoke(client, self.env.world_now(), (key, call));
@@ -135,6 +135,11 @@ impl Client {
         );
     }
 
+    fn pick_replica(&self) -> usize {
+        let count = self.config.replicas.len() as u64;
+        usize::try_from(self.env.random() % count).expect("below a usize")
+    }
+
     async fn ask_until_answered(&mut self, ask: Ask) -> Option<Answer> {
         let give_up_at = self.env.now() + self.give_up;
         while self.env.now() < give_up_at {
@@ -142,13 +147,9 @@ impl Client {
             let inbox = self.inbox.clone();
             let some = self.arrived.until(|| !inbox.borrow().is_empty());
             let _arrived = until(&self.env, self.env.now() + ATTEMPT, some).await;
-            while let Some(answer) = {
-                let next = self.inbox.borrow_mut().pop_front();
-                next
-            } {
-                if self.answers(&ask, &answer) {
-                    return Some(answer);
-                }
+            let arrived = self.inbox.take();
+            if let Some(answer) = arrived.into_iter().find(|answer| self.answers(&ask, answer)) {
+                return Some(answer);
             }
             self.target = (self.target + 1) % self.config.replicas.len();
             let pause = Duration::from_micros(1_000 + self.env.random() % 8_000);

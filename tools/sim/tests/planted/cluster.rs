@@ -20,11 +20,16 @@ use crate::client::{self, ClientConfig, Findings, ListHistory};
 use crate::message::Entry;
 use crate::replica::{self, PORT, ReplicaConfig};
 
+/// An operation on one list.
+type ListOperation = Operation<LogCall, Option<Vec<u64>>>;
+
 const REPLICAS: u32 = 2;
 const CLIENTS: u32 = 3;
-const OPERATIONS: u64 = 18;
+const OPERATIONS: u64 = 20;
+/// A cluster without faults rules itself after this.
+const FIRST_ELECTION: Duration = Duration::from_millis(220);
 /// Faults begin within this,
-const FAULTS_BEGIN_WITHIN: Duration = Duration::from_millis(500);
+const FAULTS_BEGIN_WITHIN: Duration = Duration::from_millis(600);
 /// and have their full time: an election takes a good part of it.
 const FAULTS_FOR: Duration = Duration::from_millis(1_200);
 /// Far more than an election and a settlement take: a cluster that is not well by then never is.
@@ -52,9 +57,8 @@ pub(crate) fn play(seed: u64, bug: Option<Bug>) -> Played {
     }
     let mut world = World::new(seed, topology);
     let plan = plan(&world);
-    world.set_plan(plan.clone());
     let history = ListHistory::default();
-    let verdict = run(&mut world, bug, &history);
+    let verdict = run(&mut world, &plan, bug, &history);
     Played { world, plan, operations: history.len() as u64, verdict }
 }
 
@@ -70,8 +74,12 @@ fn plan(world: &World) -> FaultPlan {
     let servers: Vec<NodeId> = arbiter.iter().chain(&replicas).copied().collect();
     let all: Vec<NodeId> = servers.iter().copied().chain(world.role("client")).collect();
     let draw = Draw::new;
+    let rng = world.sim().random("faults");
+    // Nobody may look at the time of day, so it is always wrong somewhere.
+    let skew = draw(Kind::WallSkew { max: WALL_SKEW_MAX }, &servers).count(2..=4);
+    let skews = FaultPlan::draw(&rng, FAULTS_BEGIN_WITHIN, &[skew.lasts_ms(400..=1_200)]);
     FaultPlan::draw_some(
-        &world.sim().random("faults"),
+        &rng,
         FAULTS_BEGIN_WITHIN,
         &[
             draw(Kind::CrashAndReturn, &replicas).count(1..=5).lasts_ms(1..=200),
@@ -79,7 +87,7 @@ fn plan(world: &World) -> FaultPlan {
             draw(Kind::CrashAndReturn, &arbiter).count(1..=1).lasts_ms(1..=100),
             draw(Kind::FreezeAndWake, &servers).count(1..=3).lasts_ms(20..=500),
             draw(Kind::Partition, &all).count(1..=2).lasts_ms(100..=700),
-            draw(Kind::Partition, &servers).count(1..=2).lasts_ms(300..=800),
+            draw(Kind::Partition, &servers).count(1..=2).lasts_ms(400..=900),
             draw(Kind::OneWayCut, &all).count(1..=2).lasts_ms(100..=500),
             draw(Kind::SlowLink, &servers).count(1..=3).permille(1..=60),
             draw(Kind::LossyLink, &all).count(1..=4),
@@ -88,9 +96,10 @@ fn plan(world: &World) -> FaultPlan {
             draw(Kind::WallSkew { max: WALL_SKEW_MAX }, &servers).count(1..=4).lasts_ms(300..=900),
         ],
     )
+    .and(skews)
 }
 
-fn run(world: &mut World, bug: Option<Bug>, history: &ListHistory) -> Verdict {
+fn run(world: &mut World, plan: &FaultPlan, bug: Option<Bug>, history: &ListHistory) -> Verdict {
     let address = |node: &NodeId| world.sim().address(*node, PORT);
     let replicas: Vec<_> = world.role("replica").iter().map(address).collect();
     let arbiter = address(&world.role("arbiter")[0]);
@@ -100,6 +109,8 @@ fn run(world: &mut World, bug: Option<Bug>, history: &ListHistory) -> Verdict {
         let config = ReplicaConfig { number, replicas: replicas.clone(), arbiter, bug };
         world.start_supervised(node, move |env| replica::run(env, config.clone()));
     }
+    world.run(FIRST_ELECTION)?;
+    world.set_plan(plan.clone());
     let ended = Rc::new(Cell::new(0));
     let config = |number| ClientConfig {
         number,
@@ -152,7 +163,7 @@ fn judge(history: &ListHistory, findings: &[(String, Vec<Entry>)]) -> Verdict {
         Some((operation.client, operation.call.0, list))
     });
     check::monotonic_reads(reads)?;
-    let mut per_key: BTreeMap<u32, Vec<Operation<LogCall, Option<Vec<u64>>>>> = BTreeMap::new();
+    let mut per_key: BTreeMap<u32, Vec<ListOperation>> = BTreeMap::new();
     for Operation { client, invoked, call: (key, call), end } in operations {
         per_key.entry(key).or_default().push(Operation { client, invoked, call, end });
     }

@@ -71,10 +71,14 @@ impl<E: Env> Log<E> {
         let bytes = self.file.read(self.place(index), BLOCK).await?;
         let check = self.bug != Some(Bug::TornTailTaken);
         let words = open_block::<6>(&bytes, b"reco", check);
-        Ok(words.and_then(|[generation, place, client, sequence, key, value]| {
-            let expected = (generation, place) == (self.generation, index);
-            expected.then_some(Entry { client: client as u32, sequence, key: key as u32, value })
-        }))
+        let Some([generation, place, client, sequence, key, value]) = words else {
+            return Ok(None);
+        };
+        let (Ok(client), Ok(key)) = (u32::try_from(client), u32::try_from(key)) else {
+            return Ok(None);
+        };
+        let expected = (generation, place) == (self.generation, index);
+        Ok(expected.then_some(Entry { client, sequence, key, value }))
     }
 
     /// Adds a record; durable when this returns true. False when the write was given up, which

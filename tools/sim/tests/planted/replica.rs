@@ -141,9 +141,7 @@ impl<E: Env> Replica<E> {
                 let mut log = self.take_log().await;
                 let newer = log.stamp < stamp;
                 if newer {
-                    let mut state = self.state.borrow_mut();
-                    (state.settled, state.readable) = (None, None);
-                    drop(state);
+                    self.step_down();
                     log.replace(stamp, entries).await?;
                 }
                 self.return_log(log);
@@ -159,6 +157,11 @@ impl<E: Env> Replica<E> {
             }
             _ => Ok(Answer::NotNow),
         }
+    }
+
+    fn step_down(&self) {
+        let mut state = self.state.borrow_mut();
+        (state.settled, state.readable) = (None, None);
     }
 
     /// Leaves the change to the ruling task and waits for its answer.

@@ -6,6 +6,7 @@ use engine_wire::{FrameHeader, FrameType, Kind, SegmentHeader};
 
 use super::Connection;
 use crate::link::EndReason;
+use crate::payload::Inline;
 use crate::receive::Role;
 
 impl<E: Env> Role<E> for Connection<E> {
@@ -22,18 +23,13 @@ impl<E: Env> Role<E> for Connection<E> {
         }
     }
 
-    async fn frame(
-        &self,
-        header: &FrameHeader,
-        inline: Option<Buf<E::Memory>>,
-    ) -> Result<(), EndReason> {
+    async fn frame(&self, header: &FrameHeader, inline: Inline<E>) -> Result<(), EndReason> {
         if header.frame_type == FrameType::Response {
-            return self.calls.answered(header, inline.map(Buf::freeze));
+            return self.calls.answered(header, inline, self.link.last_received());
         }
         match header.kind {
             Kind::CREDIT => {
-                let body = inline.as_deref().unwrap_or(&[]);
-                self.credit.give(bodies::access::<Credit>(body)?.bytes.to_native());
+                self.credit.give(bodies::access::<Credit>(&inline)?.bytes.to_native());
             }
             Kind::GOODBYE => {
                 self.goodbye.set(true);
@@ -54,6 +50,6 @@ impl<E: Env> Role<E> for Connection<E> {
         _crcs: &[u32],
         landing: Option<Buf<E::Memory>>,
     ) -> Result<(), EndReason> {
-        self.calls.landed(segment, landing)
+        self.calls.landed(segment, landing, self.link.last_received())
     }
 }

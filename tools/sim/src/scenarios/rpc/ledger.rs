@@ -12,6 +12,9 @@ use crate::check::{CheckFailure, Verdict, fail};
 
 use super::Part;
 
+#[cfg(test)]
+mod tests;
+
 /// Timers fire up to 2 ms late and a busy core leaves a task waiting for half of one (V3); a call
 /// passes a few of each.
 const LATE_MAX: Duration = Duration::from_millis(20);
@@ -39,7 +42,8 @@ struct CallRecord {
 }
 
 /// What a process holds: (pool bytes, connections).
-type Probe = Rc<dyn Fn() -> (usize, usize)>;
+type Held = (usize, usize);
+type Probe = Rc<dyn Fn() -> Held>;
 
 /// Owned by the scenario; processes write into it.
 #[derive(Default)]
@@ -47,7 +51,7 @@ pub(crate) struct Ledger {
     calls: RefCell<BTreeMap<u64, CallRecord>>,
     broken: RefCell<Option<CheckFailure>>,
     /// By name of the process: what it held at its start, and what it holds now.
-    probes: RefCell<BTreeMap<String, ((usize, usize), Probe)>>,
+    probes: RefCell<BTreeMap<String, (Held, Probe)>>,
 }
 
 /// The bytes that request `number` carries in one direction; `len` of them.
@@ -100,7 +104,7 @@ impl Ledger {
     }
 
     /// A process starts; `probe` says what it holds.
-    pub(crate) fn watch(&self, name: String, probe: impl Fn() -> (usize, usize) + 'static) {
+    pub(crate) fn watch(&self, name: String, probe: impl Fn() -> Held + 'static) {
         let now = probe();
         self.probes.borrow_mut().insert(name, (now, Rc::new(probe)));
     }
