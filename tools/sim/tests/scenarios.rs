@@ -18,7 +18,7 @@ fn all_pass(list: &[u64]) {
     if let Some(run) = tally.failures.first() {
         panic!("a check failed\n{}", FailureReport { run, commit: "this tree" });
     }
-    assert_eq!(tally.runs as usize, list.len() * Scenario::all().len());
+    assert_eq!(usize::try_from(tally.runs), Ok(list.len() * Scenario::all().len()));
     println!("{} worlds, {} operations", tally.runs, tally.operations);
 }
 
@@ -78,5 +78,27 @@ fn a_replay_prints_what_is_needed() {
     let printed = hashes(&["--seed", "3", "--scenario", "disk"]);
     for part in ["commit", "seed        3", "trace hash", "faults", "end of the trace", "replay"] {
         assert!(printed.contains(part), "{part} is missing: {printed}");
+    }
+}
+
+/// Megabytes that this process holds.
+fn resident_mb() -> u64 {
+    let text = std::fs::read_to_string("/proc/self/statm").expect("Linux tells");
+    let pages = text.split(' ').nth(1).and_then(|pages| pages.parse::<u64>().ok());
+    (pages.expect("the second number counts pages") * 4096) >> 20
+}
+
+/// A world that a cycle of references keeps alive costs a megabyte or more: a search over many
+/// seeds would end for lack of memory.
+#[test]
+fn a_world_leaves_no_memory_behind() {
+    const WORLDS: u64 = 200;
+    const GROWTH_MB_MAX: u64 = 64;
+    for scenario in Scenario::all() {
+        scenario.run(0);
+        let before = resident_mb();
+        (1..=WORLDS).for_each(|seed| drop(scenario.run(seed)));
+        let grown = resident_mb().saturating_sub(before);
+        assert!(grown < GROWTH_MB_MAX, "{}: {WORLDS} worlds leave {grown} MB", scenario.name);
     }
 }

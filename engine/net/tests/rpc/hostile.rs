@@ -155,6 +155,7 @@ where
             check(&echo(&env, &client, 1, 5000, 0).await.unwrap(), 1, 5000);
             assert_eq!(client.metrics().counters.connections, 1);
         });
+        ground.sim.run_for(Duration::from_secs(1)).unwrap(); // the server's task comes to its end
         let server = ground.server.borrow().clone().unwrap();
         assert_eq!(server.metrics().counters.connections_failed, 1, "counted with its reason");
     });
