@@ -84,14 +84,28 @@ impl<'a, E: Env, B: Body> Call<'a, E, B> {
     }
 }
 
-/// A handle to one peer.
+/// A handle to one peer. Clones share its connection, which closes with the last of them.
 pub struct Client<E: Env> {
-    inner: Rc<Inner<E>>,
+    handle: Rc<Handle<E>>,
 }
 
 impl<E: Env> Clone for Client<E> {
     fn clone(&self) -> Self {
-        Self { inner: self.inner.clone() }
+        Self { handle: self.handle.clone() }
+    }
+}
+
+/// What all clones hold, and the tasks of the connection do not.
+struct Handle<E: Env>(Rc<Inner<E>>);
+
+impl<E: Env> Drop for Handle<E> {
+    fn drop(&mut self) {
+        let inner = &self.0;
+        inner.closed.set(true);
+        inner.changed.notify();
+        if let State::Up(connection) = &*inner.state.borrow() {
+            connection.link.end(EndReason::Closed);
+        }
     }
 }
 
@@ -136,12 +150,12 @@ impl<E: Env> Client<E> {
             closed: Cell::new(false),
             metrics: Rc::new(Metrics::default()),
         };
-        Self { inner: Rc::new(inner) }
+        Self { handle: Rc::new(Handle(Rc::new(inner))) }
     }
 
     /// The peer's address.
     pub fn peer(&self) -> SocketAddr {
-        self.inner.peer
+        self.handle.0.peer
     }
 
     /// Sends a request and waits for its answer, at most until the deadline. Dropping the future
@@ -150,7 +164,7 @@ impl<E: Env> Client<E> {
     /// # Errors
     /// [`CallError`]; a status other than `Ok` is [`CallError::Refused`]. Nothing is retried.
     pub async fn call<B: Body>(&self, call: Call<'_, E, B>) -> Result<Reply<E>, CallError> {
-        let inner = &self.inner;
+        let inner = &self.handle.0;
         let started = inner.env.now();
         let bytes_out: u64 = call.parts.iter().map(|part| part.bytes.len() as u64).sum();
         let outcome = inner.call(&call, started).await;
@@ -165,12 +179,12 @@ impl<E: Env> Client<E> {
 
     /// What this client has counted.
     pub fn metrics(&self) -> MetricsSnapshot {
-        self.inner.metrics.snapshot()
+        self.handle.0.metrics.snapshot()
     }
 
     /// Takes no new calls, waits for those in flight until `deadline`, then closes (E57).
     pub async fn close(&self, deadline: Instant) {
-        let inner = &self.inner;
+        let inner = &self.handle.0;
         inner.closed.set(true);
         inner.changed.notify();
         let connection = match &*inner.state.borrow() {
@@ -265,6 +279,9 @@ impl<E: Env> Inner<E> {
                     self.failures.set(0);
                     *self.why.borrow_mut() = None;
                     self.metrics.count(|counters| counters.connections += 1);
+                    if self.closed.get() {
+                        connection.link.end(EndReason::Closed); // nobody wants it any more
+                    }
                     *self.state.borrow_mut() = State::Up(connection);
                     return self.changed.notify();
                 }

@@ -139,6 +139,21 @@ impl<E: Env> Server<E> {
     }
 }
 
+/// A connection's place in the list of peers. It goes with its task, also when the executor ends
+/// before the connection does: the list refers to the peer and the peer to the list's owner.
+struct Listed<'a, E: Env> {
+    shared: &'a Shared<E>,
+    key: usize,
+    peer: Rc<Peer<E>>,
+}
+
+impl<E: Env> Drop for Listed<'_, E> {
+    fn drop(&mut self) {
+        self.shared.peers.borrow_mut().remove(self.key);
+        self.peer.forget_waiting();
+    }
+}
+
 impl<E: Env> Shared<E> {
     pub(crate) fn is_draining(&self) -> bool {
         self.draining.get()
@@ -204,6 +219,7 @@ impl<E: Env> Shared<E> {
         let Established { incoming, writer, session } = established;
         let peer = Rc::new(Peer::new(self.clone(), link.clone(), &session));
         let key = self.peers.borrow_mut().insert(peer.clone());
+        let listed = Listed { shared: self, key, peer: peer.clone() };
         let limits = &self.config.limits;
         let patience =
             Patience { ping_after: None, silence: limits.keepalive_time, frame: limits.frame_time };
@@ -220,7 +236,7 @@ impl<E: Env> Shared<E> {
             self.metrics.count(|counters| counters.connections_failed += 1);
         }
         peer.ended();
-        self.peers.borrow_mut().remove(key);
+        drop(listed);
         self.changed.notify();
     }
 

@@ -63,8 +63,11 @@ const CAMPAIGNS: [Campaign; 3] = [
     },
 ];
 
-/// Words for the simulator that run the planted bugs with the full number of seeds.
-const PLANTED_BUGS: &[&str] = &["planted", "--correct-seeds", "20000"];
+/// The suite of planted bugs, in the profile of the simulator: release refuses planted bugs.
+const PLANTED_BUGS: &[&str] =
+    &["test", "--profile", "sim", "-p", "tools-sim", "--test", "planted", "--", "--nocapture"];
+/// Seeds of the correct version: the variable that the suite reads, and the full number.
+const PLANTED_BUGS_SEEDS: (&str, &str) = ("EMBERFS_SIM_SEEDS", "20000");
 
 /// Every campaign, for the check of documents.
 pub(crate) fn names() -> impl Iterator<Item = &'static str> {
@@ -77,8 +80,9 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<bool> {
         None => list(args.json),
         Some(Which::Fuzz(args)) => fuzz::run(args),
         Some(Which::PlantedBugs) => {
-            let mut command = child::cargo(SIMULATOR_IN_SIM_PROFILE);
-            child::succeeds(command.args(PLANTED_BUGS).current_dir(tree::root()?))
+            let (variable, seeds) = PLANTED_BUGS_SEEDS;
+            let mut command = child::cargo(PLANTED_BUGS);
+            child::succeeds(command.env(variable, seeds).current_dir(tree::root()?))
         }
         Some(Which::TraceHash(args)) => trace_hash::run(args),
     }

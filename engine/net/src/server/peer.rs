@@ -111,6 +111,11 @@ impl<E: Env> Peer<E> {
         self.shared.credit.close(&self.account);
     }
 
+    /// Drops requests that no worker has taken; they refer to this connection.
+    pub(super) fn forget_waiting(&self) {
+        self.workers.clear();
+    }
+
     /// Opens the slot of a request that has arrived.
     fn open(&self, header: &FrameHeader) -> Result<(), EndReason> {
         let id = header.request;

@@ -56,6 +56,13 @@ impl<E: Env> Workers<E> {
         }
     }
 
+    /// Drops the requests that wait: their connection has ended.
+    pub(super) fn clear(&self) {
+        // Taken first: dropping a request may look at this queue.
+        let waiting = self.queue.take();
+        drop(waiting);
+    }
+
     /// Ends the workers that have nothing to do.
     pub(super) fn rest(&self) {
         self.round.set(self.round.get() + 1);

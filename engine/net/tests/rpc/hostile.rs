@@ -3,17 +3,18 @@
 
 use std::time::Duration;
 
-use engine_net::NetLimits;
-use engine_runtime::sim::SimEnv;
-use engine_runtime::{Env, Pool, Reader, Stream, Writer};
-use engine_types::{ClusterId, RequestId};
-use engine_wire::bodies::{Body, Credit, EchoRequest, Encoder};
-use engine_wire::handshake::{self, ClusterSecret, Local, Versions};
+use engine_net::{Call, CallError, Client, NetLimits};
+use engine_runtime::sim::{NodeSpec, SimEnv};
+use engine_runtime::{Env, Listener, Pool, Reader, Stream, Writer};
+use engine_types::{ClusterId, RequestId, Status};
+use engine_wire::bodies::{Body, Credit, EchoRequest, EchoResponse, Encoder};
+use engine_wire::handshake::{self, ClusterSecret, Local, Versions, Windows};
 use engine_wire::{
-    Decoder, Ending, FRAME_HEADER_BYTES, FrameHeader, Item, Kind, Limits, SegmentHeader,
+    Decoder, Ending, FRAME_HEADER_BYTES, FrameHeader, Item, Kind, Limits, SEGMENT_HEADER_BYTES,
+    SegmentHeader,
 };
 
-use crate::ground::{CLIENT, Ground, PORT, SERVER, check, config, echo, request, worlds};
+use crate::ground::{CLIENT, Ground, PORT, SERVER, check, config, echo, request, soon, worlds};
 
 /// A peer that says whatever it likes.
 struct Stranger {
@@ -334,7 +335,7 @@ closes! {
     a_segment_of_no_request_closes: segment(0, 5000, false);
     an_answer_to_a_server_closes: {
         let asked = FrameHeader::request(EchoRequest::KIND, EchoRequest::VERSION, id(0));
-        frame(FrameHeader::response(&asked, 1, engine_types::Status::Ok), &request(0, 0, 0))
+        frame(FrameHeader::response(&asked, 1, Status::Ok), &request(0, 0, 0))
     };
     a_message_that_only_servers_send_closes:
         frame(FrameHeader::one_way(Credit::KIND, Credit::VERSION), &Credit { bytes: 1 << 40 });
@@ -360,8 +361,80 @@ fn an_unknown_kind_is_answered_and_the_connection_goes_on() {
                 }
             }
             answers.sort_by_key(|answer| answer.0);
-            use engine_types::Status::{Ok, UnsupportedKind};
-            assert_eq!(answers, [(0, UnsupportedKind), (1, Ok)]);
+            assert_eq!(answers, [(0, Status::UnsupportedKind), (1, Status::Ok)]);
         });
     });
+}
+
+/// A server that proves itself honestly and answers a request with whatever it likes: the client
+/// ends the connection, and the call's result is unknown.
+fn lying_server(answer: fn(RequestId) -> Vec<u8>) {
+    worlds(|seed| {
+        let ground = Ground::new(seed);
+        let liar = ground.sim.add_node(NodeSpec::new("liar"));
+        let address = ground.sim.address(liar, PORT);
+        ground.sim.start(liar, move |env| async move {
+            let mut listener = env.listen(address).unwrap();
+            let stream = listener.accept().await.unwrap();
+            let mut stranger = Stranger { env: env.clone(), stream };
+            let local = config(liar, NetLimits::default()).local.clone();
+            let mut server = handshake::Server::new(&local, Windows::default(), [5; 32]);
+            let mut decoder = Decoder::new(Limits::HANDSHAKE);
+            loop {
+                let (header, body) = stranger.frame(&mut decoder).await;
+                let mut out = Vec::new();
+                let session = server.receive(&header, &body, &mut out).unwrap();
+                stranger.send(&out).await;
+                if session.is_some() {
+                    break;
+                }
+            }
+            decoder.set_limits(Limits::BUILD);
+            let (header, _) = stranger.frame(&mut decoder).await;
+            stranger.send(&answer(header.request)).await;
+            stranger.read_to_end().await;
+        });
+        let local = config(CLIENT, NetLimits::default());
+        ground.client(move |env, _| async move {
+            let client = Client::new(&env, local, address);
+            let body = request(1, 0, 0);
+            let call = Call::new(&body, soon(&env)).with_reply_room(4096);
+            let error = client.call(call).await.unwrap_err();
+            assert!(matches!(error, CallError::Lost { .. }), "{error}");
+            assert_eq!(client.metrics().counters.connections_failed, 1);
+        });
+    });
+}
+
+fn answer(id: RequestId, payload_len: u32) -> Vec<u8> {
+    let asked = FrameHeader::request(EchoRequest::KIND, EchoRequest::VERSION, id);
+    let header = FrameHeader::response(&asked, 1, Status::Ok);
+    frame(FrameHeader { payload_len, ..header }, &EchoResponse { sequence: 1 })
+}
+
+#[test]
+fn e50_a_client_takes_no_answer_to_another_request() {
+    lying_server(|id| answer(RequestId::new(id.slot(), id.generation() + 1), 0));
+    lying_server(|id| answer(RequestId::new(id.slot() + 1, id.generation()), 0));
+}
+
+#[test]
+fn e53_a_client_takes_no_more_than_its_room() {
+    lying_server(|id| answer(id, 4097));
+}
+
+#[test]
+fn a_client_takes_no_segment_out_of_place() {
+    lying_server(|id| {
+        let mut bytes = answer(id, 4096);
+        let mut head = [0; SEGMENT_HEADER_BYTES];
+        SegmentHeader::terminator(id, 7, Ending::Final).encode(&[], &mut head);
+        bytes.extend_from_slice(&head);
+        bytes
+    });
+}
+
+#[test]
+fn a_client_serves_no_requests() {
+    lying_server(|_| echo_frame(0));
 }
