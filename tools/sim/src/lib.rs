@@ -10,7 +10,7 @@
 //!   T10  a world is a function of its seed, its scenario and the build's source: nothing else
 //!        reaches it, so the trace hash is the same in every process and build profile
 //!   T11  faults are injected by the plan alone, and what a plan does ends with
-//!        [`World::stop_faults`]: links whole, disks healthy, clocks at their own rate, nodes up
+//!        `World::stop_faults`: links whole, disks healthy, clocks at their own rate, nodes up
 //!   T12  a checker that cannot decide fails: silence is never taken for success
 //!
 //! [`FaultPlan`]: fault::FaultPlan
