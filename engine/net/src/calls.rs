@@ -134,12 +134,16 @@ struct Slot<E: Env> {
     generation: u32,
     /// In flight: its answer may still come.
     unanswered: bool,
+    /// Its header is on its way, so that there may be an answer.
+    queued: bool,
     /// Somebody waits, or will look.
     caller: bool,
     waker: Option<Waker>,
     deadline: Instant,
     /// Bytes of payload that the answer may bring (E53).
     room: u32,
+    /// Bytes of the window for payloads without credit.
+    small: u32,
     /// Memory for that payload, set aside; taken when the payload comes, so that it is warm.
     reserved: Option<Reserved<E::Memory>>,
     landing: Option<Buf<E::Memory>>,
@@ -147,25 +151,42 @@ struct Slot<E: Env> {
     outcome: Option<Result<Reply<E>, CallError>>,
 }
 
+impl<E: Env> Slot<E> {
+    fn is_expected(&self, id: RequestId) -> bool {
+        self.generation == id.generation() && self.unanswered && self.queued
+    }
+
+    fn wake_with(&mut self, waker: &Waker) {
+        match &mut self.waker {
+            Some(known) => known.clone_from(waker),
+            none => *none = Some(waker.clone()),
+        }
+    }
+}
+
 pub(crate) struct Calls<E: Env> {
     slots: RefCell<Vec<Slot<E>>>,
     free: RefCell<Vec<u32>>,
     /// Slots that may be opened.
     pub(crate) window: Gate,
+    /// Payload bytes that may be sent without credit.
+    pub(crate) small: Gate,
     open: Cell<u32>,
     /// Told whenever a slot becomes free.
     pub(crate) freed: Notify,
 }
 
 impl<E: Env> Calls<E> {
-    pub(crate) fn new(window: u32) -> Self {
+    pub(crate) fn new(window: u32, small_bytes: u32) -> Self {
         let slots = (0..window).map(|_| Slot {
             generation: 0,
             unanswered: false,
+            queued: false,
             caller: false,
             waker: None,
             deadline: Instant::NEVER,
             room: 0,
+            small: 0,
             reserved: None,
             landing: None,
             incoming: None,
@@ -175,6 +196,7 @@ impl<E: Env> Calls<E> {
             slots: RefCell::new(slots.collect()),
             free: RefCell::new((0..window).rev().collect()),
             window: Gate::new(u64::from(window)),
+            small: Gate::new(u64::from(small_bytes)),
             open: Cell::new(0),
             freed: Notify::default(),
         }
@@ -185,11 +207,12 @@ impl<E: Env> Calls<E> {
         self.open.get()
     }
 
-    /// Opens a slot; a unit of `window` was taken for it.
+    /// Opens a slot; a unit of `window` and `small` bytes were taken for it.
     pub(crate) fn open(
         &self,
         deadline: Instant,
         room: u32,
+        small: u32,
         reserved: Option<Reserved<E::Memory>>,
     ) -> RequestId {
         let index = self.free.borrow_mut().pop().expect("E51: as many slots as window units");
@@ -198,9 +221,11 @@ impl<E: Env> Calls<E> {
         assert!(!slot.unanswered && !slot.caller, "E50: slot {index} is in use");
         slot.generation = slot.generation.wrapping_add(1);
         slot.unanswered = true;
+        slot.queued = false;
         slot.caller = true;
         slot.deadline = deadline;
         slot.room = room;
+        slot.small = small;
         slot.reserved = reserved;
         self.open.set(self.open.get() + 1);
         RequestId::new(index, slot.generation)
@@ -239,10 +264,7 @@ impl<E: Env> Calls<E> {
         match slot.outcome.take() {
             Some(outcome) => Poll::Ready(outcome),
             None => {
-                match &mut slot.waker {
-                    Some(known) => known.clone_from(waker),
-                    none => *none = Some(waker.clone()),
-                }
+                slot.wake_with(waker);
                 Poll::Pending
             }
         }
@@ -262,6 +284,22 @@ impl<E: Env> Calls<E> {
             self.release(id.slot());
         }
         unanswered
+    }
+
+    /// The request's header has been queued.
+    pub(crate) fn queued(&self, id: RequestId) {
+        self.slots.borrow_mut()[id.slot() as usize].queued = true;
+    }
+
+    /// Ends when the outcome is there, without taking it.
+    pub(crate) fn poll_has_outcome(&self, id: RequestId, waker: &Waker) -> Poll<()> {
+        let mut slots = self.slots.borrow_mut();
+        let slot = &mut slots[id.slot() as usize];
+        if slot.outcome.is_some() {
+            return Poll::Ready(());
+        }
+        slot.wake_with(waker);
+        Poll::Pending
     }
 
     /// Whether the caller's outcome is there already.
@@ -374,6 +412,7 @@ impl<E: Env> Calls<E> {
     /// The connection has ended: nothing in flight will be answered.
     pub(crate) fn fail_all(&self, error: impl Fn() -> CallError) {
         self.window.close();
+        self.small.close();
         let count = self.slots.borrow().len();
         for index in 0..count {
             let (unanswered, generation) = {
@@ -390,7 +429,7 @@ impl<E: Env> Calls<E> {
 
     fn slot<'a>(&self, slots: &'a [Slot<E>], id: RequestId) -> Result<&'a Slot<E>, EndReason> {
         match slots.get(id.slot() as usize) {
-            Some(slot) if slot.generation == id.generation() && slot.unanswered => Ok(slot),
+            Some(slot) if slot.is_expected(id) => Ok(slot),
             _ => Err(EndReason::UnknownId(id)),
         }
     }
@@ -422,6 +461,8 @@ impl<E: Env> Calls<E> {
     }
 
     fn release(&self, index: u32) {
+        let small = core::mem::take(&mut self.slots.borrow_mut()[index as usize].small);
+        self.small.give(u64::from(small));
         self.free.borrow_mut().push(index);
         self.open.set(self.open.get() - 1);
         self.window.give(1);

@@ -287,7 +287,8 @@ impl<E: Env> Inner<E> {
                 }
                 Err(reason) => {
                     tracing::warn!(peer = %self.peer, %reason, "cannot connect");
-                    self.metrics.count(|counters| counters.connections_failed += 1);
+                    engine_types::reached!("an attempt to connect fails and is repeated");
+                    self.metrics.connection_failed(&reason);
                     *self.why.borrow_mut() = Some(reason.to_string());
                     self.failures.set(self.failures.get().saturating_add(1));
                     self.back_off();
@@ -330,8 +331,12 @@ impl<E: Env> Inner<E> {
         let windows = session.windows;
         let connection = Rc::new(Connection {
             link: link.clone(),
-            calls: Calls::new(windows.inflight_requests.min(self.config.limits.requests)),
+            calls: Calls::new(
+                windows.inflight_requests.min(self.config.limits.requests),
+                windows.small_bytes,
+            ),
             credit: Gate::new(windows.bulk_credit_bytes),
+            pledged: Cell::new(0),
             goodbye: Cell::new(false),
             farewell: Notify::default(),
             alarm: Alarm::default(),
@@ -345,6 +350,7 @@ impl<E: Env> Inner<E> {
         let due = connection.clone();
         let kept = keeper::keep(link.clone(), patience, connection.clone(), move |now| {
             due.calls.expire(now, |id| due.link.outbox.control(Control::Cancel(id)));
+            due.return_surplus();
             due.calls.next_deadline()
         });
         drop(self.env.spawn(kept));
@@ -363,7 +369,7 @@ impl<E: Env> Inner<E> {
         let why = link.reason();
         if !matches!(*why, EndReason::Closed | EndReason::PeerClosed) {
             tracing::warn!(peer = %self.peer, reason = %why, "connection ended");
-            self.metrics.count(|counters| counters.connections_failed += 1);
+            self.metrics.connection_failed(&why);
             self.failures.set(self.failures.get().max(1));
         }
         let peer = self.peer;

@@ -19,6 +19,9 @@ pub struct NetConfig {
 pub struct NetLimits {
     /// Requests in flight on one connection that a server grants.
     pub requests: u32,
+    /// Payload bytes that need no credit, in flight on one connection, that a server grants; at
+    /// least one such payload.
+    pub small_bytes: u32,
     /// Bulk bytes for which a server gives credit to all its peers together. It must stay below
     /// the buffer pool of the core by what small requests, answers and files need: half of it.
     pub credit_bytes: u64,
@@ -48,6 +51,7 @@ impl Default for NetLimits {
     fn default() -> Self {
         Self {
             requests: limits::INFLIGHT_REQUESTS_MAX,
+            small_bytes: limits::INFLIGHT_SMALL_BYTES_MAX,
             credit_bytes: u64::from(limits::BULK_CREDIT_BYTES_MAX),
             credit_bytes_idle: u64::from(limits::PAYLOAD_BYTES_MAX) * 2,
             connections: limits::CONNECTIONS_PER_SHARD_MAX,
@@ -62,3 +66,44 @@ impl Default for NetLimits {
         }
     }
 }
+
+/// A limit of the configuration that no connection could work with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{name}: found {found}, expected {min} to {max}")]
+pub struct LimitError {
+    /// The field of [`NetLimits`].
+    pub name: &'static str,
+    /// Its value.
+    pub found: u64,
+    /// Smallest value.
+    pub min: u64,
+    /// Largest value.
+    pub max: u64,
+}
+
+impl NetLimits {
+    /// Whether connections can work with these limits; for configuration that a person wrote.
+    ///
+    /// # Errors
+    /// The first limit that is out of range.
+    pub fn check(&self) -> Result<(), LimitError> {
+        let small_min = limits::UNCREDITED_PAYLOAD_BYTES_MAX.into();
+        let small_max = limits::INFLIGHT_SMALL_BYTES_MAX.into();
+        let connections_max = limits::CONNECTIONS_PER_SHARD_MAX as u64;
+        let rows = [
+            ("requests", self.requests.into(), 1, limits::INFLIGHT_REQUESTS_MAX.into()),
+            ("small_bytes", self.small_bytes.into(), small_min, small_max),
+            ("connections", self.connections as u64, 1, connections_max),
+            ("unauthenticated", self.unauthenticated as u64, 1, connections_max),
+        ];
+        for (name, found, min, max) in rows {
+            if found < min || max < found {
+                return Err(LimitError { name, found, min, max });
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -95,7 +95,7 @@ async fn run<E: Env>(
     mut out: Vec<u8>,
 ) -> Result<Established<E>, EndReason> {
     let decoder = Decoder::new(Limits::HANDSHAKE);
-    let mut incoming = Incoming::new(link.env.pool(), reader, decoder).await?;
+    let mut incoming = Incoming::new(&link, reader, decoder).await?;
     send(&link, &mut writer, &mut out).await?;
     loop {
         let (header, body) = incoming.small_frame(&link).await?;
@@ -119,7 +119,7 @@ async fn send<E: Env>(
     if out.is_empty() {
         return Ok(());
     }
-    let mut buf = link.env.pool().alloc_wait(out.len()).await?;
+    let mut buf = link.memory(out.len()).await?;
     buf.extend_from_slice(out);
     out.clear();
     writer.write_all(&[buf.freeze()]).await.map_err(EndReason::Io)

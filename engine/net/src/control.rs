@@ -1,11 +1,11 @@
 //! Control messages as frames: a handful of bytes, encoded by the writer when it sends them.
 
-use engine_runtime::{Buf, Bytes, Env, PoolExhausted};
+use engine_runtime::{Buf, Bytes, Env};
 use engine_types::Status;
 use engine_wire::bodies::{Body, Cancel, Credit, CreditWant, Encoder, Goodbye, Ping, Pong};
 use engine_wire::{Ending, FRAME_HEADER_BYTES, FrameHeader, SEGMENT_HEAD_BYTES_MAX, SegmentHeader};
 
-use crate::link::Link;
+use crate::link::{EndReason, Link};
 use crate::outbox::Control;
 
 /// Room that every control message fits in: the largest body is a number or two.
@@ -15,11 +15,11 @@ const MESSAGE_BYTES_MAX: usize = FRAME_HEADER_BYTES + 64;
 pub(crate) async fn encode<E: Env>(
     link: &Link<E>,
     messages: &[Control],
-) -> Result<Option<Bytes<E::Memory>>, PoolExhausted> {
+) -> Result<Option<Bytes<E::Memory>>, EndReason> {
     if messages.is_empty() {
         return Ok(None);
     }
-    let mut out = link.env.pool().alloc_wait(messages.len() * MESSAGE_BYTES_MAX).await?;
+    let mut out = link.memory(messages.len() * MESSAGE_BYTES_MAX).await?;
     let mut encoder = link.encoder.borrow_mut();
     for message in messages {
         let before = out.len();

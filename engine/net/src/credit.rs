@@ -13,7 +13,7 @@ use core::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::rc::Rc;
 
-use engine_types::limits::PAYLOAD_BYTES_MAX;
+use engine_types::limits::{BULK_CREDIT_BYTES_MAX, PAYLOAD_BYTES_MAX};
 
 #[cfg(test)]
 mod tests;
@@ -32,6 +32,8 @@ pub(crate) struct Account {
     unused: Cell<u64>,
     in_use: Cell<u64>,
     wanted: Cell<u64>,
+    /// Whether it stands in the line.
+    queued: Cell<bool>,
     closed: Cell<bool>,
 }
 
@@ -57,6 +59,7 @@ impl CreditPool {
             unused: Cell::new(0),
             in_use: Cell::new(0),
             wanted: Cell::new(0),
+            queued: Cell::new(false),
             closed: Cell::new(false),
         });
         self.refill(&account);
@@ -65,9 +68,10 @@ impl CreditPool {
 
     /// The peer wants `bytes` in all for what it has to send now.
     pub(crate) fn want(&self, account: &Rc<Account>, bytes: u32) {
-        let missing = u64::from(bytes).saturating_sub(account.unused.get());
-        let queued = 0 < account.wanted.replace(missing);
-        if !queued && 0 < missing {
+        let missing = u64::from(bytes.min(BULK_CREDIT_BYTES_MAX));
+        let missing = missing.saturating_sub(account.unused.get());
+        account.wanted.set(missing);
+        if 0 < missing && !account.queued.replace(true) {
             self.waiting.borrow_mut().push_back(account.clone());
         }
         self.serve();
@@ -99,10 +103,22 @@ impl CreditPool {
     pub(crate) fn close(&self, account: &Rc<Account>) {
         account.closed.set(true);
         self.take_back(account.unused.replace(0));
-        if 0 < account.wanted.replace(0) {
-            self.waiting.borrow_mut().retain(|waiting| !Rc::ptr_eq(waiting, account));
-        }
+        account.wanted.set(0);
+        account.queued.set(false);
+        self.waiting.borrow_mut().retain(|waiting| !Rc::ptr_eq(waiting, account));
         self.serve();
+    }
+
+    /// The peer returns credit that it does not use.
+    pub(crate) fn give_back(&self, account: &Rc<Account>, bytes: u64) -> Result<(), Overdrawn> {
+        let (found, credit) = (bytes, account.unused.get());
+        if credit < found {
+            return Err(Overdrawn { found, credit });
+        }
+        account.unused.set(credit - found);
+        self.take_back(found);
+        self.serve();
+        Ok(())
     }
 
     fn take_back(&self, bytes: u64) {
@@ -119,19 +135,35 @@ impl CreditPool {
         (account.grant)(u32::try_from(bytes).expect("grants are blocks, not more than 4 GiB"));
     }
 
-    /// Grants to those who wait, a block each in turn, until the head of the line does not fit.
+    /// Grants to those who wait, a block each in turn, until a block does not fit. No peer holds
+    /// more than half of the budget, so that one that hoards starves nobody.
     fn serve(&self) {
-        loop {
-            let Some(head) = self.waiting.borrow().front().cloned() else { return };
-            let block = head.wanted.get().min(u64::from(PAYLOAD_BYTES_MAX));
+        let ceiling = self.budget / 2;
+        let mut passed = 0;
+        while passed < self.waiting.borrow().len() {
+            let Some(head) = self.waiting.borrow_mut().pop_front() else { return };
+            if head.wanted.get() == 0 {
+                head.queued.set(false); // it no longer wants any
+                continue;
+            }
+            let room = ceiling.saturating_sub(head.unused.get() + head.in_use.get());
+            let block = head.wanted.get().min(u64::from(PAYLOAD_BYTES_MAX)).min(room);
+            if block == 0 {
+                self.waiting.borrow_mut().push_back(head);
+                passed += 1; // its turn comes when it is done with something
+                continue;
+            }
             if self.budget - self.granted.get() < block {
+                self.waiting.borrow_mut().push_front(head);
                 return;
             }
-            self.waiting.borrow_mut().pop_front();
             head.wanted.set(head.wanted.get() - block);
             if 0 < head.wanted.get() {
                 self.waiting.borrow_mut().push_back(head.clone());
+            } else {
+                head.queued.set(false);
             }
+            passed = 0;
             self.give(&head, block);
         }
     }

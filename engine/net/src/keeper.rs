@@ -12,6 +12,9 @@ use engine_types::Instant;
 
 use crate::link::{EndReason, Link};
 
+/// Pause between two looks at a connection whose own memory is short, when it would be given up.
+const KEEPER_PAUSE_MIN: Duration = Duration::from_millis(10);
+
 /// When a connection is given up, and when its peer is asked whether it is still there.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Patience {
@@ -78,14 +81,16 @@ pub(crate) async fn keep<E: Env>(
 fn check<E: Env>(link: &Link<E>, patience: Patience, now: Instant) -> Option<Instant> {
     let heard = link.last_received();
     let silent = now.saturating_since(heard);
-    if patience.silence <= silent {
+    if patience.silence <= silent && !link.is_waiting_for_memory() {
+        engine_types::reached!("a peer is silent for too long");
         link.end(EndReason::Silent { silent, limit: patience.silence });
         return None;
     }
-    let mut next = heard + patience.silence;
+    let mut next = (heard + patience.silence).max(now + KEEPER_PAUSE_MIN);
     if let Some(since) = link.unit_since() {
         let took = now.saturating_since(since);
         if patience.frame <= took {
+            engine_types::reached!("a frame does not end");
             link.end(EndReason::Stalled { took, limit: patience.frame });
             return None;
         }
@@ -94,8 +99,18 @@ fn check<E: Env>(link: &Link<E>, patience: Patience, now: Instant) -> Option<Ins
         // A frame that begins right after this look is seen in time by the next one.
         next = next.min(now + patience.frame);
     }
+    if let Some(since) = link.sending_since() {
+        // A peer that does not read holds everything that waits to be sent.
+        let took = now.saturating_since(since);
+        if patience.frame <= took {
+            engine_types::reached!("a peer does not read");
+            link.end(EndReason::Stalled { took, limit: patience.frame });
+            return None;
+        }
+    }
     if let Some(ping_after) = patience.ping_after {
-        let asked = link.last_pinged().max(heard);
+        // Also while answers arrive: the peer hears nothing of their arriving.
+        let asked = link.last_pinged();
         if ping_after <= now.saturating_since(asked) {
             link.ping(now);
             next = next.min(now + ping_after);

@@ -47,7 +47,7 @@ mod server;
 
 pub use calls::{CallError, Reply};
 pub use client::{Call, Client};
-pub use config::{NetConfig, NetLimits};
+pub use config::{LimitError, NetConfig, NetLimits};
 pub use link::EndReason;
 pub use metrics::{MethodSnapshot, Metrics, MetricsSnapshot};
 pub use payload::{Crcs, Part, Segment};

@@ -9,7 +9,7 @@ use core::time::Duration;
 use std::io;
 use std::rc::Rc;
 
-use engine_runtime::{Closer, Env, Notify, PoolExhausted, Writer};
+use engine_runtime::{Buf, Closer, Env, First, Notify, PoolExhausted, Writer, first};
 use engine_types::{Instant, RequestId};
 use engine_wire::WireError;
 use engine_wire::bodies::Encoder;
@@ -87,6 +87,34 @@ pub enum EndReason {
         /// Credit that was left.
         credit: u64,
     },
+    /// Payload without credit exceeds the window for it (W3).
+    #[error("{id}: {found} bytes in flight without credit, window {limit}")]
+    SmallOverrun {
+        /// The request.
+        id: RequestId,
+        /// Bytes in flight with it.
+        found: u64,
+        /// Bytes granted.
+        limit: u64,
+    },
+    /// A payload comes in crumbs.
+    #[error("{id}: {found} segments, at most {limit}")]
+    TooManySegments {
+        /// The request.
+        id: RequestId,
+        /// Segments so far.
+        found: u32,
+        /// Segments that a payload of its length may have.
+        limit: u32,
+    },
+    /// More credit came than this side could ever use.
+    #[error("{found} bytes of credit granted on top of {held}")]
+    ExcessCredit {
+        /// Bytes granted.
+        found: u64,
+        /// Bytes held before.
+        held: u64,
+    },
     /// A frame came that this side of a connection never receives.
     #[error("unexpected {what} of kind {kind}")]
     Unexpected {
@@ -128,6 +156,10 @@ pub(crate) struct Link<E: Env> {
     last_pinged: Cell<Instant>,
     unit_since: Cell<Option<Instant>>,
     writing: Cell<bool>,
+    /// Since when the writer waits for the peer to read.
+    sending_since: Cell<Option<Instant>>,
+    /// The reader waits for memory of this side: silence is not the peer's.
+    memory_waits: Cell<u32>,
     ended: OnceCell<Rc<EndReason>>,
     end: Notify,
     /// Told when the writer has sent a batch.
@@ -148,6 +180,8 @@ impl<E: Env> Link<E> {
             last_pinged: Cell::new(now),
             unit_since: Cell::new(None),
             writing: Cell::new(false),
+            sending_since: Cell::new(None),
+            memory_waits: Cell::new(0),
             ended: OnceCell::new(),
             end: Notify::default(),
             sent: Notify::default(),
@@ -204,6 +238,33 @@ impl<E: Env> Link<E> {
         self.last_received.get()
     }
 
+    pub(crate) fn sending_since(&self) -> Option<Instant> {
+        self.sending_since.get()
+    }
+
+    /// While the guard lives, this side is the reason that nothing is heard.
+    pub(crate) fn waits_for_memory(&self) -> MemoryWait<'_, E> {
+        self.memory_waits.set(self.memory_waits.get() + 1);
+        MemoryWait(self)
+    }
+
+    pub(crate) fn is_waiting_for_memory(&self) -> bool {
+        0 < self.memory_waits.get()
+    }
+
+    /// Memory for what has arrived: at once, or in line behind others, which slows the peer down.
+    pub(crate) async fn memory(&self, len: usize) -> Result<Buf<E::Memory>, EndReason> {
+        if let Ok(buf) = self.env.pool().alloc(len) {
+            return Ok(buf);
+        }
+        engine_types::reached!("a connection waits for memory");
+        let _waiting = self.waits_for_memory();
+        match first(self.env.pool().alloc_wait(len), self.ended()).await {
+            First::Left(buf) => Ok(buf?),
+            First::Right(()) => Err(EndReason::Closed),
+        }
+    }
+
     pub(crate) fn last_pinged(&self) -> Instant {
         self.last_pinged.get()
     }
@@ -226,12 +287,22 @@ impl<E: Env> Link<E> {
     }
 }
 
+/// See [`Link::waits_for_memory`].
+pub(crate) struct MemoryWait<'a, E: Env>(&'a Link<E>);
+
+impl<E: Env> Drop for MemoryWait<'_, E> {
+    fn drop(&mut self) {
+        self.0.memory_waits.set(self.0.memory_waits.get() - 1);
+        self.0.received(); // the peer's silence counts from here
+    }
+}
+
 /// The writer task: sends what is queued until the connection ends.
 pub(crate) async fn write<E: Env>(link: Rc<Link<E>>, mut writer: E::Writer) {
     let mut parts = Vec::new();
     while let Some(mut batch) = link.outbox.take().await {
         link.writing.set(true);
-        let built = batch.built.take().map(engine_runtime::Buf::freeze);
+        let built = batch.built.take().map(Buf::freeze);
         let mut at = 0;
         for (upto, bulk) in batch.cuts.drain(..) {
             if let Some(built) = &built
@@ -250,9 +321,12 @@ pub(crate) async fn write<E: Env>(link: Rc<Link<E>>, mut writer: E::Writer) {
         match crate::control::encode(&link, &batch.control).await {
             Ok(Some(control)) => parts.push(control),
             Ok(None) => {}
-            Err(exhausted) => return link.end(EndReason::Pool(exhausted)),
+            Err(reason) => return link.end(reason),
         }
-        if let Err(error) = writer.write_all(&parts).await {
+        link.sending_since.set(Some(link.last_received.get().max(link.last_pinged.get())));
+        let sent = writer.write_all(&parts).await;
+        link.sending_since.set(None);
+        if let Err(error) = sent {
             return link.end(EndReason::Io(error));
         }
         parts.clear();

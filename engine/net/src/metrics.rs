@@ -6,6 +6,8 @@ use core::time::Duration;
 use engine_types::{Map, Status};
 use hdrhistogram::Histogram;
 
+use crate::link::EndReason;
+
 #[cfg(test)]
 mod tests;
 
@@ -35,6 +37,7 @@ impl Method {
 pub struct Metrics {
     methods: RefCell<Map<u16, Method>>,
     other: RefCell<Counters>,
+    last_failure: RefCell<Option<String>>,
 }
 
 /// Counters of a client or server as a whole.
@@ -80,11 +83,18 @@ pub struct MetricsSnapshot {
     pub methods: Vec<MethodSnapshot>,
     /// Of the whole.
     pub counters: Counters,
+    /// Why a connection failed last.
+    pub last_failure: Option<String>,
 }
 
 impl Metrics {
     pub(crate) fn count(&self, add: impl FnOnce(&mut Counters)) {
         add(&mut self.other.borrow_mut());
+    }
+
+    pub(crate) fn connection_failed(&self, reason: &EndReason) {
+        self.count(|counters| counters.connections_failed += 1);
+        *self.last_failure.borrow_mut() = Some(reason.to_string());
     }
 
     pub(crate) fn record(&self, kind: u16, status: Status, took: Duration, bytes: (u64, u64)) {
@@ -115,6 +125,7 @@ impl Metrics {
             })
             .collect();
         methods.sort_by_key(|method| method.kind);
-        MetricsSnapshot { methods, counters: *self.other.borrow() }
+        let last_failure = self.last_failure.borrow().clone();
+        MetricsSnapshot { methods, counters: *self.other.borrow(), last_failure }
     }
 }

@@ -12,7 +12,7 @@
 
 use core::cell::{Cell, RefCell};
 
-use engine_runtime::{Buf, Bytes, Env, Notify, PoolExhausted};
+use engine_runtime::{Buf, Bytes, Env, First, Notify, PoolExhausted, first};
 use engine_types::RequestId;
 
 /// First size of the buffer: an idle connection that pings costs a page or two.
@@ -115,7 +115,11 @@ impl<E: Env> Outbox<E> {
             match want {
                 None => notified.await,
                 Some(bytes) => {
-                    let fresh = env.pool().alloc_wait(bytes).await.map_err(Room::Pool)?;
+                    let closed = self.room.until(|| self.closed.get());
+                    let fresh = match first(env.pool().alloc_wait(bytes), closed).await {
+                        First::Left(fresh) => fresh.map_err(Room::Pool)?,
+                        First::Right(()) => return Err(Room::Ended),
+                    };
                     let mut state = self.state.borrow_mut();
                     // Another task may have brought a buffer while this one waited for memory.
                     let replace = state

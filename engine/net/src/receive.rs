@@ -4,7 +4,7 @@
 //! has not arrived yet is read straight into the memory where it stays (V6). What arrives is
 //! verified once, in its final place.
 
-use engine_runtime::{Buf, Env, Pool, Reader, yield_now};
+use engine_runtime::{Buf, Env, Reader, yield_now};
 use engine_wire::{
     Decoder, Ending, FrameHeader, Item, Limits, SEGMENT_HEADER_BYTES, SegmentHeader,
 };
@@ -57,11 +57,11 @@ pub(crate) struct Incoming<E: Env> {
 
 impl<E: Env> Incoming<E> {
     pub(crate) async fn new(
-        pool: &Pool<E::Memory>,
+        link: &Link<E>,
         reader: E::Reader,
         decoder: Decoder,
     ) -> Result<Self, EndReason> {
-        let buf = Some(pool.alloc_wait(BUFFER_BYTES_MIN).await?);
+        let buf = Some(link.memory(BUFFER_BYTES_MIN).await?);
         Ok(Self {
             reader,
             decoder,
@@ -115,7 +115,7 @@ impl<E: Env> Incoming<E> {
             yield_now().await;
         }
         let need = self.decoder.need();
-        self.make_room(link.env.pool(), need).await?;
+        self.make_room(link, need).await?;
         while self.end - self.start < need {
             let buf = self.buf.take().expect("taken only while a read is under way");
             let room = (buf.capacity() - self.end).min(self.limit.max(need));
@@ -141,7 +141,7 @@ impl<E: Env> Incoming<E> {
     }
 
     /// Moves what is left to the front, and changes the buffer's size with the load.
-    async fn make_room(&mut self, pool: &Pool<E::Memory>, need: usize) -> Result<(), EndReason> {
+    async fn make_room(&mut self, link: &Link<E>, need: usize) -> Result<(), EndReason> {
         let buf = self.buf.as_mut().expect("taken only while a read is under way");
         let capacity = buf.capacity();
         let filled = self.end == capacity;
@@ -157,9 +157,9 @@ impl<E: Env> Incoming<E> {
         let left = self.end - self.start;
         if wanted != capacity && left <= wanted {
             // Growing is worth it only while there is memory; waiting is for what must fit.
-            let fresh = match pool.alloc(wanted) {
+            let fresh = match link.env.pool().alloc(wanted) {
                 Ok(fresh) => Some(fresh),
-                Err(_) if capacity < need => Some(pool.alloc_wait(wanted).await?),
+                Err(_) if capacity < need => Some(link.memory(wanted).await?),
                 Err(_) => None,
             };
             if let Some(mut fresh) = fresh {
@@ -250,7 +250,7 @@ async fn step<E: Env, R: Role<E>>(
             let inline = match Inline::here(body, capability) {
                 Some(inline) => inline,
                 None => {
-                    let mut inline = memory(link, body.len() + capability.len()).await?;
+                    let mut inline = link.memory(body.len() + capability.len()).await?;
                     inline.extend_from_slice(body);
                     inline.extend_from_slice(capability);
                     Inline::Pooled(inline.freeze())
@@ -268,15 +268,4 @@ async fn step<E: Env, R: Role<E>>(
         Item::Head | Item::Segment(_) | Item::Data(_) => {}
     }
     Ok(())
-}
-
-/// Memory for what has arrived: at once, or in line behind others, which slows the peer down.
-pub(crate) async fn memory<E: Env>(
-    link: &Link<E>,
-    len: usize,
-) -> Result<Buf<E::Memory>, EndReason> {
-    match link.env.pool().alloc(len) {
-        Ok(buf) => Ok(buf),
-        Err(_) => Ok(link.env.pool().alloc_wait(len).await?),
-    }
 }

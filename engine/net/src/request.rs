@@ -49,7 +49,17 @@ impl<E: Env> Flow<E> {
         }
     }
 
+    /// Takes nothing any more and drops what it has: its request is answered.
+    pub(crate) fn discard(&self) {
+        self.finish(FlowEnd::Aborted);
+        let segments = self.segments.take();
+        drop(segments);
+    }
+
     pub(crate) fn push(&self, segment: Segment<E>) {
+        if self.end.get().is_some() {
+            return; // the last one comes before the end, so this is after a discard
+        }
         self.segments.borrow_mut().push_back(segment);
         self.changed.notify();
     }
@@ -256,7 +266,7 @@ async fn answer_with<E: Env, B: Body>(
     parts: &[Part<'_, E>],
 ) -> Result<(), SendError> {
     send::frame(link, answer, &[], body, parts).await?;
-    if !send::is_small(answer.payload_len) {
+    if !send::is_small(answer.payload_len, parts) {
         let mut segments = send::Segments::new(answer.request, parts, answer.payload_len);
         while segments.more() {
             segments.send_next(link).await?;

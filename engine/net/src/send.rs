@@ -50,20 +50,25 @@ pub(crate) fn payload_len<E: Env>(parts: &[Part<'_, E>]) -> Result<u32, WireErro
     }
 }
 
+/// Parts that a payload copied behind its header may have: with their heads they fit the outbox
+/// several times.
+const INLINE_PARTS_MAX: usize = 64;
+
 /// Whether a payload is copied behind its header.
-pub(crate) fn is_small(payload: u32) -> bool {
-    payload <= SMALL_PAYLOAD_BYTES_MAX
+pub(crate) fn is_small<E: Env>(payload: u32, parts: &[Part<'_, E>]) -> bool {
+    payload <= SMALL_PAYLOAD_BYTES_MAX && parts.len() <= INLINE_PARTS_MAX
 }
 
 /// Queues a frame with its body and, when it is small, its whole payload.
 pub(crate) async fn frame<E: Env, B: Body>(
     link: &Link<E>,
-    header: FrameHeader,
+    mut header: FrameHeader,
     capability: &[u8],
     body: Option<&B>,
     parts: &[Part<'_, E>],
 ) -> Result<(), SendError> {
-    let inline = if is_small(header.payload_len) { parts } else { &[] };
+    let small = is_small(header.payload_len, parts);
+    let inline = if small { parts } else { &[] };
     let segments: usize = inline.iter().map(|part| SEGMENT_HEAD_BYTES_MAX + part.bytes.len()).sum();
     loop {
         // Encoded anew after waiting, because other tasks use the encoder meanwhile.
@@ -83,11 +88,20 @@ pub(crate) async fn frame<E: Env, B: Body>(
         };
         match room {
             None => break,
-            Some(room) => link.outbox.room(&link.env, room).await?,
+            Some(room) => {
+                let before = link.env.now();
+                link.outbox.room(&link.env, room).await?;
+                let waited = link.env.now().saturating_since(before).as_micros();
+                if header.deadline_us != 0 {
+                    // The peer learns what is left now, not what was left before the wait.
+                    let waited = u32::try_from(waited).unwrap_or(u32::MAX);
+                    header.deadline_us = header.deadline_us.saturating_sub(waited).max(1);
+                }
+            }
         }
     }
     let mut cut = Segments::new(header.request, inline, header.payload_len);
-    while cut.more() && is_small(header.payload_len) {
+    while small && cut.more() {
         cut.append_next(link, true);
     }
     link.outbox.flush();

@@ -34,6 +34,10 @@ use peer::Serving;
 /// connections end, and trying at once would only burn the core.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(10);
 
+/// How long a drained server waits for its peers to close: they answer a goodbye at once, unless
+/// they are gone.
+const FAREWELL_TIME: Duration = Duration::from_secs(1);
+
 /// A listening server. Clones are handles to the same one; dropping them does not stop it.
 pub struct Server<E: Env> {
     shared: Rc<Shared<E>>,
@@ -51,6 +55,8 @@ pub(crate) struct Shared<E: Env> {
     address: SocketAddr,
     closer: E::Closer,
     pub(crate) credit: CreditPool,
+    /// Pool bytes that payloads without credit of all peers may hold: a quarter.
+    pub(crate) small: Gate,
     peers: RefCell<Slab<Rc<Peer<E>>>>,
     /// Connections that may still be accepted, and of them those not yet authenticated.
     connections: Gate,
@@ -62,6 +68,10 @@ pub(crate) struct Shared<E: Env> {
 
 impl<E: Env> Server<E> {
     /// Starts to accept connections of `listener` and to serve their requests.
+    ///
+    /// # Panics
+    /// When the limits fail [`NetLimits::check`](crate::NetLimits::check): whoever reads a
+    /// configuration checks it before.
     pub fn start<S: Service<E>>(
         env: &E,
         config: Rc<NetConfig>,
@@ -69,11 +79,15 @@ impl<E: Env> Server<E> {
         service: Rc<S>,
     ) -> Self {
         let limits = &config.limits;
+        if let Err(error) = limits.check() {
+            panic!("a server was given limits that nobody checked: {error}");
+        }
         let shared = Rc::new(Shared {
             env: env.clone(),
             address: listener.address(),
             closer: listener.closer(),
             credit: CreditPool::new(limits.credit_bytes, limits.credit_bytes_idle),
+            small: Gate::new(env.pool().limit() as u64 / 4),
             peers: RefCell::new(Slab::new()),
             connections: Gate::new(limits.connections as u64),
             unauthenticated: Gate::new(limits.unauthenticated as u64),
@@ -123,6 +137,11 @@ impl<E: Env> Server<E> {
         for peer in &peers {
             let _sent_or_late = until(&shared.env, deadline, peer.link.flushed()).await;
         }
+        // A peer that has read the goodbye closes by itself; cutting it before could discard answers
+        // that it has not read.
+        let farewell = deadline.min(shared.env.now() + FAREWELL_TIME);
+        let gone = shared.changed.until(|| shared.peers.borrow().is_empty());
+        let _gone_or_late = until(&shared.env, farewell, gone).await;
         self.stop();
     }
 
@@ -190,8 +209,11 @@ impl<E: Env> Shared<E> {
         let address = stream.peer;
         let link = Link::new(env, address, stream.closer.clone(), self.metrics.clone());
         let link = Rc::new(link);
-        let windows =
-            Windows { inflight_requests: self.config.limits.requests, ..Windows::default() };
+        let windows = Windows {
+            inflight_requests: self.config.limits.requests,
+            small_bytes: self.config.limits.small_bytes,
+            ..Windows::default()
+        };
         let (reader, writer) = (stream.reader, stream.writer);
         let established = connect::as_server(&link, &self.config, windows, reader, writer).await;
         self.unauthenticated.give(1);
@@ -203,7 +225,7 @@ impl<E: Env> Shared<E> {
             Ok(_) => link.end(EndReason::Closed),
             Err(reason) => {
                 tracing::warn!(peer = %address, %reason, "handshake failed");
-                self.metrics.count(|counters| counters.connections_failed += 1);
+                self.metrics.connection_failed(&reason);
                 link.end(reason);
             }
         }
@@ -224,7 +246,8 @@ impl<E: Env> Shared<E> {
         let patience =
             Patience { ping_after: None, silence: limits.keepalive_time, frame: limits.frame_time };
         let alarm = Rc::new(Alarm::default());
-        let kept = keeper::keep(link.clone(), patience, alarm, |_| Instant::NEVER);
+        let due = peer.clone();
+        let kept = keeper::keep(link.clone(), patience, alarm, move |now| due.check_payloads(now));
         drop(self.env.spawn(kept));
         drop(self.env.spawn(link::write(link.clone(), writer)));
         let serving = Serving { peer: peer.clone(), service };
@@ -233,7 +256,7 @@ impl<E: Env> Shared<E> {
         let why = link.reason();
         if !matches!(*why, EndReason::Closed | EndReason::PeerClosed) {
             tracing::warn!(peer = %peer.identity, reason = %why, "connection ended");
-            self.metrics.count(|counters| counters.connections_failed += 1);
+            self.metrics.connection_failed(&why);
         }
         peer.ended();
         drop(listed);
@@ -242,6 +265,10 @@ impl<E: Env> Shared<E> {
 
     pub(crate) fn frame_time(&self) -> Duration {
         self.config.limits.frame_time
+    }
+
+    pub(crate) fn small_bytes(&self) -> u64 {
+        u64::from(self.config.limits.small_bytes)
     }
 
     pub(crate) fn window(&self) -> u32 {

@@ -142,6 +142,14 @@ async fn measure<E: Env>(env: E, address: SocketAddr) -> f64 {
 #[test]
 fn a_request_costs_at_most_two_allocations_on_each_side() {
     static STOP: AtomicBool = AtomicBool::new(false);
+    let (done, ended) = mpsc::channel::<()>();
+    let watchdog = std::thread::Builder::new().spawn(move || {
+        if ended.recv_timeout(Duration::from_secs(60)) == Err(mpsc::RecvTimeoutError::Timeout) {
+            eprintln!("no end after 60 s");
+            std::process::abort();
+        }
+    });
+    watchdog.expect("a thread");
     let (tell, address) = mpsc::channel();
     let server = std::thread::Builder::new().spawn(move || {
         engine_runtime::glommio::run(CoreSpec::new("server"), |env| serve(env, tell, &STOP))
@@ -156,5 +164,6 @@ fn a_request_costs_at_most_two_allocations_on_each_side() {
     let [before, after] = SERVER.each_ref().map(|count| count.load(Ordering::Relaxed));
     let server = (after - before) as f64 / (IN_FLIGHT * ROUNDS) as f64;
     println!("allocations per request: client {client:.3}, server {server:.3}");
+    drop(done);
     assert!(client <= 2.0 && server <= 2.0, "client {client:.3}, server {server:.3}");
 }

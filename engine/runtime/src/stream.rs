@@ -3,6 +3,9 @@
 //! One task reads, one task writes (V2). A pending operation is ended by [`Closer::close`], never
 //! by dropping its future: a half whose operation was dropped answers `BrokenPipe` from then on,
 //! because nobody knows how much of it happened (E37).
+//!
+//! There is no half-close. A connection ends when both halves are dropped or by its closer;
+//! dropping only the writer sends no end of stream, and dropping only the reader refuses nothing.
 
 use core::future::Future;
 use core::net::SocketAddr;

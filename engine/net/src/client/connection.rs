@@ -5,7 +5,7 @@ use core::future::poll_fn;
 use std::rc::Rc;
 
 use engine_runtime::{Env, First, Gate, Notify, Reserved, first, until};
-use engine_types::limits::UNCREDITED_PAYLOAD_BYTES_MAX;
+use engine_types::limits::{PAYLOAD_BYTES_MAX, UNCREDITED_PAYLOAD_BYTES_MAX};
 use engine_types::{Deadline, Instant, RequestId};
 use engine_wire::FrameHeader;
 use engine_wire::bodies::Body;
@@ -25,6 +25,9 @@ pub(crate) struct Connection<E: Env> {
     pub(crate) calls: Calls<E>,
     /// Bulk bytes that may be sent.
     pub(crate) credit: Gate,
+    /// Credit that was taken for requests whose header is not queued yet: the peer still counts it
+    /// as unused.
+    pub(crate) pledged: Cell<u64>,
     /// The peer takes no new requests (E57).
     pub(crate) goodbye: Cell<bool>,
     /// Told when the peer says so.
@@ -42,6 +45,7 @@ impl<E: Env> AsRef<Alarm> for Connection<E> {
 pub(super) struct Place<'a, E: Env> {
     connection: &'a Connection<E>,
     slot: bool,
+    small: u32,
     credit: u64,
     /// When the call began.
     started: Instant,
@@ -52,8 +56,12 @@ impl<E: Env> Drop for Place<'_, E> {
         if self.slot {
             self.connection.calls.window.give(1);
         }
+        if 0 < self.small {
+            self.connection.calls.small.give(u64::from(self.small));
+        }
         if 0 < self.credit {
             self.connection.credit.give(self.credit);
+            self.connection.unpledge(self.credit);
         }
     }
 }
@@ -84,11 +92,13 @@ impl<E: Env> Drop for InFlight<'_, E> {
             return connection.calls.withdraw(*id);
         }
         if !*whole {
-            outbox.control(Control::Abort(*id)); // E56
+            engine_types::reached!("E56: a payload is given up half-way");
+            outbox.control(Control::Abort(*id));
         }
         if connection.calls.leave(*id) {
             connection.link.metrics.count(|counters| counters.abandoned += 1);
-            outbox.control(Control::Cancel(*id)); // E54
+            engine_types::reached!("E54: a call is given up before its answer");
+            outbox.control(Control::Cancel(*id));
         }
     }
 }
@@ -106,19 +116,26 @@ impl<E: Env> Connection<E> {
         deadline: Instant,
         payload: u32,
     ) -> Result<Place<'_, E>, NotReserved> {
-        let mut reserved = Place { connection: self, slot: false, credit: 0, started };
+        let mut reserved = Place { connection: self, slot: false, small: 0, credit: 0, started };
         self.take(&self.calls.window, 1, deadline).await?;
         reserved.slot = true;
-        if UNCREDITED_PAYLOAD_BYTES_MAX < payload {
+        if payload <= UNCREDITED_PAYLOAD_BYTES_MAX {
+            if 0 < payload {
+                self.take(&self.calls.small, u64::from(payload), deadline).await?;
+            }
+            reserved.small = payload;
+        } else {
             let bytes = u64::from(payload);
             if !self.credit.try_take(bytes) {
                 self.link.metrics.count(|counters| counters.credit_waits += 1);
-                let want = self.credit.demand().saturating_add(bytes);
+                engine_types::reached!("E52: bulk waits for credit");
+                let want = self.credit.demand() + self.pledged.get() + bytes;
                 let want = u32::try_from(want).unwrap_or(u32::MAX);
                 self.link.outbox.control(Control::CreditWant(want));
                 self.take(&self.credit, bytes, deadline).await?;
             }
             reserved.credit = bytes;
+            self.pledged.set(self.pledged.get() + bytes);
         }
         Ok(reserved)
     }
@@ -142,11 +159,22 @@ impl<E: Env> Connection<E> {
         mut reserved: Place<'_, E>,
     ) -> Result<Reply<E>, CallError> {
         let room = self.answer_room(call.reply_bytes_max, call.deadline).await?;
-        let id = self.calls.open(call.deadline, call.reply_bytes_max, room);
+        let id = self.calls.open(call.deadline, call.reply_bytes_max, reserved.small, room);
+        reserved.small = 0;
         reserved.slot = false; // it is the request's now, until it is answered (E51)
         self.alarm.arm(call.deadline);
         let mut flight = InFlight { connection: self, id, queued: false, whole: false };
-        let sent = self.send(call, payload, &mut flight, &mut reserved).await;
+        // The end of the connection and the deadline end a wait for room as well.
+        let sending = self.send(call, payload, &mut flight, &mut reserved);
+        let ended = poll_fn(|cx| self.calls.poll_has_outcome(id, cx.waker()));
+        let sent = match first(sending, ended).await {
+            First::Left(sent) => sent,
+            First::Right(()) if self.link.is_ended() => Err(SendError::Ended),
+            First::Right(()) if !flight.queued => {
+                return Err(CallError::DeadlineExceeded { sent: false });
+            }
+            First::Right(()) => Ok(()),
+        };
         match sent {
             Ok(()) => {}
             // The end of the connection answers the request, if its deadline has not yet.
@@ -194,10 +222,11 @@ impl<E: Env> Connection<E> {
             ..FrameHeader::request(B::KIND, B::VERSION, flight.id)
         };
         send::frame(&self.link, header, call.capability, Some(call.body), call.parts).await?;
-        let small = send::is_small(payload);
+        let small = send::is_small(payload, call.parts);
         flight.queued = true;
         flight.whole = small;
-        reserved.credit = 0; // the peer counts it from here on
+        self.calls.queued(flight.id);
+        self.unpledge(core::mem::take(&mut reserved.credit)); // the peer counts it from here on
         if small {
             return Ok(());
         }
@@ -222,6 +251,21 @@ impl<E: Env> Connection<E> {
         first(idle, self.link.ended()).await;
         self.link.flushed().await;
         self.link.end(EndReason::Closed);
+    }
+
+    fn unpledge(&self, bytes: u64) {
+        let pledged = self.pledged.get();
+        assert!(bytes <= pledged, "E52: {bytes} bytes of credit used, {pledged} pledged");
+        self.pledged.set(pledged - bytes);
+    }
+
+    /// Returns credit that nobody waits for and that exceeds what an idle peer may keep (W3).
+    pub(super) fn return_surplus(&self) {
+        let surplus = self.credit.free().saturating_sub(u64::from(PAYLOAD_BYTES_MAX) * 2);
+        if 0 < surplus && self.credit.demand() == 0 && self.credit.try_take(surplus) {
+            let bytes = u32::try_from(surplus).expect("credit held stays below 4 GiB");
+            self.link.outbox.control(Control::Credit(bytes));
+        }
     }
 
     fn lost(&self) -> CallError {

@@ -4,10 +4,10 @@ use core::cell::{Cell, RefCell};
 use core::time::Duration;
 use std::rc::Rc;
 
-use engine_runtime::{Buf, Env};
+use engine_runtime::{BUFFER_ALIGN, Buf, Env, First, first};
 use engine_types::limits::UNCREDITED_PAYLOAD_BYTES_MAX;
-use engine_types::{RequestId, Status};
-use engine_wire::bodies::{self, Cancel, CreditWant};
+use engine_types::{Instant, RequestId, SECTOR_BYTES, Status};
+use engine_wire::bodies::{self, Cancel, Credit, CreditWant};
 use engine_wire::handshake::{Identity, Session};
 use engine_wire::{Assembly, Ending, FrameHeader, FrameType, Kind, Progress, SegmentHeader};
 
@@ -17,14 +17,21 @@ use crate::credit::{Account, Overdrawn};
 use crate::link::{EndReason, Link};
 use crate::outbox::Control;
 use crate::payload::{Crcs, Inline, Segment};
-use crate::receive::{self, Role};
+use crate::receive::Role;
 use crate::request::{Flow, FlowEnd, Payload, Request, Service};
+
+/// Segments beyond one per page of payload: a payload that gathers small pieces of many chunks is
+/// legal, one in crumbs that take a page each is not.
+const SCATTERED_SEGMENTS_MAX: u32 = 64;
 
 /// A payload on its way.
 struct Receiving<E: Env> {
     header: FrameHeader,
     inline: Inline<E>,
     assembly: Assembly,
+    /// Segments so far: each takes a page at least.
+    segments: u32,
+    since: Instant,
     /// Where segments go once the handler runs.
     flow: Option<Rc<Flow<E>>>,
 }
@@ -35,6 +42,8 @@ struct Inbound<E: Env> {
     /// Its answer is not queued yet.
     unanswered: bool,
     cancelled: bool,
+    /// Bytes taken of the share for payloads without credit.
+    small_held: u64,
     receiving: Option<Receiving<E>>,
 }
 
@@ -46,6 +55,8 @@ pub(crate) struct Peer<E: Env> {
     account: Rc<Account>,
     inbound: RefCell<Vec<Inbound<E>>>,
     open: Cell<u32>,
+    /// Payload bytes in flight that came without credit.
+    small_open: Cell<u64>,
     workers: Rc<Workers<E>>,
 }
 
@@ -60,6 +71,7 @@ impl<E: Env> Peer<E> {
             account,
             inbound: RefCell::new(Vec::new()),
             open: Cell::new(0),
+            small_open: Cell::new(0),
             workers: Rc::default(),
             shared,
         }
@@ -91,9 +103,16 @@ impl<E: Env> Peer<E> {
         let mine = slot.generation == header.request.generation();
         assert!(mine && slot.unanswered, "E51: {} is answered once", header.request);
         slot.unanswered = false;
+        // What still comes of its payload is of no use to anybody (E52).
+        if let Some(flow) = slot.receiving.as_ref().and_then(|receiving| receiving.flow.as_ref()) {
+            flow.discard();
+        }
         self.open.set(self.open.get() - 1);
         if UNCREDITED_PAYLOAD_BYTES_MAX < header.payload_len {
             self.shared.credit.done(&self.account, header.payload_len);
+        } else {
+            self.small_open.set(self.small_open.get() - u64::from(header.payload_len));
+            self.shared.small.give(core::mem::take(&mut slot.small_held));
         }
     }
 
@@ -107,7 +126,7 @@ impl<E: Env> Peer<E> {
                 None => self.forget(slot, &receiving.header),
             }
         }
-        self.workers.rest();
+        self.workers.close();
         self.shared.credit.close(&self.account);
     }
 
@@ -126,7 +145,8 @@ impl<E: Env> Peer<E> {
         let mut inbound = self.inbound.borrow_mut();
         while inbound.len() <= id.slot() as usize {
             let (generation, unanswered, cancelled) = (0, false, false);
-            inbound.push(Inbound { generation, unanswered, cancelled, receiving: None });
+            let receiving = None;
+            inbound.push(Inbound { generation, unanswered, cancelled, small_held: 0, receiving });
         }
         let slot = &mut inbound[id.slot() as usize];
         if slot.unanswered {
@@ -136,11 +156,7 @@ impl<E: Env> Peer<E> {
         if let Some(flow) = slot.receiving.take().and_then(|receiving| receiving.flow) {
             flow.finish(FlowEnd::Aborted);
         }
-        if UNCREDITED_PAYLOAD_BYTES_MAX < header.payload_len {
-            self.shared.credit.begin(&self.account, header.payload_len).map_err(
-                |Overdrawn { found, credit }| EndReason::Overdrawn { id, found, credit },
-            )?;
-        }
+        self.admit(header)?;
         slot.generation = id.generation();
         slot.unanswered = true;
         slot.cancelled = false;
@@ -148,12 +164,82 @@ impl<E: Env> Peer<E> {
         Ok(())
     }
 
+    /// Counts the payload of a request against the credit or the window of its connection (W3).
+    fn admit(&self, header: &FrameHeader) -> Result<(), EndReason> {
+        let (id, bytes) = (header.request, header.payload_len);
+        if UNCREDITED_PAYLOAD_BYTES_MAX < bytes {
+            let begun = self.shared.credit.begin(&self.account, bytes);
+            return begun.map_err(|Overdrawn { found, credit }| EndReason::Overdrawn {
+                id,
+                found,
+                credit,
+            });
+        }
+        let (found, limit) = (self.small_open.get() + u64::from(bytes), self.shared.small_bytes());
+        if limit < found {
+            return Err(EndReason::SmallOverrun { id, found, limit });
+        }
+        self.small_open.set(found);
+        Ok(())
+    }
+
+    /// Waits for room in the share of the pool that payloads without credit of all peers may hold,
+    /// so that those who answer always find memory (W2).
+    async fn small_room(&self, header: &FrameHeader) {
+        let bytes = header.payload_len;
+        if bytes == 0 || UNCREDITED_PAYLOAD_BYTES_MAX < bytes {
+            return;
+        }
+        let bytes = u64::from(bytes).next_multiple_of(BUFFER_ALIGN as u64);
+        let taken = self.shared.small.try_take(bytes) || {
+            engine_types::reached!("W2: a payload waits for room among all peers");
+            let waiting = self.link.waits_for_memory();
+            let taken = first(self.shared.small.take(bytes), self.link.ended()).await;
+            drop(waiting);
+            matches!(taken, First::Left(Ok(())))
+        };
+        if taken {
+            let mut inbound = self.inbound.borrow_mut();
+            inbound[header.request.slot() as usize].small_held = bytes;
+        }
+    }
+
+    /// Ends the connection when a payload was announced and does not begin; else says when to look
+    /// again.
+    pub(super) fn check_payloads(&self, now: Instant) -> Instant {
+        let limit = self.frame_time();
+        let inbound = self.inbound.borrow();
+        let waiting = inbound.iter().filter_map(|slot| slot.receiving.as_ref());
+        let oldest = waiting.filter(|receiving| receiving.flow.is_none()).map(|r| r.since).min();
+        match oldest {
+            Some(since) if limit <= now.saturating_since(since) => {
+                let took = now.saturating_since(since);
+                self.link.end(EndReason::Stalled { took, limit });
+                Instant::NEVER
+            }
+            Some(since) => since + limit,
+            None => now + limit,
+        }
+    }
+
     fn control(&self, kind: Kind, body: &[u8]) -> Result<(), EndReason> {
         match kind {
             Kind::PING => {
-                self.workers.rest();
-                self.link.outbox.trim();
+                if self.open.get() == 0 {
+                    self.workers.rest();
+                    self.link.outbox.trim();
+                }
                 self.link.outbox.control(Control::Pong);
+            }
+            Kind::CREDIT => {
+                let bytes = bodies::access::<Credit>(body)?.bytes.to_native();
+                let given = self.shared.credit.give_back(&self.account, bytes);
+                let id = RequestId::NONE;
+                given.map_err(|Overdrawn { found, credit }| EndReason::Overdrawn {
+                    id,
+                    found,
+                    credit,
+                })?;
             }
             Kind::CREDIT_WANT => {
                 let bytes = bodies::access::<CreditWant>(body)?.bytes.to_native();
@@ -186,6 +272,7 @@ impl<E: Env, S: Service<E>> Serving<E, S> {
         let request = Request::new(peer.clone(), header, inline, payload);
         let env = &peer.link.env;
         if peer.shared.is_draining() {
+            engine_types::reached!("E57: a request comes while its server drains");
             drop(env.spawn(request.refuse(Status::Draining)));
         } else if request.deadline().expired(peer.link.last_received()) {
             drop(env.spawn(request.refuse(Status::DeadlineExceeded)));
@@ -207,11 +294,17 @@ impl<E: Env, S: Service<E>> Serving<E, S> {
         if slot.generation != id.generation() {
             // The end of a payload whose slot already carries the next request says nothing new.
             let late = header.ending == Ending::Aborted && landing.is_none();
+            engine_types::reached!("E50: a segment comes after its slot is used again");
             return if late { Ok(()) } else { Err(EndReason::UnknownId(id)) };
         }
         let receiving = slot.receiving.as_mut().ok_or(EndReason::UnexpectedSegment(id))?;
         let offset = receiving.assembly.received();
         let progress = receiving.assembly.accept(header)?;
+        receiving.segments += 1;
+        let limit = receiving.header.payload_len / SECTOR_BYTES + SCATTERED_SEGMENTS_MAX;
+        if limit < receiving.segments {
+            return Err(EndReason::TooManySegments { id, found: receiving.segments, limit });
+        }
         let segment = landing.map(|mut landing| {
             landing.set_len(header.length as usize);
             let (block_shift, phase) = (header.block_shift, header.phase);
@@ -248,6 +341,7 @@ impl<E: Env, S: Service<E>> Serving<E, S> {
         drop(inbound);
         if progress == Progress::Aborted {
             // Nobody has seen it and nobody waits: it leaves no trace but its answer (R3).
+            engine_types::reached!("E56: a payload is aborted before its handler runs");
             let request = Request::new(self.peer.clone(), header, inline, Payload::Nothing);
             drop(self.peer.link.env.spawn(request.refuse(Status::Aborted)));
         } else {
@@ -269,7 +363,9 @@ impl<E: Env, S: Service<E>> Role<E> for Serving<E, S> {
     fn header(&self, header: &FrameHeader) -> Result<(), EndReason> {
         match (header.frame_type, header.kind) {
             (FrameType::Request, _)
-            | (FrameType::OneWay, Kind::PING | Kind::CREDIT_WANT | Kind::CANCEL) => Ok(()),
+            | (FrameType::OneWay, Kind::PING | Kind::CREDIT_WANT | Kind::CREDIT | Kind::CANCEL) => {
+                Ok(())
+            }
             (FrameType::OneWay, kind) => {
                 Err(EndReason::Unexpected { what: "message", kind: kind.code() })
             }
@@ -284,11 +380,14 @@ impl<E: Env, S: Service<E>> Role<E> for Serving<E, S> {
             return self.peer.control(header.kind, &inline);
         }
         self.peer.open(header)?;
+        self.peer.small_room(header).await;
         if header.payload_len == 0 {
             self.dispatch(*header, inline, Payload::Nothing);
         } else {
             let assembly = Assembly::new(header.payload_len);
-            let receiving = Receiving { header: *header, inline, assembly, flow: None };
+            let since = self.peer.link.last_received();
+            let (segments, flow) = (0, None);
+            let receiving = Receiving { header: *header, inline, assembly, segments, since, flow };
             let mut inbound = self.peer.inbound.borrow_mut();
             inbound[header.request.slot() as usize].receiving = Some(receiving);
         }
@@ -306,7 +405,7 @@ impl<E: Env, S: Service<E>> Role<E> for Serving<E, S> {
             let receiving = slot.receiving.as_ref().ok_or(EndReason::UnexpectedSegment(id))?;
             receiving.assembly.check(segment)?;
         }
-        Ok((receive::memory(&self.peer.link, segment.length as usize).await?, 0))
+        Ok((self.peer.link.memory(segment.length as usize).await?, 0))
     }
 
     fn landed(

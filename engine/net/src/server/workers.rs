@@ -27,6 +27,8 @@ pub(super) struct Workers<E: Env> {
     next_ticket: Cell<u64>,
     /// Raised to end the workers that wait.
     round: Cell<u64>,
+    /// The connection has ended: workers end after the request they have.
+    closed: Cell<bool>,
 }
 
 impl<E: Env> Default for Workers<E> {
@@ -36,6 +38,7 @@ impl<E: Env> Default for Workers<E> {
             waiting: RefCell::default(),
             next_ticket: Cell::new(0),
             round: Cell::new(0),
+            closed: Cell::new(false),
         }
     }
 }
@@ -63,6 +66,12 @@ impl<E: Env> Workers<E> {
         drop(waiting);
     }
 
+    /// Ends every worker as soon as it has nothing to do.
+    pub(super) fn close(&self) {
+        self.closed.set(true);
+        self.rest();
+    }
+
     /// Ends the workers that have nothing to do.
     pub(super) fn rest(&self) {
         self.round.set(self.round.get() + 1);
@@ -80,7 +89,7 @@ impl<E: Env> Workers<E> {
             if let Some(request) = self.queue.borrow_mut().pop_front() {
                 return Poll::Ready(Some(request));
             }
-            if self.round.get() != round {
+            if self.closed.get() || self.round.get() != round {
                 return Poll::Ready(None);
             }
             place.enter(cx.waker());

@@ -1,14 +1,19 @@
 //! What a request and its answer may carry, and how they end.
 
 use std::cell::Cell;
+use std::rc::Rc;
 use std::time::Duration;
 
-use engine_net::{Call, CallError, Client, Part};
+use engine_net::{Call, CallError, Client, Part, Request, Server, Service};
+use engine_runtime::sim::{NodeSpec, SimEnv};
 use engine_runtime::{Env, Signal};
-use engine_types::{Retry, Status};
-use engine_wire::bodies::Ping;
+use engine_types::{Retry, Status, TraceId};
+use engine_wire::Priority;
+use engine_wire::bodies::{EchoRequest, EchoResponse, Ping};
 
-use crate::ground::{CLIENT, Ground, SERVER, check, config, echo, payload, request, soon, worlds};
+use crate::ground::{
+    CLIENT, Ground, PORT, SERVER, check, config, echo, payload, request, soon, worlds,
+};
 
 /// Sizes around every border: none, one byte, the small payload, the credit, segments, the largest.
 const SIZES: [usize; 13] = [
@@ -249,6 +254,51 @@ fn nobody_at_the_address_is_unreachable_at_the_deadline_and_says_why() {
             let error = client.call(Call::new(&body, deadline)).await.unwrap_err();
             assert!(matches!(error, CallError::Unreachable { .. }), "{error}");
             assert_eq!(error.retry(), Retry::OtherTarget);
+        });
+    });
+}
+
+/// Answers with what it was told beside the body, as bytes of payload.
+struct Tells;
+
+impl Service<SimEnv> for Tells {
+    async fn call(self: Rc<Self>, request: Request<SimEnv>) {
+        assert_eq!(request.trace(), TraceId::new(77));
+        assert_eq!(request.class(), Priority::Resync);
+        assert_eq!(request.reply_room(), 4096);
+        assert_eq!(request.peer().node, CLIENT);
+        let sequence = request.body::<EchoRequest>().unwrap().sequence.to_native();
+        assert_eq!(request.capability().len(), usize::try_from(sequence).unwrap());
+        assert!(request.capability().iter().all(|byte| *byte == 9));
+        request.respond(&EchoResponse { sequence }, &[]).await;
+    }
+}
+
+#[test]
+fn trace_class_room_and_capability_travel_with_the_request() {
+    worlds(|seed| {
+        let ground = Ground::new(seed);
+        let node = ground.sim.add_node(NodeSpec::new("tells"));
+        let address = ground.sim.address(node, PORT);
+        ground.sim.start(node, move |env| async move {
+            let listener = env.listen(address).unwrap();
+            let config = config(node, Default::default());
+            let _server = Server::start(&env, config, listener, Rc::new(Tells));
+            std::future::pending::<()>().await;
+        });
+        ground.client(move |env, _| async move {
+            let client = Client::new(&env, config(CLIENT, Default::default()), address);
+            // Beside the request, and in a buffer of its own.
+            for len in [0, 16, 256] {
+                let capability = vec![9; len];
+                let body = request(len as u64, 0, 0);
+                let call = Call::new(&body, soon(&env))
+                    .with_trace(TraceId::new(77))
+                    .with_class(Priority::Resync)
+                    .with_reply_room(4096)
+                    .with_capability(&capability);
+                client.call(call).await.unwrap();
+            }
         });
     });
 }

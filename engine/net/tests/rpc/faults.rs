@@ -1,12 +1,13 @@
 //! Peers that die, freeze or cannot be reached; networks that lose, delay and cut.
 
+use std::rc::Rc;
 use std::time::Duration;
 
-use engine_net::{Call, CallError};
+use engine_net::{Call, CallError, NetLimits, Part};
 use engine_runtime::Env;
 use engine_types::Status;
 
-use crate::ground::{CLIENT, Ground, SERVER, check, echo, request, soon, worlds};
+use crate::ground::{CLIENT, Ground, SERVER, check, echo, payload, request, soon, worlds};
 
 #[test]
 fn a_server_that_dies_leaves_results_unknown_and_its_successor_is_found() {
@@ -110,5 +111,79 @@ fn an_idle_connection_is_kept_alive_by_pings() {
             assert_eq!(counters.connections, 1);
             assert!(10 < counters.pings, "{} pings in two minutes", counters.pings);
         });
+    });
+}
+
+#[test]
+fn a_slow_answer_is_no_silence() {
+    worlds(|seed| {
+        let ground = Ground::with(seed, NetLimits::default(), |sim| sim.link.bandwidth = 200_000);
+        ground.client(|env, client| async move {
+            // 4 MiB take 21 s, more than the silence after which a peer counts as gone.
+            let body = request(1, 4 << 20, 0);
+            let deadline = env.now() + Duration::from_secs(120);
+            let call = Call::new(&body, deadline).with_reply_room(4 << 20);
+            check(&client.call(call).await.unwrap(), 1, 4 << 20);
+            assert_eq!(client.metrics().counters.connections, 1);
+        });
+    });
+}
+
+#[test]
+fn a_deadline_holds_also_while_the_peer_is_frozen() {
+    worlds(|seed| {
+        let ground = Ground::new(seed);
+        ground.run_client(|env, client| async move {
+            check(&echo(&env, &client, 0, 10, 0).await.unwrap(), 0, 10);
+            env.sleep_until(env.now() + Duration::from_secs(1)).await;
+            let calls: Vec<_> = (1..40)
+                .map(|sequence| {
+                    let (env, client) = (env.clone(), client.clone());
+                    env.clone().spawn(async move {
+                        let parts = [Part::plain(payload(&env, sequence, 1 << 20))];
+                        let body = request(sequence, 0, 0);
+                        let deadline = env.now() + Duration::from_secs(2);
+                        let call = Call::new(&body, deadline).with_parts(&parts);
+                        client.call(call.with_reply_room(1 << 20)).await.map(|_| ()).unwrap_err()
+                    })
+                })
+                .collect();
+            let started = env.now();
+            for call in calls {
+                let error = call.await;
+                assert!(matches!(error, CallError::DeadlineExceeded { .. }), "{error}");
+            }
+            let took = env.now().saturating_since(started);
+            assert!(took < Duration::from_secs(3), "the last one ended after {took:?}");
+        });
+        ground.sim.run_for(Duration::from_millis(500)).unwrap();
+        ground.sim.freeze(SERVER, Duration::from_secs(10));
+        ground.finish();
+    });
+}
+
+#[test]
+fn the_workers_of_a_dead_client_end() {
+    worlds(|seed| {
+        let ground = Ground::new(seed);
+        ground.run_client(|env, client| async move {
+            for sequence in 0..20 {
+                let (env, client) = (env.clone(), client.clone());
+                drop(env.clone().spawn(async move {
+                    let body = request(sequence, 0, 3_000_000);
+                    client.call(Call::new(&body, soon(&env))).await.map(|_| ())
+                }));
+            }
+            env.sleep_until(env.now() + Duration::from_secs(60)).await;
+        });
+        ground.sim.run_for(Duration::from_secs(1)).unwrap();
+        assert_eq!(ground.echo.under_way.get(), 20);
+        ground.sim.kill(CLIENT);
+        ground.sim.run_for(Duration::from_secs(40)).unwrap();
+        let server = ground.server.borrow().clone().unwrap();
+        assert_eq!(server.connection_count(), 0);
+        let service = ground.service.borrow().clone().unwrap();
+        // This one, the slot it came from, and the task that accepts.
+        assert_eq!(Rc::strong_count(&service), 3, "no worker waits for a dead client");
     });
 }

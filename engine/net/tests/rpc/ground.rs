@@ -64,7 +64,7 @@ pub(crate) fn payload(env: &SimEnv, sequence: u64, len: usize) -> SimBytes {
     buf.freeze()
 }
 
-struct EchoService {
+pub(crate) struct EchoService {
     env: SimEnv,
     echo: Rc<Echo>,
 }
@@ -127,6 +127,7 @@ pub(crate) struct Ground {
     pub(crate) sim: Sim,
     pub(crate) echo: Rc<Echo>,
     pub(crate) server: Rc<RefCell<Option<Server<SimEnv>>>>,
+    pub(crate) service: Rc<RefCell<Option<Rc<EchoService>>>>,
     pub(crate) limits: NetLimits,
 }
 
@@ -141,18 +142,26 @@ impl Ground {
         let sim = Sim::new(config);
         assert_eq!(sim.add_node(NodeSpec::new("server")), SERVER);
         assert_eq!(sim.add_node(NodeSpec::new("client")), CLIENT);
-        let ground = Self { sim, echo: Rc::default(), server: Rc::default(), limits };
+        let ground = Self {
+            sim,
+            echo: Rc::default(),
+            server: Rc::default(),
+            service: Rc::default(),
+            limits,
+        };
         ground.start_server();
         ground
     }
 
     pub(crate) fn start_server(&self) {
         let (echo, handle) = (self.echo.clone(), self.server.clone());
+        let kept = self.service.clone();
         let config = config(SERVER, self.limits.clone());
         let address = self.sim.address(SERVER, PORT);
         self.sim.start(SERVER, move |env| async move {
             let listener = env.listen(address).expect("the port is free");
             let service = Rc::new(EchoService { env: env.clone(), echo });
+            *kept.borrow_mut() = Some(service.clone());
             let server = Server::start(&env, config, listener, service);
             *handle.borrow_mut() = Some(server.clone());
             let signals = env.signals().expect("simulated signals");

@@ -7,7 +7,7 @@ use engine_net::{Call, CallError, Client, NetLimits};
 use engine_runtime::sim::{NodeSpec, SimEnv};
 use engine_runtime::{Env, Listener, Pool, Reader, Stream, Writer};
 use engine_types::{ClusterId, RequestId, Status};
-use engine_wire::bodies::{Body, Credit, EchoRequest, EchoResponse, Encoder};
+use engine_wire::bodies::{Body, Credit, EchoRequest, EchoResponse, Encoder, Ping, Pong};
 use engine_wire::handshake::{self, ClusterSecret, Local, Versions, Windows};
 use engine_wire::{
     Decoder, Ending, FRAME_HEADER_BYTES, FrameHeader, Item, Kind, Limits, SEGMENT_HEADER_BYTES,
@@ -133,6 +133,17 @@ fn segment(slot: u32, length: u32, wrong_crc: bool) -> Vec<u8> {
     bytes
 }
 
+/// A byte of a payload as a segment of its own.
+fn crumb(slot: u32, offset: u32) -> Vec<u8> {
+    let ending = if offset == 1999 { Ending::Final } else { Ending::More };
+    let header =
+        SegmentHeader { request: id(slot), offset, length: 1, ending, block_shift: 16, phase: 0 };
+    let mut bytes = vec![0; header.head_bytes()];
+    header.encode(&[engine_types::crc32c(&[5]).get()], &mut bytes);
+    bytes.push(5);
+    bytes
+}
+
 /// Flips a byte of the header and repairs the header's CRC.
 fn with_header_byte(mut bytes: Vec<u8>, at: usize, value: u8) -> Vec<u8> {
     bytes[at] = value;
@@ -141,14 +152,14 @@ fn with_header_byte(mut bytes: Vec<u8>, at: usize, value: u8) -> Vec<u8> {
     bytes
 }
 
-/// Runs `attack` beside an honest client; the server must close on the attacker, count it, and
+/// Runs `attack` beside an honest client; the server must close on the attacker for `reason`, and
 /// serve the honest one on one connection throughout.
-fn attacked<F>(limits: NetLimits, attack: fn(Stranger) -> F)
+fn attacked<F>(reason: &str, attack: fn(Stranger) -> F)
 where
     F: Future<Output = ()> + 'static,
 {
     worlds(|seed| {
-        let ground = Ground::with(seed, limits.clone(), |_| {});
+        let ground = Ground::new(seed);
         let address = ground.sim.address(SERVER, PORT);
         ground.client(move |env, client| async move {
             check(&echo(&env, &client, 0, 5000, 0).await.unwrap(), 0, 5000);
@@ -158,7 +169,10 @@ where
         });
         ground.sim.run_for(Duration::from_secs(1)).unwrap(); // the server's task comes to its end
         let server = ground.server.borrow().clone().unwrap();
-        assert_eq!(server.metrics().counters.connections_failed, 1, "counted with its reason");
+        let metrics = server.metrics();
+        assert_eq!(metrics.counters.connections_failed, 1);
+        let found = metrics.last_failure.unwrap();
+        assert!(found.contains(reason), "ended by {found:?}, expected {reason:?}");
     });
 }
 
@@ -171,7 +185,7 @@ async fn after_handshake(mut stranger: Stranger, bytes: &[u8]) {
 
 #[test]
 fn garbage_instead_of_a_handshake_is_cut_off() {
-    attacked(NetLimits::default(), |mut stranger| async move {
+    attacked("frame begins with", |mut stranger| async move {
         stranger.send(&[0x47; 200]).await;
         assert_eq!(stranger.read_to_end().await, [], "nothing is said to who speaks no EmberFS");
     });
@@ -179,7 +193,7 @@ fn garbage_instead_of_a_handshake_is_cut_off() {
 
 #[test]
 fn another_cluster_is_refused_with_the_reason() {
-    attacked(NetLimits::default(), |mut stranger| async move {
+    attacked("cluster: found", |mut stranger| async move {
         let local = Local { cluster: ClusterId::new(8), ..honest() };
         let mut out = Vec::new();
         let mut client = handshake::Client::start(&local, None, [9; 32], &mut out);
@@ -193,7 +207,7 @@ fn another_cluster_is_refused_with_the_reason() {
 
 #[test]
 fn other_versions_are_refused_with_both_ranges() {
-    attacked(NetLimits::default(), |mut stranger| async move {
+    attacked("protocol versions: found", |mut stranger| async move {
         let local = Local { versions: Versions { min: 40, max: 41 }, ..honest() };
         let mut out = Vec::new();
         let mut client = handshake::Client::start(&local, None, [9; 32], &mut out);
@@ -207,7 +221,7 @@ fn other_versions_are_refused_with_both_ranges() {
 
 #[test]
 fn a_wrong_secret_proves_nothing() {
-    attacked(NetLimits::default(), |mut stranger| async move {
+    attacked("does not know the secret", |mut stranger| async move {
         let local = Local { secret: ClusterSecret::new([8; 32]).unwrap(), ..honest() };
         let mut out = Vec::new();
         let mut client = handshake::Client::start(&local, None, [9; 32], &mut out);
@@ -225,7 +239,7 @@ fn a_wrong_secret_proves_nothing() {
 
 #[test]
 fn a_request_before_the_handshake_is_cut_off() {
-    attacked(NetLimits::default(), |mut stranger| async move {
+    attacked("message: found", |mut stranger| async move {
         stranger.send(&echo_frame(0)).await;
         stranger.read_to_end().await;
     });
@@ -233,7 +247,7 @@ fn a_request_before_the_handshake_is_cut_off() {
 
 #[test]
 fn a_handshake_of_a_byte_a_minute_is_cut_off_in_time() {
-    attacked(NetLimits::default(), |mut stranger| async move {
+    attacked("handshake not complete", |mut stranger| async move {
         let started = stranger.env.now();
         stranger.send(b"E").await;
         stranger.read_to_end().await;
@@ -244,7 +258,7 @@ fn a_handshake_of_a_byte_a_minute_is_cut_off_in_time() {
 
 #[test]
 fn a_frame_of_a_byte_a_second_is_cut_off_in_time() {
-    attacked(NetLimits::default(), |mut stranger| async move {
+    attacked("a frame not complete", |mut stranger| async move {
         stranger.prove(&honest()).await;
         let started = stranger.env.now();
         for byte in echo_frame(0) {
@@ -262,15 +276,50 @@ fn a_frame_of_a_byte_a_second_is_cut_off_in_time() {
 
 #[test]
 fn silence_is_cut_off() {
-    attacked(NetLimits::default(), |mut stranger| async move {
+    attacked("silent for", |mut stranger| async move {
         stranger.prove(&honest()).await;
+        stranger.read_to_end().await;
+    });
+}
+
+/// Keeps the connection alive without ever doing what it should.
+async fn ping_for(stranger: &mut Stranger, how_long: Duration) {
+    let until = stranger.env.now() + how_long;
+    while stranger.env.now() < until {
+        let ping = frame(FrameHeader::one_way(Ping::KIND, Ping::VERSION), &Ping { sequence: 0 });
+        stranger.send(&ping).await;
+        stranger.env.sleep_until(stranger.env.now() + Duration::from_secs(2)).await;
+    }
+}
+
+#[test]
+fn a_payload_that_is_announced_and_never_comes_is_cut_off() {
+    attacked("a frame not complete", |mut stranger| async move {
+        stranger.prove(&honest()).await;
+        stranger.send(&bulk_frame(0, 5000)).await;
+        ping_for(&mut stranger, Duration::from_secs(70)).await;
+        stranger.read_to_end().await;
+    });
+}
+
+#[test]
+fn a_peer_that_never_reads_is_cut_off() {
+    attacked("a frame not complete", |mut stranger| async move {
+        stranger.prove(&honest()).await;
+        for slot in 0..8 {
+            let asked = FrameHeader::request(EchoRequest::KIND, EchoRequest::VERSION, id(slot));
+            let asked = FrameHeader { reply_bytes_max: 1 << 20, ..asked };
+            stranger.send(&frame(asked, &request(1, 1 << 20, 0))).await;
+        }
+        ping_for(&mut stranger, Duration::from_secs(70)).await;
         stranger.read_to_end().await;
     });
 }
 
 #[test]
 fn a_truncated_frame_is_noticed() {
-    attacked(NetLimits::default(), |mut stranger| async move {
+    // A reset or an end within the frame, as the network has it.
+    attacked("", |mut stranger| async move {
         stranger.prove(&honest()).await;
         let frame = echo_frame(0);
         stranger.send(&frame[..frame.len() - 1]).await;
@@ -279,12 +328,12 @@ fn a_truncated_frame_is_noticed() {
     });
 }
 
-/// Each row: what is sent after an honest handshake. The connection is closed.
+/// Each row: the reason that the server gives, and what it is sent after an honest handshake.
 macro_rules! closes {
-    ($($name:ident: $bytes:expr;)*) => {$(
+    ($($name:ident, $reason:literal: $bytes:expr;)*) => {$(
         #[test]
         fn $name() {
-            attacked(NetLimits::default(), |stranger| async move {
+            attacked($reason, |stranger| async move {
                 after_handshake(stranger, &$bytes).await;
             });
         }
@@ -292,20 +341,20 @@ macro_rules! closes {
 }
 
 closes! {
-    a_wrong_magic_closes: with_header_byte(echo_frame(0), 0, b'X');
-    a_wrong_header_crc_closes: {
+    a_wrong_magic_closes, "frame begins with": with_header_byte(echo_frame(0), 0, b'X');
+    a_wrong_header_crc_closes, "frame header checksum": {
         let mut bytes = echo_frame(0);
         bytes[FRAME_HEADER_BYTES - 1] ^= 1;
         bytes
     };
-    a_wrong_body_crc_closes: {
+    a_wrong_body_crc_closes, "body checksum": {
         let mut bytes = echo_frame(0);
         let last = bytes.len() - 1;
         bytes[last] ^= 1;
         bytes
     };
-    another_protocol_version_closes: with_header_byte(echo_frame(0), 4, 9);
-    e50_an_id_in_flight_twice_closes: {
+    another_protocol_version_closes, "protocol version: found 9": with_header_byte(echo_frame(0), 4, 9);
+    e50_an_id_in_flight_twice_closes, "is in flight already": {
         let mut slow = frame(
             FrameHeader::request(EchoRequest::KIND, EchoRequest::VERSION, id(3)),
             &request(3, 0, 5_000_000),
@@ -313,31 +362,44 @@ closes! {
         slow.extend(echo_frame(3));
         slow
     };
-    a_slot_outside_the_window_closes: echo_frame(100_000);
-    e52_bulk_beyond_its_credit_closes: {
+    a_slot_outside_the_window_closes, "of a window of": echo_frame(100_000);
+    e52_bulk_beyond_its_credit_closes, "bytes of credit": {
         let mut bytes = bulk_frame(0, 4 << 20);
         bytes.extend(bulk_frame(1, 4 << 20));
         bytes.extend(bulk_frame(2, 4 << 20));
         bytes
     };
-    a_payload_beyond_the_limit_closes: with_header_byte(echo_frame(0), 43, 0x7f);
-    a_body_beyond_the_limit_closes: with_header_byte(echo_frame(0), 39, 0x7f);
-    segment_data_that_does_not_match_its_crc_closes: {
+    a_payload_beyond_the_limit_closes, "payload: found": with_header_byte(echo_frame(0), 43, 0x7f);
+    a_body_beyond_the_limit_closes, "body: found": with_header_byte(echo_frame(0), 39, 0x7f);
+    segment_data_that_does_not_match_its_crc_closes, "payload checksum": {
         let mut bytes = bulk_frame(0, 5000);
         bytes.extend(segment(0, 5000, true));
         bytes
     };
-    a_segment_longer_than_its_payload_closes: {
+    a_segment_longer_than_its_payload_closes, "payload: found at least": {
         let mut bytes = bulk_frame(0, 5000);
         bytes.extend(segment(0, 5001, false));
         bytes
     };
-    a_segment_of_no_request_closes: segment(0, 5000, false);
-    an_answer_to_a_server_closes: {
+    a_segment_of_no_request_closes, "not in flight": segment(0, 5000, false);
+    more_without_credit_than_the_window_closes, "bytes in flight without credit": {
+        let bytes: Vec<_> = (0..65).map(|slot| bulk_frame(slot, 64 << 10)).collect();
+        bytes.concat()
+    };
+    a_payload_in_crumbs_closes, "segments, at most": {
+        let mut bytes = bulk_frame(0, 2000);
+        for offset in 0..2000 {
+            bytes.extend(crumb(0, offset));
+        }
+        bytes
+    };
+    a_message_that_only_servers_send_closes, "unexpected message":
+        frame(FrameHeader::one_way(Pong::KIND, Pong::VERSION), &Pong { sequence: 0 });
+    an_answer_to_a_server_closes, "unexpected answer": {
         let asked = FrameHeader::request(EchoRequest::KIND, EchoRequest::VERSION, id(0));
         frame(FrameHeader::response(&asked, 1, Status::Ok), &request(0, 0, 0))
     };
-    a_message_that_only_servers_send_closes:
+    credit_that_was_never_granted_cannot_be_returned, "bytes of credit":
         frame(FrameHeader::one_way(Credit::KIND, Credit::VERSION), &Credit { bytes: 1 << 40 });
 }
 
@@ -368,7 +430,7 @@ fn an_unknown_kind_is_answered_and_the_connection_goes_on() {
 
 /// A server that proves itself honestly and answers a request with whatever it likes: the client
 /// ends the connection, and the call's result is unknown.
-fn lying_server(answer: fn(RequestId) -> Vec<u8>) {
+fn lying_server(reason: &'static str, answer: fn(RequestId) -> Vec<u8>) {
     worlds(|seed| {
         let ground = Ground::new(seed);
         let liar = ground.sim.add_node(NodeSpec::new("liar"));
@@ -401,7 +463,8 @@ fn lying_server(answer: fn(RequestId) -> Vec<u8>) {
             let call = Call::new(&body, soon(&env)).with_reply_room(4096);
             let error = client.call(call).await.unwrap_err();
             assert!(matches!(error, CallError::Lost { .. }), "{error}");
-            assert_eq!(client.metrics().counters.connections_failed, 1);
+            let found = client.metrics().last_failure.unwrap();
+            assert!(found.contains(reason), "ended by {found:?}, expected {reason:?}");
         });
     });
 }
@@ -414,18 +477,19 @@ fn answer(id: RequestId, payload_len: u32) -> Vec<u8> {
 
 #[test]
 fn e50_a_client_takes_no_answer_to_another_request() {
-    lying_server(|id| answer(RequestId::new(id.slot(), id.generation() + 1), 0));
-    lying_server(|id| answer(RequestId::new(id.slot() + 1, id.generation()), 0));
+    let reason = "not in flight";
+    lying_server(reason, |id| answer(RequestId::new(id.slot(), id.generation() + 1), 0));
+    lying_server(reason, |id| answer(RequestId::new(id.slot() + 1, id.generation()), 0));
 }
 
 #[test]
 fn e53_a_client_takes_no_more_than_its_room() {
-    lying_server(|id| answer(id, 4097));
+    lying_server("room for 4096", |id| answer(id, 4097));
 }
 
 #[test]
 fn a_client_takes_no_segment_out_of_place() {
-    lying_server(|id| {
+    lying_server("segment at 7 bytes", |id| {
         let mut bytes = answer(id, 4096);
         let mut head = [0; SEGMENT_HEADER_BYTES];
         SegmentHeader::terminator(id, 7, Ending::Final).encode(&[], &mut head);
@@ -436,5 +500,13 @@ fn a_client_takes_no_segment_out_of_place() {
 
 #[test]
 fn a_client_serves_no_requests() {
-    lying_server(|_| echo_frame(0));
+    lying_server("unexpected request", |_| echo_frame(0));
+}
+
+#[test]
+fn a_client_takes_no_credit_beyond_reason() {
+    lying_server("bytes of credit granted", |_| {
+        let header = FrameHeader::one_way(Credit::KIND, Credit::VERSION);
+        [frame(header, &Credit { bytes: 1 }), frame(header, &Credit { bytes: u64::MAX })].concat()
+    });
 }

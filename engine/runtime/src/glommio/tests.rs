@@ -5,15 +5,13 @@ use core::time::Duration;
 use std::io;
 use std::io::Read as _;
 use std::net::TcpStream as StdStream;
-use std::path::PathBuf;
-use std::process::Command;
 use std::rc::Rc;
 use std::sync::mpsc;
 
 use super::{GlommioEnv, run};
 use crate::core_spec::{CoreEnd, CoreSpec};
 use crate::env::Env;
-use crate::file::{File, FileKind, OpenOptions};
+use crate::file::{File, OpenOptions};
 use crate::stream::{Closer, Listener, Reader, Writer};
 use crate::system::tests::{Folder, open_when_free};
 
@@ -294,82 +292,4 @@ fn a_task_that_wakes_itself_starves_nobody() {
         stop.set(true);
         spinning.await;
     });
-}
-
-/// A loop device over a file in memory, detached at the end also of a test that fails.
-struct Loop {
-    device: PathBuf,
-    backing: PathBuf,
-}
-
-impl Loop {
-    /// `None` where the person said that tests which need root shall be skipped.
-    fn new(bytes: u64) -> Option<Self> {
-        if std::env::var("EMBERFS_SKIP").is_ok_and(|skip| skip.split(',').any(|s| s == "root")) {
-            eprintln!("skipped, needs root: EMBERFS_SKIP=root");
-            return None;
-        }
-        let backing = PathBuf::from(format!("/dev/shm/emberfs-loop-{}", std::process::id()));
-        let file = std::fs::File::create(&backing).expect("/dev/shm can be written");
-        file.set_len(bytes).expect("memory is large enough");
-        let losetup = Command::new("losetup").args(["--find", "--show"]).arg(&backing).output();
-        let output = match losetup {
-            Ok(output) => output,
-            Err(error) => {
-                let _ = std::fs::remove_file(&backing);
-                panic!("losetup: {error}; it is in the Debian package mount")
-            }
-        };
-        if !output.status.success() {
-            let _ = std::fs::remove_file(&backing);
-            let error = String::from_utf8_lossy(&output.stderr);
-            panic!("loop devices need root (EMBERFS_SKIP=root skips this test): {error}");
-        }
-        let name = String::from_utf8(output.stdout).expect("a path");
-        Some(Self { device: PathBuf::from(name.trim()), backing })
-    }
-}
-
-impl Drop for Loop {
-    fn drop(&mut self) {
-        // Busy devices detach themselves when they are closed.
-        let _ = Command::new("losetup").arg("--detach").arg(&self.device).status();
-        let _ = std::fs::remove_file(&self.backing);
-    }
-}
-
-#[test]
-fn a_block_device_has_its_own_size_and_alignment() {
-    const BYTES: u64 = 8 << 20;
-    let Some(disk) = Loop::new(BYTES) else { return };
-    let path = disk.device.clone();
-    on_new_thread(async move |env| {
-        // Creating and truncating concern files only.
-        let options = OpenOptions { truncate: true, ..STORE };
-        let file = env.open(&path, options).await.expect("a device");
-        let geometry = file.geometry();
-        assert_eq!((geometry.kind, geometry.size), (FileKind::Block, BYTES));
-        assert_eq!(geometry.align, 4096.max(geometry.logical_block));
-        let again = env.open(&path, STORE).await.err().expect("it is locked");
-        assert_eq!(again.source.kind(), io::ErrorKind::WouldBlock, "{again}");
-
-        let last = BYTES - SECTOR as u64;
-        file.write(last, sector(&env, 5).freeze()).await.expect("inside");
-        file.flush().await.expect("there is a disk");
-        let read = file.read(last, 2 * SECTOR).await.expect("short at the end");
-        assert_eq!(*read, [5; SECTOR]);
-        for outside in [BYTES, BYTES * 2] {
-            let error = file.write(outside, sector(&env, 6).freeze()).await.expect_err("outside");
-            assert_eq!(error.source.kind(), io::ErrorKind::InvalidInput, "{error}");
-            let error = file.preallocate(outside, 4096).await.expect_err("outside");
-            assert_eq!(error.source.kind(), io::ErrorKind::InvalidInput, "{error}");
-        }
-        file.preallocate(0, BYTES).await.expect("the range exists");
-        file.discard(0, BYTES).await.expect("loop devices discard");
-        assert!(file.set_len(BYTES * 2).await.is_err(), "devices do not grow");
-        let unaligned = file.read(512, SECTOR).await.expect_err("not a sector");
-        assert_eq!(unaligned.source.kind(), io::ErrorKind::InvalidInput);
-        drop(file);
-    });
-    open_when_free(&disk.device, STORE); // it was closed with its core
 }

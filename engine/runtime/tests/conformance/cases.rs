@@ -3,6 +3,7 @@
 pub(crate) mod clock;
 pub(crate) mod connect;
 pub(crate) mod cores;
+pub(crate) mod devices;
 pub(crate) mod files;
 pub(crate) mod memory;
 pub(crate) mod process;

@@ -11,6 +11,8 @@ use engine_types::Instant;
 pub(crate) struct Ground {
     /// Exists and is empty.
     pub(crate) directory: PathBuf,
+    /// A block device of [`DEVICE_BYTES`]; `None` where a case has to make its own.
+    pub(crate) device: Option<PathBuf>,
     /// To listen on; its port is 0.
     pub(crate) address: SocketAddr,
     /// Whether there is a real kernel, with other threads, descriptors and signals.
@@ -37,6 +39,9 @@ pub(crate) const BLOCKING_MAX: usize = 3;
 pub(crate) const SEED: u64 = 7;
 /// Sector, and the alignment of every file that cases use.
 pub(crate) const SECTOR: usize = 4096;
+
+/// Size of the block device of a case.
+pub(crate) const DEVICE_BYTES: u64 = 8 << 20;
 
 impl Ground {
     /// A path in the directory of this case.

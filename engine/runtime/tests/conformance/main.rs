@@ -101,6 +101,7 @@ suite! {
         closing_ends_a_write_that_waits_for_the_peer
         closing_twice_or_late_is_harmless
         dropping_both_halves_ends_the_connection
+        dropping_one_half_ends_nothing
         a_dropped_read_poisons_its_half
         a_dropped_read_writes_into_no_reused_buffer
         a_dropped_write_poisons_its_half
@@ -123,6 +124,9 @@ suite! {
         preallocated_space_reads_as_zeros_and_takes_writes
         discarded_space_reads_as_zeros
         the_length_can_be_changed
+    }
+    devices {
+        a_block_device_has_its_own_size_and_alignment
     }
     process {
         a_foreign_descriptor_is_watched

@@ -116,6 +116,7 @@ impl Scene {
     fn ground(&self) -> Ground {
         Ground {
             directory: self.directory.0.clone(),
+            device: None,
             address: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             real: true,
             bulk_bytes: 64 << 20,

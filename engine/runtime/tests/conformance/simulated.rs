@@ -7,12 +7,16 @@ use std::path::PathBuf;
 
 use engine_runtime::sim::{NodeSpec, Sim, SimConfig, SimEnv};
 
-use crate::ground::{Ground, spec};
+use crate::ground::{DEVICE_BYTES, Ground, spec};
 
+/// The block device of every node.
+const DEVICE: &str = "/device";
+/// Its logical block: smaller than what requests are aligned to.
+const LOGICAL_BLOCK: u32 = 512;
 /// Worlds per case.
 const SEEDS: u64 = 8;
-/// Virtual time within which a case ends.
-const HANG: Duration = Duration::from_secs(600);
+/// Cases take seconds of virtual time: what takes this much waits for what never comes.
+const VIRTUAL_TIME_MAX: Duration = Duration::from_secs(600);
 
 pub(crate) fn on_sim<F, C>(name: &'static str, case: C)
 where
@@ -22,8 +26,10 @@ where
     for seed in 1..=SEEDS {
         let sim = Sim::new(SimConfig::new(seed));
         let node = sim.add_node(NodeSpec { core: spec("case"), ..NodeSpec::new(name) });
+        sim.add_device(node, DEVICE, DEVICE_BYTES, LOGICAL_BLOCK);
         let ground = Ground {
             directory: PathBuf::from("/case"),
+            device: Some(PathBuf::from(DEVICE)),
             address: sim.address(node, 0),
             real: false,
             bulk_bytes: 4 << 20,
@@ -31,7 +37,7 @@ where
         sim.start(node, move |env| {
             Box::pin(case(env, ground)) as Pin<Box<dyn Future<Output = ()>>>
         });
-        let running = sim.run_while(HANG, |sim| !sim.is_finished(node));
+        let running = sim.run_while(VIRTUAL_TIME_MAX, |sim| !sim.is_finished(node));
         let ended = running.unwrap_or_else(|failure| panic!("{name}, seed {seed}: {failure}"));
         assert!(ended && sim.is_finished(node), "{name}, seed {seed}: hangs");
     }

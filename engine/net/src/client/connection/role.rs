@@ -29,7 +29,12 @@ impl<E: Env> Role<E> for Connection<E> {
         }
         match header.kind {
             Kind::CREDIT => {
-                self.credit.give(bodies::access::<Credit>(&inline)?.bytes.to_native());
+                let found = bodies::access::<Credit>(&inline)?.bytes.to_native();
+                let held = self.credit.free();
+                if u64::from(u32::MAX) < held.saturating_add(found) {
+                    return Err(EndReason::ExcessCredit { found, held });
+                }
+                self.credit.give(found);
             }
             Kind::GOODBYE => {
                 self.goodbye.set(true);

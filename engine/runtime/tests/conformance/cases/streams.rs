@@ -1,6 +1,7 @@
 //! E37: bytes on connections, and how they end.
 
 use core::cell::Cell;
+use core::pin::pin;
 use core::time::Duration;
 use std::io::ErrorKind;
 use std::rc::Rc;
@@ -210,6 +211,38 @@ pub(crate) async fn dropping_both_halves_ends_the_connection<E: Env>(env: E, gro
     let piece = bytes(&env, 1, 0, 10_000).await;
     while server.writer.write_all(core::slice::from_ref(&piece)).await.is_ok() {
         a_moment(&env).await; // until the peer's refusal has come back
+    }
+}
+
+/// There is no half-close: whichever half goes first, the other one works and the peer hears
+/// nothing; the second one takes the connection with it.
+pub(crate) async fn dropping_one_half_ends_nothing<E: Env>(env: E, ground: Ground) {
+    for writer_first in [true, false] {
+        let (client, server) = pair(&env, &ground).await;
+        let (mut reader, mut writer) = (Some(client.reader), Some(client.writer));
+        let (mut hears, mut sends) = (server.reader, server.writer);
+        let (len, inner) = (if writer_first { 0 } else { 10 }, env.clone());
+        let hearing = env.spawn(async move {
+            check(&read_exact(&inner, &mut hears, len).await, 1, 0);
+            hears.read(inner.pool().alloc(1).unwrap(), 0..1).await.1
+        });
+        drop(if writer_first { (None, writer.take()) } else { (reader.take(), None) });
+        a_moment(&env).await; // what would be sent now arrives
+        if let Some(reader) = &mut reader {
+            sends.write_all(&[bytes(&env, 2, 0, 10).await]).await.unwrap();
+            check(&read_exact(&env, reader, 10).await, 2, 0);
+        }
+        if let Some(writer) = &mut writer {
+            writer.write_all(&[bytes(&env, 1, 0, 10).await]).await.unwrap();
+        }
+        a_moment(&env).await;
+        let soon = after(&env, Duration::from_millis(20));
+        let mut hearing = pin!(hearing);
+        let early = until(&env, soon, hearing.as_mut()).await;
+        assert!(matches!(early, Err(Elapsed)), "one half is left, yet the peer got {early:?}");
+        drop((reader, writer));
+        let answer = hearing.await;
+        assert!(matches!(answer, Ok(0)), "{answer:?}");
     }
 }
 
