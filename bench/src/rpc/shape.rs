@@ -22,10 +22,11 @@ const FULL_DEPTH: u32 = 64;
 const _: () = assert!(FULL_DEPTH <= INFLIGHT_REQUESTS_MAX);
 
 /// Server and client runtime; what ships first.
-pub(super) const PAIRS: [(Runtime, Runtime); 4] = [
+pub(super) const PAIRS: [(Runtime, Runtime); 5] = [
     (Runtime::Glommio, Runtime::Monoio),
     (Runtime::Monoio, Runtime::Monoio),
     (Runtime::Glommio, Runtime::Glommio),
+    (Runtime::Monoio, Runtime::Glommio),
     (Runtime::Epoll, Runtime::Epoll),
 ];
 

@@ -137,8 +137,8 @@ impl<E: Env> Server<E> {
         for peer in &peers {
             let _sent_or_late = until(&shared.env, deadline, peer.link.flushed()).await;
         }
-        // A peer that has read the goodbye closes by itself; cutting it before could discard answers
-        // that it has not read.
+        // A peer that has read the goodbye closes by itself; cutting it before could discard
+        // answers that it has not read.
         let farewell = deadline.min(shared.env.now() + FAREWELL_TIME);
         let gone = shared.changed.until(|| shared.peers.borrow().is_empty());
         let _gone_or_late = until(&shared.env, farewell, gone).await;

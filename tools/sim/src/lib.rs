@@ -19,6 +19,7 @@
 //! [`World`]: world::World
 
 pub mod check;
+pub mod commit;
 pub mod fault;
 pub mod history;
 pub mod marks;

@@ -15,11 +15,14 @@ pub fn table() -> BTreeMap<String, u64> {
     table
 }
 
-/// Every mark in the sources of `engine`, when the simulator runs inside the repository.
+/// Where marks are: what ships, and the workloads of the simulator.
+const FOLDERS: [&str; 2] = ["engine", "tools/sim/src/scenarios"];
+
+/// Every mark in the sources of [`FOLDERS`], when the simulator runs inside the repository.
 fn known() -> Vec<String> {
     let mut marks = Vec::new();
     if let Some(root) = root() {
-        collect(&root.join("engine"), &mut marks);
+        FOLDERS.iter().for_each(|folder| collect(&root.join(folder), &mut marks));
     }
     marks
 }

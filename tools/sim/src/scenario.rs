@@ -53,6 +53,13 @@ pub struct Run {
     pub trace: String,
 }
 
+impl Run {
+    /// The command that runs this seed again, for scenarios of [`Scenario::all`].
+    pub fn replay(&self) -> String {
+        format!("cargo x sim --seed {} --scenario {}", self.seed, self.scenario)
+    }
+}
+
 impl Scenario {
     /// Runs one seed.
     pub fn run(&self, seed: u64) -> Run {
@@ -85,8 +92,10 @@ impl Scenario {
 pub struct FailureReport<'a> {
     /// The run.
     pub run: &'a Run,
-    /// The commit, or "unknown".
+    /// What [`commit`](crate::commit::commit) says.
     pub commit: &'a str,
+    /// The command that runs it again.
+    pub replay: &'a str,
 }
 
 impl fmt::Display for FailureReport<'_> {
@@ -103,7 +112,7 @@ impl fmt::Display for FailureReport<'_> {
         if !trace.ends_with('\n') {
             writeln!(f)?;
         }
-        writeln!(f, "replay      cargo x sim --seed {seed} --scenario {scenario}")
+        writeln!(f, "replay      {}", self.replay)
     }
 }
 

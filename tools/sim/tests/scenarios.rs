@@ -2,6 +2,7 @@
 
 use std::process::Command;
 
+use tools_sim::commit::commit;
 use tools_sim::scenario::{FailureReport, Scenario};
 use tools_sim::{seeds, sweep};
 
@@ -16,7 +17,8 @@ fn all_pass(list: &[u64]) {
     let mut jobs: Vec<_> = jobs.collect();
     let tally = sweep::sweep(sweep::threads(), || jobs.pop(), |_, _| {});
     if let Some(run) = tally.failures.first() {
-        panic!("a check failed\n{}", FailureReport { run, commit: "this tree" });
+        let report = FailureReport { run, commit: &commit(), replay: &run.replay() };
+        panic!("a check failed\n{report}");
     }
     assert_eq!(usize::try_from(tally.runs), Ok(list.len() * Scenario::all().len()));
     println!("{} worlds, {} operations", tally.runs, tally.operations);
@@ -76,7 +78,8 @@ fn wrong_arguments_end_with_2() {
 #[test]
 fn a_replay_prints_what_is_needed() {
     let printed = hashes(&["--seed", "3", "--scenario", "disk"]);
-    for part in ["commit", "seed        3", "trace hash", "faults", "end of the trace", "replay"] {
+    let replay = "replay      cargo x sim --seed 3 --scenario disk";
+    for part in ["commit", "seed        3", "trace hash", "faults", "end of the trace", replay] {
         assert!(printed.contains(part), "{part} is missing: {printed}");
     }
 }

@@ -353,7 +353,8 @@ closes! {
         bytes[last] ^= 1;
         bytes
     };
-    another_protocol_version_closes, "protocol version: found 9": with_header_byte(echo_frame(0), 4, 9);
+    another_protocol_version_closes, "protocol version: found 9":
+        with_header_byte(echo_frame(0), 4, 9);
     e50_an_id_in_flight_twice_closes, "is in flight already": {
         let mut slow = frame(
             FrameHeader::request(EchoRequest::KIND, EchoRequest::VERSION, id(3)),

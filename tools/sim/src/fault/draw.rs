@@ -51,8 +51,12 @@ pub enum Kind {
     BitFlip,
     /// Reads return flipped bits at the rate of the intensity.
     ReadFlips,
+    /// Reads find a bit flipped on the medium, which stays flipped, at the rate of the intensity.
+    Rot,
     /// Writes land elsewhere at the rate of the intensity.
     Misdirected,
+    /// The device does not answer to anything, and is back at the end; the intensity is not used.
+    DiskGone,
 }
 
 /// How many faults of a kind, where, how long and how hard.
@@ -210,7 +214,9 @@ fn disk_faults(kind: Kind, rng: &mut Rng, rate: u32) -> DiskFaults {
             faults.tail_permille = rate;
         }
         Kind::ReadFlips => faults.read_flip_permille = rate,
+        Kind::Rot => faults.rot_permille = rate,
         Kind::Misdirected => faults.misdirect_permille = rate,
+        Kind::DiskGone => faults.gone = true,
         other => unreachable!("{other:?} is no behaviour of a disk"),
     }
     faults

@@ -25,7 +25,9 @@ fn drawn(seed: u64) -> FaultPlan {
         Kind::DiskFull,
         Kind::BitFlip,
         Kind::ReadFlips,
+        Kind::Rot,
         Kind::Misdirected,
+        Kind::DiskGone,
     ];
     let draws = kinds.map(|kind| Draw::new(kind, &nodes).count(1..=3));
     FaultPlan::draw(&Rng::new(seed), Duration::from_secs(1), &draws)
@@ -43,7 +45,7 @@ fn plans_are_in_order_and_within_their_bounds() {
     for seed in 0..50 {
         let plan = drawn(seed);
         assert!(plan.events.is_sorted_by_key(|event| event.at), "seed {seed}");
-        assert!(18 <= plan.events.len(), "seed {seed}: at least one of each kind");
+        assert!(20 <= plan.events.len(), "seed {seed}: at least one of each kind");
         for FaultEvent { at, lasts, fault } in &plan.events {
             assert!(*at <= Duration::from_secs(1), "{at:?}");
             assert!(*lasts <= Duration::from_millis(500), "{lasts:?}");
@@ -58,6 +60,20 @@ fn plans_are_in_order_and_within_their_bounds() {
             }
         }
     }
+}
+
+#[test]
+fn rot_and_vanishing_devices_can_be_drawn() {
+    let faults = |kind| {
+        let draw = Draw::new(kind, &nodes()).count(1..=1).permille(70..=70);
+        match &FaultPlan::draw(&Rng::new(5), Duration::ZERO, &[draw]).events[..] {
+            [FaultEvent { fault: Fault::Disk(_, faults), .. }] => *faults,
+            other => panic!("{other:?}"),
+        }
+    };
+    let (rot, gone) = (faults(Kind::Rot), faults(Kind::DiskGone));
+    assert_eq!((rot.rot_permille, rot.gone), (70, false));
+    assert_eq!((gone.rot_permille, gone.gone), (0, true));
 }
 
 /// Adding a generator leaves the faults of the others as they were.

@@ -12,3 +12,9 @@ fn a_mark_that_was_hit_is_in_the_table() {
     engine_types::reached!("T99: hit by a test");
     assert!(1 <= table()["T99: hit by a test"]);
 }
+
+#[test]
+fn marks_of_the_simulators_own_workloads_are_known() {
+    let mark = "T20: a torn sector was found after a crash";
+    assert!(known().iter().any(|known| known == mark), "{:?}", known());
+}

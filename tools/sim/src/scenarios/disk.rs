@@ -3,7 +3,7 @@
 //! Every sector carries its position and a version under a CRC, so that a reader knows what it
 //! found. The workload keeps one write in flight per sector, flushes now and then, and records what
 //! it was told. Faults are those which a healthy device may show: power loss, killed processes,
-//! errors, slow operations, a full file system.
+//! errors, slow operations, a full file system, a device that is away for a while.
 //!
 //! Checks after every start of the process and at the end
 //!   T20  a sector holds a version that was written to it, whole, or is torn only where a write was
@@ -85,6 +85,7 @@ fn play_with(seed: u64, beyond: &[Kind]) -> Played {
         Draw::new(Kind::FlushErrors, &nodes).count(0..=1).lasts_ms(10..=60),
         Draw::new(Kind::SlowDisk, &nodes).count(0..=1).lasts_ms(10..=60),
         Draw::new(Kind::DiskFull, &nodes).count(0..=1).lasts_ms(10..=60),
+        Draw::new(Kind::DiskGone, &nodes).count(0..=1).lasts_ms(1..=60),
     ];
     draws.extend(beyond.iter().map(|&kind| Draw::new(kind, &nodes).count(2..=4)));
     let plan = FaultPlan::draw(&rng, FAULTS_FOR, &draws);

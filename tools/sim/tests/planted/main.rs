@@ -1,8 +1,8 @@
 //! A small replicated store with planted bugs: shows that the simulator finds what it is for.
 //!
 //! The store lives in this test alone, over the RPC layer and the files that ship. Each planted bug
-//! removes or reorders one step; the checks that find it also guard the correct version. The number
-//! of seeds for the correct version is set by `EMBERFS_SIM_SEEDS`.
+//! removes or reorders one step; the checks that find it also guard the correct version. Seeds of
+//! the correct version: `EMBERFS_SIM_SEEDS` says how many, `EMBERFS_SIM_SEED` runs one again.
 
 #[cfg(not(debug_assertions))]
 compile_error!("planted bugs are refused by builds without debug assertions");
@@ -15,7 +15,10 @@ mod log;
 mod message;
 mod replica;
 
+use core::ops::RangeInclusive;
+
 use bug::Bug;
+use tools_sim::commit::commit;
 use tools_sim::scenario::{FailureReport, Run, Scenario};
 use tools_sim::{seeds, sweep};
 
@@ -64,9 +67,8 @@ static PLANTED: [(Bug, Scenario); Bug::ALL.len()] = [
     (Bug::ExcludedElected, EXCLUDED_ELECTED),
 ];
 
-/// The first seed of `0..count` that fails, as far as threads tell.
-fn search(scenario: &'static Scenario, count: u64) -> (u64, Option<Run>) {
-    let mut seeds = 0..count;
+/// The first of `seeds` that fails, as far as threads tell.
+fn search(scenario: &'static Scenario, mut seeds: RangeInclusive<u64>) -> (u64, Option<Run>) {
     let next = || seeds.next().map(|seed| (scenario, seed));
     let mut tally = sweep::sweep(sweep::threads(), next, |_, _| {});
     (tally.runs, tally.failures.pop())
@@ -76,7 +78,7 @@ fn search(scenario: &'static Scenario, count: u64) -> (u64, Option<Run>) {
 fn every_planted_bug_is_found() {
     let mut missed = Vec::new();
     for (bug, scenario) in &PLANTED {
-        match search(scenario, SEEDS_FOR_A_BUG) {
+        match search(scenario, 0..=SEEDS_FOR_A_BUG - 1) {
             (runs, Some(run)) => {
                 let failure = run.failure.expect("a failed run says why");
                 println!("{bug:?}: found after {runs} seeds (seed {}) by {failure}", run.seed);
@@ -90,12 +92,26 @@ fn every_planted_bug_is_found() {
     assert!(missed.is_empty(), "not found: {missed:?}");
 }
 
+/// The command that runs `seed` of the correct version and nothing else; the name of the test is
+/// taken from the test, so it cannot go stale.
+fn replay(seed: u64) -> String {
+    let path = core::any::type_name_of_val(&the_correct_version_passes);
+    let test = path.rsplit("::").next().unwrap_or(path);
+    format!("{}={seed} cargo test -p tools-sim --test planted {test}", seeds::SEED_VARIABLE)
+}
+
+#[test]
+fn a_failure_names_the_command_that_replays_it() {
+    let expected =
+        "EMBERFS_SIM_SEED=7 cargo test -p tools-sim --test planted the_correct_version_passes";
+    assert_eq!(replay(7), expected);
+}
+
 #[test]
 fn the_correct_version_passes() {
-    let count = seeds::count(SEEDS_OF_THE_CORRECT);
-    let (runs, failure) = search(&CORRECT_VERSION, count);
+    let (runs, failure) = search(&CORRECT_VERSION, seeds::chosen(SEEDS_OF_THE_CORRECT));
     if let Some(run) = failure {
-        let report = FailureReport { run: &run, commit: "this tree" };
+        let report = FailureReport { run: &run, commit: &commit(), replay: &replay(run.seed) };
         panic!("the correct version failed after {runs} seeds\n{report}");
     }
     println!("the correct version passed {runs} seeds; {}=N sets N", seeds::SEEDS_VARIABLE);

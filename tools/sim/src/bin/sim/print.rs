@@ -1,33 +1,17 @@
 //! What people and programs are told.
 
 use core::time::Duration;
-use std::process::{Command, Stdio};
 
 use anyhow::Context;
 use serde_json::{Value, json};
+use tools_sim::commit::commit;
 use tools_sim::marks;
 use tools_sim::scenario::{FailureReport, Run, Scenario};
 use tools_sim::sweep::{Tally, threads};
 
-/// The commit that is checked out, with a mark when files differ from it.
-fn commit() -> String {
-    let git = |words: &[&str]| {
-        let done = Command::new("git").args(words).stderr(Stdio::null()).output().ok()?;
-        let text = String::from_utf8(done.stdout).ok()?;
-        done.status.success().then(|| text.trim().to_owned())
-    };
-    match git(&["rev-parse", "HEAD"]) {
-        None => "unknown".to_owned(),
-        Some(commit) => match git(&["status", "--porcelain", "--untracked-files=no"]) {
-            Some(changes) if changes.is_empty() => commit,
-            _ => format!("{commit} with changes"),
-        },
-    }
-}
-
 /// A run with everything needed to see it again.
 pub(crate) fn failure(run: &Run) {
-    print!("{}", FailureReport { run, commit: &commit() });
+    print!("{}", FailureReport { run, commit: &commit(), replay: &run.replay() });
 }
 
 pub(crate) fn run_as_json(run: &Run) -> Value {
@@ -40,7 +24,7 @@ pub(crate) fn run_as_json(run: &Run) -> Value {
         "failed": run.failure.as_ref().map(ToString::to_string),
         "faults": run.plan.lines().map(str::trim).collect::<Vec<_>>(),
         "trace": run.trace.lines().collect::<Vec<_>>(),
-        "replay": format!("cargo x sim --seed {} --scenario {}", run.seed, run.scenario),
+        "replay": run.replay(),
     })
 }
 

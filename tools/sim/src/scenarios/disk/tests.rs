@@ -1,3 +1,5 @@
+use engine_runtime::sim::Count;
+
 use super::*;
 
 /// The checks that failed in `0..seeds`, with `beyond` among the faults.
@@ -13,8 +15,15 @@ fn a_healthy_device_passes() {
 
 #[test]
 fn lies_misdirected_writes_and_flipped_bits_are_found() {
-    for kind in [Kind::FlushLies, Kind::Misdirected, Kind::BitFlip, Kind::ReadFlips] {
+    let beyond = [Kind::FlushLies, Kind::Misdirected, Kind::BitFlip, Kind::ReadFlips, Kind::Rot];
+    for kind in beyond {
         let found = found(60, &[kind]);
         assert!(found.iter().any(|check| check.starts_with("T2")), "{kind:?}: {found:?}");
     }
+}
+
+#[test]
+fn devices_vanish_in_the_usual_mix() {
+    let met = |seed| play(seed).world.sim().report().count(Count::DeviceGone);
+    assert!((0..30).any(|seed| 0 < met(seed)));
 }
