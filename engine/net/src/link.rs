@@ -323,7 +323,7 @@ pub(crate) async fn write<E: Env>(link: Rc<Link<E>>, mut writer: E::Writer) {
             Ok(None) => {}
             Err(reason) => return link.end(reason),
         }
-        link.sending_since.set(Some(link.last_received.get().max(link.last_pinged.get())));
+        link.sending_since.set(Some(link.env.now()));
         let sent = writer.write_all(&parts).await;
         link.sending_since.set(None);
         if let Err(error) = sent {

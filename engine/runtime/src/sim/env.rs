@@ -1,7 +1,7 @@
 //! What a node's code holds of its world.
 
 use core::cell::{RefCell, RefMut};
-use core::future::{Future, poll_fn};
+use core::future::Future;
 use core::net::SocketAddr;
 use core::panic::Location;
 use core::pin::Pin;
@@ -108,20 +108,6 @@ impl SimEnv {
         let future = Box::pin(async move { promise.set(task.await) });
         self.core.world.spawn(self.home(), Role::Task, origin, future);
         join
-    }
-
-    /// Lets others run once.
-    pub(super) async fn yield_now(&self) {
-        let mut yielded = false;
-        poll_fn(|cx| {
-            if yielded {
-                return Poll::Ready(());
-            }
-            yielded = true;
-            cx.waker().wake_by_ref();
-            Poll::Pending
-        })
-        .await;
     }
 }
 

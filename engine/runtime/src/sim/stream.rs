@@ -16,6 +16,7 @@ use super::trace::Happened;
 use super::world::State;
 use crate::buffer::{Buf, Bytes};
 use crate::stream::{Closer, Listener, Reader, Stream, Writer};
+use crate::wait::yield_now;
 
 /// Receives on a simulated connection. The connection closes when both halves are dropped.
 pub struct SimReader {
@@ -149,7 +150,7 @@ impl Writer<SimEnv> for SimWriter {
                 let taken = poll_fn(poll).await?; // stays busy: unusable after an error
                 rest = &rest[taken..];
                 if !rest.is_empty() {
-                    half.env.yield_now().await; // others run between two pieces
+                    yield_now().await; // others run between two pieces
                 }
             }
         }

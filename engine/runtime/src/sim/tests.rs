@@ -268,9 +268,9 @@ fn a_panic_names_node_and_task() {
 #[test]
 fn a_livelock_is_found() {
     let (sim, [node]) = world::<1>(1);
-    sim.start(node, |env| async move {
+    sim.start(node, |_env| async move {
         loop {
-            env.yield_now().await;
+            crate::yield_now().await;
         }
     });
     let failure = sim.run_for(ms(10_000)).unwrap_err();
@@ -364,7 +364,7 @@ fn a_task_may_end_its_own_process() {
         let _guard = Chatty(env.clone());
         weak.upgrade().unwrap().crash(node);
         weak.upgrade().unwrap().start(other, |_| async {});
-        env.yield_now().await;
+        crate::yield_now().await;
         unreachable!("E45: its process has ended");
     });
     sim.run_for(ms(10)).unwrap();
