@@ -19,7 +19,7 @@ use core::alloc::Layout;
 use core::cell::{Cell, RefCell, UnsafeCell};
 use core::fmt;
 use core::mem::ManuallyDrop;
-use core::ops::{Deref, Range};
+use core::ops::{Deref, DerefMut, Range};
 use core::ptr::NonNull;
 use std::rc::Rc;
 
@@ -450,6 +450,13 @@ impl<M: Memory> Deref for Buf<M> {
         let memory = self.handle.memory();
         // SAFETY: valid for `capacity` bytes, `len` is at most that, nobody writes (E31).
         unsafe { core::slice::from_raw_parts(memory.as_ptr(), self.len) }
+    }
+}
+
+impl<M: Memory> DerefMut for Buf<M> {
+    fn deref_mut(&mut self) -> &mut [u8] {
+        let len = self.len;
+        &mut self.whole_mut()[..len]
     }
 }
 

@@ -47,6 +47,10 @@ pub struct Geometry {
     pub logical_block: u32,
     /// Physical block size that the device reports, bytes.
     pub physical_block: u32,
+    /// Whether a completed write may still be lost with the power. False only for a device that
+    /// declares its cache write-through: what it has completed is durable without a flush. A file
+    /// needs its flush always, for the sake of the file system's own metadata.
+    pub volatile_cache: bool,
 }
 
 /// The operation that failed.
@@ -84,7 +88,7 @@ impl fmt::Display for FileOperation {
 
 /// A file operation that did not succeed.
 #[derive(Debug, thiserror::Error)]
-#[error("{operation} {path} at {position}, {len} bytes: {source}")]
+#[error("{operation} {path}{}: {source}", Range(*position, *len))]
 pub struct FileError {
     /// What was tried.
     pub operation: FileOperation,
@@ -98,6 +102,18 @@ pub struct FileError {
     /// misaligned or out-of-range request, `UnexpectedEof`, `WouldBlock` for a lock held elsewhere,
     /// `Unsupported` for a discard that the device cannot do.
     pub source: io::Error,
+}
+
+/// Which bytes an error message is about; nothing where the whole file is meant.
+struct Range(u64, u64);
+
+impl fmt::Display for Range {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self(0, 0) => Ok(()),
+            Self(position, len) => write!(f, " at {position}, {len} bytes"),
+        }
+    }
 }
 
 /// A path in an error message.

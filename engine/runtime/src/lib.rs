@@ -3,7 +3,8 @@
 //! [`Env`] is the seam: clock, timers, tasks, memory, files, connections, other cores. Roles are
 //! written once against it. glommio and monoio are named in this crate only, so that replacing one
 //! is one folder's work; the third backend is the deterministic simulator, whose semantics are the
-//! weakest of the three (V3). One conformance suite runs on all of them.
+//! weakest of the three (V3). One conformance suite runs on all of them, and on [`traced`], which
+//! is any of them with a record of its file operations, for tests.
 
 #![expect(unsafe_code, reason = "edge crate: memory, rings and descriptors end here")]
 
@@ -14,6 +15,7 @@ pub mod file;
 pub mod gate;
 pub mod mailbox;
 pub mod stream;
+pub mod traced;
 pub mod wait;
 
 #[cfg(feature = "glommio")]
@@ -34,4 +36,5 @@ pub use mailbox::{Receiver, Refused, Sender};
 pub use stream::{Closer, Listener, Reader, Stream, Writer};
 #[cfg(any(feature = "glommio", feature = "monoio"))]
 pub use system::RunError;
+pub use traced::{FileLog, Traced};
 pub use wait::{CancelToken, Elapsed, First, Notify, first, until, yield_now};

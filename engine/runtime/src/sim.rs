@@ -349,6 +349,18 @@ impl Sim {
         }
     }
 
+    /// Whether a device keeps completed writes in a cache that is lost with the power, as every
+    /// device does unless told otherwise. Without one, what has completed is durable at once.
+    /// Files that are open keep the geometry that they saw.
+    ///
+    /// # Panics
+    /// When there is no such device.
+    pub fn set_volatile_cache(&self, node: NodeId, path: impl AsRef<Path>, volatile: bool) {
+        let mut state = self.state();
+        let file = state.find(node.get(), path.as_ref());
+        state.set_volatile_cache(node.get(), file, volatile);
+    }
+
     /// Behaviour of all files of a node that have none of their own.
     pub fn set_disk(&self, node: NodeId, faults: DiskFaults) {
         self.state().node_mut(node.get()).disk.faults = faults;

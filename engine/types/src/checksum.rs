@@ -89,6 +89,13 @@ impl Crc32cState {
         Self(crc_fast::Digest::new(crc_fast::CrcAlgorithm::Crc32Iscsi))
     }
 
+    /// Of bytes whose checksum is `known`, to be continued behind them without having them.
+    pub fn after(known: Crc32c) -> Self {
+        // The algorithm ends by inverting its state; inverting again gives the state back.
+        let state = u64::from(!known.0);
+        Self(crc_fast::Digest::new_with_init_state(crc_fast::CrcAlgorithm::Crc32Iscsi, state))
+    }
+
     /// Appends `data`.
     pub fn update(&mut self, data: &[u8]) {
         self.0.update(data);

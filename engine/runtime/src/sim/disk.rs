@@ -26,6 +26,8 @@ pub(super) struct FileState {
     pub(super) path: PathBuf,
     pub(super) kind: FileKind,
     pub(super) logical_block: u32,
+    /// Of a device: completed writes are lost with the power unless a flush covered them.
+    pub(super) volatile_cache: bool,
     pub(super) size: u64,
     pub(super) durable_size: u64,
     pub(super) pages: Pages,
@@ -85,6 +87,7 @@ impl NodeDisk {
             path: path.to_owned(),
             kind,
             logical_block: logical,
+            volatile_cache: true,
             size,
             durable_size: size,
             pages: Pages::default(),
@@ -257,7 +260,30 @@ impl State {
             self.record_fault(node, file, "write misdirected", at);
         }
         self.land(node, file, at, data, |_| WHOLE);
+        if !self.file(node, file).volatile_cache {
+            self.settle(node, file, at, data.len() as u64);
+        }
         Ok(())
+    }
+
+    /// Makes a completed write of a write-through device durable. A discard promises nothing there
+    /// either, so that only the pages of this write are.
+    fn settle(&mut self, node: u32, file: u32, position: u64, len: u64) {
+        let pages = &mut self.nodes[node as usize].disk.files[file as usize].pages;
+        for number in position / PAGE as u64..(position + len) / PAGE as u64 {
+            pages.settle(number, &mut self.free_pages);
+        }
+    }
+
+    /// Changes what a device does with completed writes; a cache that is switched off is written
+    /// out.
+    pub(super) fn set_volatile_cache(&mut self, node: u32, file: u32, volatile: bool) {
+        let entry = &mut self.nodes[node as usize].disk.files[file as usize];
+        assert_eq!(entry.kind, FileKind::Block, "{} is no device", entry.path.display());
+        entry.volatile_cache = volatile;
+        if !volatile {
+            entry.pages.flushed(entry.seq, &mut self.free_pages);
+        }
     }
 
     /// Makes sure of space for a range of a regular file, and counts it.

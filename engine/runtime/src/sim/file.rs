@@ -51,6 +51,7 @@ impl SimFile {
             align: state.logical_block.max(PAGE_BYTES),
             logical_block: state.logical_block,
             physical_block: state.logical_block.max(PAGE_BYTES),
+            volatile_cache: state.volatile_cache,
         };
         let env = env.clone();
         Self { handle: Rc::new(Handle { env, file, opened, write, geometry }) }

@@ -195,6 +195,18 @@ impl Pages {
         });
     }
 
+    /// The newest version of one page is durable: the device wrote it through.
+    pub(super) fn settle(&mut self, number: u64, free: &mut Vec<Page>) {
+        let Some(entry) = self.map.get_mut(&number) else { return };
+        if entry.versions.is_empty() {
+            return;
+        }
+        for version in entry.versions.drain(..) {
+            recycle(free, core::mem::replace(&mut entry.durable, version.data));
+        }
+        self.dirty.retain(|other| *other != number);
+    }
+
     /// The power is gone; returns how many sectors lost their newest content (E44).
     pub(super) fn crash(&mut self, mode: CrashMode, rng: &mut Rng, free: &mut Vec<Page>) -> u64 {
         let mut lost = 0;

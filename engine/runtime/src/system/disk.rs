@@ -7,9 +7,10 @@
 //! Order that matters: a file is locked before it is truncated, so that a second process cannot
 //! cut a store that the first one has open.
 
+use std::fs;
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::{
     self as rfs, AtFlags, FallocateFlags, FileType, FlockOperation, Mode, OFlags, SeekFrom, Stat,
@@ -119,6 +120,7 @@ fn lock(descriptor: &OwnedFd) -> io::Result<()> {
 }
 
 fn geometry(descriptor: &OwnedFd, kind: FileKind) -> io::Result<Geometry> {
+    let stat = rfs::fstat(descriptor)?;
     let (size, logical_block, physical_block) = match kind {
         FileKind::Block => (
             // The end of a block device is its size; the inode's size is that of the node.
@@ -127,16 +129,34 @@ fn geometry(descriptor: &OwnedFd, kind: FileKind) -> io::Result<Geometry> {
             rfs::ioctl_blkpbszget(descriptor)?,
         ),
         FileKind::Regular => {
-            let stat = rfs::fstat(descriptor)?;
             let size = u64::try_from(stat.st_size).map_err(|_| invalid("negative size"))?;
             let unit = direct_unit(descriptor);
             let block = u32::try_from(stat.st_blksize).unwrap_or(unit);
             (size, unit, block.max(unit))
         }
     };
+    let volatile_cache = match kind {
+        FileKind::Block => has_volatile_cache(&sysfs_folder(stat.st_rdev)),
+        FileKind::Regular => true,
+    };
     let sector = u32::try_from(BUFFER_ALIGN).expect("4096 fits");
     let align = logical_block.max(sector);
-    Ok(Geometry { kind, size, align, logical_block, physical_block })
+    Ok(Geometry { kind, size, align, logical_block, physical_block, volatile_cache })
+}
+
+/// What the kernel tells about the device of this number.
+fn sysfs_folder(device: u64) -> PathBuf {
+    PathBuf::from(format!("/sys/dev/block/{}:{}", rfs::major(device), rfs::minor(device)))
+}
+
+/// Whether a device may lose completed writes: yes, unless the kernel says "write through" of its
+/// queue, or of the disk's that it is a partition of. What cannot be read is no promise.
+pub(crate) fn has_volatile_cache(folder: &Path) -> bool {
+    // The folder is a link, so that its parent is the disk and not the list of numbers.
+    let queues = [folder.join("queue"), folder.join("../queue")];
+    let declared =
+        queues.iter().find_map(|queue| fs::read_to_string(queue.join("write_cache")).ok());
+    declared.is_none_or(|text| text.trim() != "write through")
 }
 
 /// The unit of direct I/O that the file system reports (Linux 6.1), else the smallest there is.

@@ -11,7 +11,7 @@ use super::start::RunError;
 use super::{Blocking, disk, now, place, signals, start_core, uring, wall};
 use crate::core_spec::{CoreEnd, CoreSpec};
 use crate::env::Signal;
-use crate::file::{FileKind, FileOperation, OpenOptions};
+use crate::file::{FileError, FileKind, FileOperation, OpenOptions};
 
 /// Longest that a test may hang.
 const HANG: Duration = Duration::from_secs(60);
@@ -220,6 +220,40 @@ fn a_locked_store_is_neither_opened_nor_truncated() {
 }
 
 #[test]
+fn only_write_through_means_no_volatile_cache() {
+    let folder = Folder::new("cache");
+    let disk = folder.0.join("disk");
+    let partition = disk.join("partition");
+    fs::create_dir_all(partition.join("holders")).expect("the build folder can be written");
+    fs::create_dir(disk.join("queue")).expect("the build folder can be written");
+    // As in /sys/dev/block: links, whose parent is not the disk.
+    let link = |name: &str, to: &Path| {
+        let link = folder.0.join(name);
+        std::os::unix::fs::symlink(to, &link).expect("the build folder can be written");
+        link
+    };
+    let (disk_link, partition_link) = (link("8:0", &disk), link("8:1", &partition));
+    let unknown = folder.0.join("9:9");
+    for path in [&disk_link, &partition_link, &unknown] {
+        assert!(disk::has_volatile_cache(path), "{}: nothing is declared", path.display());
+    }
+    let rows = [
+        ("write through\n", false),
+        ("write through", false),
+        ("write back\n", true),
+        ("write-through\n", true),
+        ("", true),
+    ];
+    for (text, expected) in rows {
+        fs::write(disk.join("queue/write_cache"), text).expect("the folder can be written");
+        for path in [&disk_link, &partition_link] {
+            assert_eq!(disk::has_volatile_cache(path), expected, "{text:?}: {}", path.display());
+        }
+        assert!(disk::has_volatile_cache(&unknown));
+    }
+}
+
+#[test]
 fn space_of_a_file_is_given_and_taken_back() {
     let folder = Folder::new("space");
     let path = folder.0.join("store");
@@ -227,6 +261,7 @@ fn space_of_a_file_is_given_and_taken_back() {
     let (fd, geometry) = (file.descriptor.as_fd(), file.geometry);
     assert_eq!((geometry.kind, geometry.size), (FileKind::Regular, 0));
     assert!(4096 <= geometry.align && geometry.logical_block <= geometry.align);
+    assert!(geometry.volatile_cache);
     disk::preallocate(fd, &geometry, 8192, 1 << 20).expect("there is space");
     assert_eq!(disk::size(fd, &geometry).expect("it is open"), 8192 + (1 << 20));
     let blocks = || rustix::fs::fstat(fd).expect("it is open").st_blocks;
@@ -257,6 +292,10 @@ fn errors_have_the_promised_kinds() {
         let path = PathBuf::from("p");
         let error = disk::file_error(FileOperation::Write, &path, 1, 2, source);
         assert_eq!(error.source.kind(), kind, "{errno}");
+        let text = error.to_string();
+        assert!(text.starts_with("write p at 1, 2 bytes: "), "{text}");
+        let whole = FileError { position: 0, len: 0, ..error };
+        assert!(whole.to_string().starts_with("write p: "), "{whole}");
     }
 }
 

@@ -39,6 +39,8 @@ macro_rules! suite {
         backend!(monoio_legacy, crate::real::on_monoio_legacy, $($table)*);
         #[cfg(feature = "sim")]
         backend!(sim, crate::simulated::on_sim, $($table)*);
+        #[cfg(feature = "sim")]
+        backend!(traced_sim, crate::simulated::on_traced_sim, $($table)*);
     };
 }
 

@@ -6,6 +6,7 @@ use core::time::Duration;
 use std::path::PathBuf;
 
 use engine_runtime::sim::{NodeSpec, Sim, SimConfig, SimEnv};
+use engine_runtime::{FileLog, Traced};
 
 use crate::ground::{DEVICE_BYTES, Ground, spec};
 
@@ -41,4 +42,13 @@ where
         let ended = running.unwrap_or_else(|failure| panic!("{name}, seed {seed}: {failure}"));
         assert!(ended && sim.is_finished(node), "{name}, seed {seed}: hangs");
     }
+}
+
+/// An environment that records its files keeps the rules of the one below it.
+pub(crate) fn on_traced_sim<F, C>(name: &'static str, case: C)
+where
+    F: Future<Output = ()> + 'static,
+    C: FnOnce(Traced<SimEnv>, Ground) -> F + Copy + 'static,
+{
+    on_sim(name, move |env, ground| case(Traced::new(env, FileLog::new()), ground));
 }

@@ -61,6 +61,21 @@ fn pieces_give_the_same_as_the_whole() {
 }
 
 #[test]
+fn a_known_checksum_is_continued_without_its_bytes() {
+    let mut rng = Rng::new(11);
+    let mut data = vec![0; 9000];
+    rng.fill_bytes(&mut data);
+    for _ in 0..200 {
+        let whole = &data[..below(&mut rng, data.len() + 1)];
+        let (known, rest) = whole.split_at(below(&mut rng, whole.len() + 1));
+        let mut state = Crc32cState::after(crc32c(known));
+        assert_eq!(state.finish(), crc32c(known), "nothing appended: {} bytes", known.len());
+        state.update(rest);
+        assert_eq!(state.finish(), crc32c(whole), "{} + {} bytes", known.len(), rest.len());
+    }
+}
+
+#[test]
 fn a_bound_checksum_matches_at_its_own_place_only() {
     let crc = crc32c(b"block");
     let home = ChunkId { inode: InodeId::new(5), index: 2 };

@@ -1,13 +1,15 @@
 //! Files and devices under faults.
 
+use core::cell::Cell;
 use std::collections::BTreeSet;
 use std::io;
+use std::rc::Rc;
 
 use super::super::tests::{CREATE, HOUR, filled, ms, run, sleep, world};
 use super::super::{Count, DiskFaults, Sim, SimEnv, SimFile};
 use super::*;
 use crate::env::Env;
-use crate::file::{File, FileError, OpenOptions};
+use crate::file::{File, FileError, Geometry, OpenOptions};
 use engine_types::NodeId;
 
 const PATH: &str = "/disk";
@@ -110,6 +112,73 @@ fn a_lying_flush_covers_nothing_and_the_next_one_everything() {
     };
     assert!(10 < lie(false).len());
     assert_eq!(Vec::from_iter(lie(true)), [vec![2; 8]]);
+}
+
+#[test]
+fn a_write_through_device_loses_nothing_that_had_completed() {
+    let outcome = |seed, awaited: bool| {
+        let (sim, node) = device(seed);
+        assert!(geometry(&sim, node).volatile_cache, "the default");
+        sim.set_volatile_cache(node, PATH, false);
+        assert!(!geometry(&sim, node).volatile_cache);
+        let now = Rc::new(Cell::new(false));
+        let reached = now.clone();
+        sim.start(node, move |env| async move {
+            let file = open(&env).await;
+            let write = file.write(0, filled(&env, PAGE, 2));
+            if awaited {
+                write.await.unwrap();
+            }
+            reached.set(true);
+            core::future::pending::<()>().await;
+        });
+        assert!(sim.run_while(HOUR, |_| !now.get()).unwrap());
+        sim.crash(node);
+        sectors(&sim, node)
+    };
+    for seed in 0..100 {
+        assert_eq!(outcome(seed, true), [2; 8], "seed {seed}: completed, and no flush");
+    }
+    let cut: BTreeSet<_> = (0..100).map(|seed| outcome(seed, false)).collect();
+    assert!(10 < cut.len(), "what had not completed tears all the same: {}", cut.len());
+}
+
+/// A discard promises nothing, not even on a device that writes through.
+#[test]
+fn a_write_through_device_may_forget_a_discard() {
+    let outcome = |seed| {
+        let (sim, node) = device(seed);
+        sim.set_volatile_cache(node, PATH, false);
+        run(&sim, node, |env| async move {
+            let file = open(&env).await;
+            file.write(PAGE as u64, filled(&env, PAGE, 3)).await.unwrap();
+            file.discard(0, PAGE as u64).await.unwrap();
+            file.write(PAGE as u64, filled(&env, PAGE, 4)).await.unwrap();
+        });
+        sim.crash(node);
+        assert_eq!(sim.peek(node, PATH, PAGE as u64, PAGE).unwrap(), [4; PAGE]);
+        sim.peek(node, PATH, 0, PAGE).unwrap()
+    };
+    let outcomes: BTreeSet<_> = (0..100).map(outcome).collect();
+    assert!(outcomes.contains([1; PAGE].as_slice()), "as it was before");
+    assert!(outcomes.contains([0; PAGE].as_slice()), "forgotten");
+}
+
+#[test]
+fn a_cache_that_is_switched_off_is_written_out() {
+    for seed in 0..30 {
+        let (sim, node) = device(seed);
+        run(&sim, node, |env| async move {
+            open(&env).await.write(0, filled(&env, PAGE, 2)).await.unwrap();
+        });
+        sim.set_volatile_cache(node, PATH, false);
+        sim.crash(node);
+        assert_eq!(sectors(&sim, node), [2; 8]);
+    }
+}
+
+fn geometry(sim: &Sim, node: NodeId) -> Geometry {
+    run(sim, node, |env| async move { open(&env).await.geometry() })
 }
 
 #[test]
@@ -270,6 +339,54 @@ fn space_runs_out_and_comes_back() {
         a.write(page(1), filled(&env, PAGE, 1)).await.unwrap();
     });
     assert!(3 <= sim.report().count(Count::NoSpace));
+}
+
+/// V9: what a store relies on. Allocating fails at once and changes nothing; what is allocated
+/// takes writes, also those that were never made before; a device has its space already.
+#[test]
+fn a_full_disk_refuses_to_allocate_and_takes_writes_where_space_is() {
+    let (sim, [node]) = world::<1>(1);
+    sim.add_device(node, PATH, 1 << 20, 512);
+    let allocated = 16 * PAGE as u64;
+    run(&sim, node, move |env| async move {
+        let file = env.open("/store".as_ref(), CREATE).await.unwrap();
+        file.preallocate(0, allocated).await.unwrap();
+        file.write(0, filled(&env, PAGE, 1)).await.unwrap();
+        file.flush().await.unwrap();
+    });
+    for space in [allocated, PAGE as u64, 0] {
+        sim.set_space(node, Some(space));
+        run(&sim, node, move |env| async move {
+            let file = env.open("/store".as_ref(), CREATE).await.unwrap();
+            for position in [allocated, 0, 64 * allocated] {
+                let error = file.preallocate(position, allocated + 1).await.unwrap_err();
+                assert_eq!(error.source.kind(), io::ErrorKind::InvalidInput, "not a page");
+                let error = file.preallocate(position, 2 * allocated).await.unwrap_err();
+                assert_eq!(error.operation, crate::FileOperation::Preallocate);
+                assert_eq!(error.source.kind(), io::ErrorKind::StorageFull, "{error}");
+            }
+            assert_eq!(file.read(allocated, PAGE).await.unwrap().len(), 0, "nothing grew");
+            file.preallocate(0, allocated).await.expect("it is there already");
+            for position in (0..allocated).step_by(PAGE) {
+                file.write(position, filled(&env, PAGE, 2)).await.unwrap();
+            }
+            file.flush().await.unwrap();
+            let error = file.write(allocated, filled(&env, PAGE, 3)).await.unwrap_err();
+            assert_eq!(error.source.kind(), io::ErrorKind::StorageFull, "{error}");
+            let device = open(&env).await;
+            device.preallocate(0, 1 << 20).await.unwrap();
+            device.write(0, filled(&env, PAGE, 2)).await.unwrap();
+        });
+        sim.crash(node);
+        let content = sim.peek(node, "/store", 0, 16 * PAGE).unwrap();
+        assert_eq!(content, vec![2; 16 * PAGE]);
+    }
+    assert_eq!(sim.report().count(Count::NoSpace), 12);
+    sim.set_space(node, Some(2 * allocated));
+    run(&sim, node, move |env| async move {
+        let file = env.open("/store".as_ref(), CREATE).await.unwrap();
+        file.preallocate(allocated, allocated).await.expect("there is room again");
+    });
 }
 
 #[test]

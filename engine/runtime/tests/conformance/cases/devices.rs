@@ -63,12 +63,20 @@ pub(crate) async fn a_block_device_has_its_own_size_and_alignment<E: Env>(env: E
     of_its_own_size_and_alignment(&env, disk.device.as_deref().expect("attached")).await;
 }
 
+/// What the kernel says of the cache of a device; that of a simulated one is volatile by default.
+fn is_volatile(device: &Path) -> bool {
+    let name = device.file_name().expect("devices have names");
+    let declared = Path::new("/sys/class/block").join(name).join("queue/write_cache");
+    std::fs::read_to_string(declared).map_or(true, |text| text != "write through\n")
+}
+
 async fn of_its_own_size_and_alignment<E: Env>(env: &E, path: &Path) {
     // Creating and truncating concern files only.
     let file = env.open(path, OpenOptions { truncate: true, ..STORE }).await.unwrap();
     let geometry = file.geometry();
     assert_eq!((geometry.kind, geometry.size), (FileKind::Block, DEVICE_BYTES));
     assert_eq!(geometry.align, 4096.max(geometry.logical_block));
+    assert_eq!(geometry.volatile_cache, is_volatile(path));
     let again = env.open(path, STORE).await.err().expect("it is locked");
     assert_eq!(again.source.kind(), ErrorKind::WouldBlock, "{again}");
 

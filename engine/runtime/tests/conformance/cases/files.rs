@@ -52,6 +52,7 @@ pub(crate) async fn geometry_tells_size_and_alignment<E: Env>(env: E, ground: Gr
     assert_eq!((geometry.kind, geometry.size), (FileKind::Regular, 0));
     assert!(SECTOR <= geometry.align as usize && geometry.align.is_power_of_two());
     assert!(geometry.logical_block <= geometry.align && 512 <= geometry.logical_block);
+    assert!(geometry.volatile_cache, "a file system's own metadata need a flush on any device");
     file.write(0, bytes(&env, 1, 0, 3 * SECTOR).await).await.unwrap();
     drop(file);
     let path = ground.path("file");
