@@ -1,0 +1,50 @@
+//! What an operator may set about a store, with the reasons for the defaults.
+
+use core::time::Duration;
+
+/// Settings of one open store. Sizes are bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoreConfig {
+    /// Verify reads that cover a checksum block only in part: each then fetches the whole block.
+    /// Off: a 4 KiB read of a 64 KiB checksum block costs 4 KiB; the scrubber covers the rest.
+    pub verify_small_reads: bool,
+    /// Memory for images that are not home yet: 256 MiB are 65,536 overwrites, two seconds of a
+    /// device that writes 30,000 sectors a second in place.
+    pub overlay_bytes_max: usize,
+    /// Image writes in flight: enough to keep a device busy beside reads.
+    pub apply_inflight_max: usize,
+    /// Images that wait before applying begins, so that overwrites of one sector meet in memory.
+    pub apply_backlog: usize,
+    /// Longest time that a commit alone waits for other entries to share its group.
+    pub commit_delay: Duration,
+    /// Share of the data area, in 1/1000, at which updates that need space are refused.
+    pub full_permille: u32,
+    /// A read or write that takes longer counts as slow and is reported.
+    pub slow_io: Duration,
+    /// Index memory at most; nothing: what the store was formatted with.
+    pub index_bytes_max: Option<u64>,
+    /// Channels remembered of one session and target (R14).
+    pub channels_per_session_max: u32,
+    /// Flush also on a device that declares no volatile cache.
+    pub always_flush: bool,
+    /// Open for reading alone: nothing is written, not even the mount generation.
+    pub read_only: bool,
+}
+
+impl Default for StoreConfig {
+    fn default() -> Self {
+        Self {
+            verify_small_reads: false,
+            overlay_bytes_max: 256 << 20,
+            apply_inflight_max: 32,
+            apply_backlog: 1024,
+            commit_delay: Duration::from_millis(20),
+            full_permille: 980,
+            slow_io: Duration::from_secs(1),
+            index_bytes_max: None,
+            channels_per_session_max: 64,
+            always_flush: false,
+            read_only: false,
+        }
+    }
+}

@@ -1,0 +1,195 @@
+//! Bringing the bytes of a record from the device: home sectors, overlaid, verified. Reads, merges,
+//! moves and the scrubber all come through here (S2).
+
+use std::rc::Rc;
+
+use engine_runtime::{Buf, Bytes, Env, FileError, PoolExhausted};
+use engine_store::overlay::View;
+use engine_store::pins::Pin;
+use engine_store::read::{Home, Piece, Source};
+use engine_store::record::checksum_word;
+use engine_store::{ChunkKey, Head, RecordRef};
+use engine_types::{SECTOR_BYTES, crc32c};
+
+use crate::device::Pending;
+use crate::metrics::{Io, add};
+use crate::store::{Image, Inner};
+
+const SECTOR: usize = SECTOR_BYTES as usize;
+
+/// Why bytes could not be had.
+#[derive(Debug)]
+pub(crate) enum FetchError {
+    Io(FileError),
+    Memory(PoolExhausted),
+    Corrupt { block: u32 },
+}
+
+/// A piece that has arrived.
+pub(crate) struct Fetched<E: Env> {
+    pub(crate) piece: Piece,
+    /// The sectors of a home piece; nothing for a hole.
+    pub(crate) bytes: Option<Bytes<E::Memory>>,
+}
+
+/// One device read under way, with what it is to be judged by: the record may be another one when
+/// it completes.
+struct Part<E: Env> {
+    piece: Piece,
+    read: Option<Pending<E, Bytes<E::Memory>>>,
+    words: Vec<u32>,
+    images: Vec<(u16, Image<E>)>,
+}
+
+/// Reads under way. They keep their pin until the last one has completed, also when the waiting is
+/// dropped (S4, E151).
+pub(crate) struct Fetch<E: Env> {
+    inner: Rc<Inner<E>>,
+    key: ChunkKey,
+    head: Head,
+    parts: Vec<Part<E>>,
+    pin: Option<Pin>,
+}
+
+impl<E: Env> Fetch<E> {
+    /// Submits the reads of `pieces` of a version of `key`, in this turn.
+    pub(crate) fn start(
+        inner: &Rc<Inner<E>>,
+        kind: Io,
+        key: ChunkKey,
+        record: RecordRef<'_>,
+        view: View<'_>,
+        pieces: impl IntoIterator<Item = Piece>,
+    ) -> Self {
+        let state = inner.state.borrow();
+        let parts = pieces.into_iter().map(|piece| {
+            let Source::Home(home) = &piece.source else {
+                return Part { piece, read: None, words: Vec::new(), images: Vec::new() };
+            };
+            let verify = home.verify.start as usize..home.verify.end as usize;
+            let words = record.checksums()[verify].to_vec();
+            let mut images = Vec::new();
+            let end = u16::try_from(home.sectors.end()).expect("a chunk has 16,384 sectors");
+            let sectors = home.sectors.first..end;
+            state.overlay().overlay(&key, view, sectors, |sector, image: &Image<E>| {
+                images.push((sector, image.clone()));
+            });
+            let position = inner.block_start(home.block) + u64::from(home.at());
+            let read = Some(inner.device.start_read(kind, position, home.bytes() as usize));
+            Part { piece, read, words, images }
+        });
+        let parts: Vec<Part<E>> = parts.collect();
+        drop(state);
+        let reads = parts.iter().any(|part| part.read.is_some());
+        let pin = reads.then(|| inner.state.borrow().take_pin());
+        Self { inner: inner.clone(), key, head: record.head, parts, pin }
+    }
+
+    /// Waits for the bytes, lays images over them and verifies what is to be verified.
+    pub(crate) async fn finish(mut self) -> Result<Vec<Fetched<E>>, FetchError> {
+        let mut arrived = Vec::with_capacity(self.parts.len());
+        let mut failure = None;
+        for index in 0..self.parts.len() {
+            // The handle stays in its part until it has completed, for `drop`.
+            let Some(read) = self.parts[index].read.as_mut() else {
+                arrived.push(None);
+                continue;
+            };
+            let result = self.inner.device.wait(read).await;
+            self.parts[index].read = None;
+            match result {
+                Ok(bytes) => arrived.push(Some(bytes)),
+                Err(why) => {
+                    failure = failure.or(Some(why));
+                    arrived.push(None);
+                }
+            }
+        }
+        self.give_pin();
+        if let Some(why) = failure {
+            return Err(FetchError::Io(why));
+        }
+        let parts = core::mem::take(&mut self.parts);
+        let mut fetched = Vec::with_capacity(parts.len());
+        for (part, bytes) in parts.into_iter().zip(arrived) {
+            fetched.push(self.complete(part, bytes).await?);
+        }
+        Ok(fetched)
+    }
+
+    async fn complete(
+        &self,
+        part: Part<E>,
+        bytes: Option<Bytes<E::Memory>>,
+    ) -> Result<Fetched<E>, FetchError> {
+        let Part { piece, words, images, .. } = part;
+        let (Source::Home(home), Some(mut bytes)) = (&piece.source, bytes) else {
+            return Ok(Fetched { piece, bytes: None });
+        };
+        if bytes.len() != home.bytes() as usize {
+            return Err(FetchError::Corrupt { block: home.verify.start });
+        }
+        if !images.is_empty() {
+            bytes = self.overlay(home, bytes, &images).await?;
+        }
+        let counters = &self.inner.device.counters;
+        for (index, word) in home.verify.clone().zip(words) {
+            let start = index * self.head.size.checksum_block_bytes();
+            let valid = start..start + self.head.valid_bytes(index);
+            let found = checksum_word(self.key.chunk, index, crc32c(&bytes[home.within(&valid)]));
+            if found != word {
+                add(&counters.corrupt_blocks, 1);
+                let (key, version) = (self.key, self.head.version);
+                tracing::error!(%key, %version, block = index, "checksum mismatch");
+                return Err(FetchError::Corrupt { block: index });
+            }
+        }
+        add(&counters.verified_blocks, u64::from(home.verify.end - home.verify.start));
+        Ok(Fetched { piece, bytes: Some(bytes) })
+    }
+
+    async fn overlay(
+        &self,
+        home: &Home,
+        bytes: Bytes<E::Memory>,
+        images: &[(u16, Image<E>)],
+    ) -> Result<Bytes<E::Memory>, FetchError> {
+        let mut buf = match bytes.try_into_buf() {
+            Ok(buf) => buf,
+            Err(shared) => {
+                let pool = self.inner.env.pool();
+                let mut buf: Buf<E::Memory> =
+                    pool.alloc_wait(shared.len()).await.map_err(FetchError::Memory)?;
+                buf.extend_from_slice(&shared);
+                buf
+            }
+        };
+        for (sector, image) in images {
+            let at = usize::from(sector - home.sectors.first) * SECTOR;
+            buf[at..at + SECTOR].copy_from_slice(image);
+        }
+        Ok(buf.freeze())
+    }
+
+    fn give_pin(&mut self) {
+        if let Some(pin) = self.pin.take() {
+            self.inner.state.borrow().give_pin(pin);
+        }
+    }
+}
+
+impl<E: Env> Drop for Fetch<E> {
+    fn drop(&mut self) {
+        let Some(pin) = self.pin.take() else { return };
+        engine_types::reached!("S5: a read was given up before its end");
+        let reads: Vec<_> = self.parts.iter_mut().filter_map(|part| part.read.take()).collect();
+        let inner = self.inner.clone();
+        self.inner.spawn(async move {
+            for mut read in reads {
+                // Its bytes interest nobody any more; errors were counted.
+                let _ = inner.device.wait(&mut read).await;
+            }
+            inner.state.borrow().give_pin(pin);
+        });
+    }
+}

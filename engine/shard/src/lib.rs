@@ -1,0 +1,37 @@
+//! The driver of the chunk store over `Env`.
+//!
+//! [`ChunkStore`] opens a file or device, recovers what a crash left, and serves reads and updates
+//! of chunks; see `store` for its tasks and invariants, and `engine/DESIGN.md` for the format.
+
+mod applier;
+mod checkpoint;
+mod config;
+mod create;
+mod device;
+mod error;
+mod fetch;
+mod journal;
+mod metrics;
+mod open;
+pub mod probe;
+mod query;
+mod read;
+mod scrub;
+mod space;
+mod store;
+mod update;
+mod waiters;
+
+#[cfg(test)]
+mod tests;
+
+pub use config::StoreConfig;
+pub use create::CreateOptions;
+pub use error::{DecisionError, ReadError, StoreError};
+pub use metrics::{Io, IoFigures, Metrics};
+pub use open::Opened;
+pub use query::{LIST_COUNT_MAX, Listed};
+pub use read::{Content, Read, Which};
+pub use scrub::{DAMAGE_LIST_MAX, Damage, RepairError, ScrubLimits, ScrubProgress};
+pub use store::{ChunkStore, Space};
+pub use update::{Payload, Stored};

@@ -1,0 +1,317 @@
+//! Opening: superblock, checkpoint, journal, and the state that comes of them.
+//!
+//! ```text
+//! newest superblock -> mount generation + 1, durable -> checkpoint -> ring from its tail on
+//! -> data of the last group verified (else again, without it) -> blocks adopted -> images in
+//! memory -> tasks -> first group of this opening, durable -> served
+//! ```
+//!
+//! The first group makes final what was dropped: a later recovery finds it in the chain instead of
+//! the group that was given up (S7).
+
+use core::cell::{Cell, RefCell};
+use core::time::Duration;
+use std::path::Path;
+use std::rc::Rc;
+
+use engine_runtime::{Env, File, Gate, Notify, OpenOptions, yield_now};
+use engine_store::allocator::{Allocator, AllocatorConfig};
+use engine_store::format::superblock::SUPERBLOCK_BYTES;
+use engine_store::format::superblock::newest;
+use engine_store::format::{Access, Layout, StoreFlags, Superblock};
+use engine_store::store::{Parts, Store};
+use engine_store::{ChunkKey, Entry, Lsn};
+use engine_types::{ChunkVersion, Map, SECTOR_BYTES, Set};
+
+use crate::config::StoreConfig;
+use crate::device::Device;
+use crate::error::StoreError;
+use crate::metrics::Io;
+use crate::store::{ChunkStore, Image, Inner, write_superblock};
+use crate::waiters::Waiters;
+
+mod images;
+mod load;
+mod scan;
+mod verify;
+
+use load::Loaded;
+
+/// What an opening found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Opened {
+    /// Committed chunks.
+    pub chunks: u64,
+    /// Pending versions: to be committed or aborted by the caller.
+    pub pendings: Vec<(ChunkKey, ChunkVersion)>,
+    /// Groups replayed.
+    pub groups: u64,
+    /// Images that were not home.
+    pub images: u64,
+    /// Acknowledged updates may be missing (S8): the store is not eligible as last server and has
+    /// to be resynced. Pending versions were dropped.
+    pub damaged: bool,
+    /// A last group was given up because its data was not whole.
+    pub dropped_group: bool,
+    /// Time for the checkpoint, the journal, and everything.
+    pub checkpoint_time: Duration,
+    /// See `checkpoint_time`.
+    pub journal_time: Duration,
+    /// See `checkpoint_time`.
+    pub total_time: Duration,
+    /// Bytes of index memory.
+    pub index_bytes: u64,
+}
+
+/// Journal memory of the update gate: at least one merge of the largest size fits.
+const UPDATE_MEMORY_MIN: u64 = 16 << 20;
+/// Bytes that holes are read from.
+const ZEROS_BYTES: usize = 64 << 10;
+
+impl<E: Env> ChunkStore<E> {
+    /// Opens a store for use, or for reading alone.
+    ///
+    /// # Errors
+    /// See [`StoreError`]; nothing has changed then but the mount generation.
+    pub async fn open(
+        env: &E,
+        path: &Path,
+        config: StoreConfig,
+    ) -> Result<(Self, Opened), StoreError> {
+        let began = env.now();
+        let write = !config.read_only;
+        let options = OpenOptions { write, create: false, truncate: false, lock: write };
+        let file = env.open(path, options).await?;
+        let geometry = file.geometry();
+        if geometry.align != SECTOR_BYTES {
+            return Err(StoreError::Alignment { found: geometry.align });
+        }
+        let device = Rc::new(Device::new(env, file, config.slow_io, config.always_flush));
+        let found = read_superblock(&device).await?;
+        if geometry.size < found.layout.size {
+            let expected = found.layout.size;
+            return Err(StoreError::TooShort { found: geometry.size, expected });
+        }
+        if let (Access::ReadOnly { unknown: bits }, true) = (found.access(), write) {
+            return Err(StoreError::ReadOnly { bits });
+        }
+        let mounted = if write { mount(env, &device, &found).await? } else { found };
+        let mut opened = Opened::default();
+        let mut stop = None;
+        let (inner, broken) = loop {
+            let loaded = load::load(env, &device, &found, &config, stop).await?;
+            opened.groups = loaded.groups;
+            opened.checkpoint_time = loaded.checkpoint_time;
+            opened.journal_time = loaded.journal_time;
+            opened.damaged = loaded.damaged || found.flags.has(StoreFlags::DAMAGED);
+            let broken = loaded.damaged;
+            if write {
+                // What was read is durable from here on, so that anything may be built on it.
+                device.flush().await?;
+            }
+            let last = loaded.last_group.clone();
+            let inner = build(env, device.clone(), &config, &mounted, loaded, &mut opened).await?;
+            match last {
+                Some(group) if !verify::is_whole(&inner, &group).await? => {
+                    engine_types::reached!("S11: the last group was given up");
+                    opened.dropped_group = true;
+                    stop = Some(group.lsn);
+                }
+                _ => break (inner, broken),
+            }
+        };
+        let store = Self { inner };
+        store.start(&mut opened, broken).await?;
+        opened.total_time = env.now().saturating_since(began);
+        Ok((store, opened))
+    }
+
+    /// Starts the tasks and makes the opening final.
+    async fn start(&self, opened: &mut Opened, broken: bool) -> Result<(), StoreError> {
+        let inner = &self.inner;
+        {
+            let state = inner.state.borrow();
+            opened.chunks = state.index().len();
+            opened.index_bytes = state.index().bytes();
+            opened.pendings = state.pendings();
+        }
+        if inner.config.read_only {
+            return Ok(());
+        }
+        inner.spawn(inner.clone().watch());
+        inner.spawn(crate::journal::run(inner.clone()));
+        inner.spawn(crate::applier::run(inner.clone()));
+        inner.spawn(crate::checkpoint::run(inner.clone()));
+        inner.spawn(crate::space::run(inner.clone()));
+        if broken {
+            inner
+                .write_superblock(|superblock| {
+                    superblock.flags = superblock.flags.with(StoreFlags::DAMAGED);
+                })
+                .await?;
+            crate::checkpoint::checkpoint(inner, false).await?;
+        }
+        let token = inner.state.borrow_mut().queue_marker();
+        inner
+            .durable(token)
+            .await
+            .map_err(|_| StoreError::OutOfService(inner.device.failure().unwrap_or_default()))
+    }
+}
+
+/// The newest superblock.
+pub(crate) async fn read_superblock<E: Env>(device: &Device<E>) -> Result<Superblock, StoreError> {
+    let mut copies = Vec::with_capacity(2);
+    for offset in engine_store::format::limits::SUPERBLOCK_OFFSETS {
+        // A copy that cannot be read may be the newer one: nothing is concluded from the other.
+        copies.push(device.read_again(Io::Checkpoint, offset, SUPERBLOCK_BYTES).await?);
+    }
+    Ok(newest(&copies[0], &copies[1])?.1)
+}
+
+/// Raises the mount generation durably, before anything else is written (S7).
+async fn mount<E: Env>(
+    env: &E,
+    device: &Device<E>,
+    found: &Superblock,
+) -> Result<Superblock, StoreError> {
+    let mut mounted = *found;
+    mounted.sequence += 1;
+    mounted.mount_gen = mounted.mount_gen.next().expect("2^64 openings never happen");
+    mounted.flags = mounted.flags.without(StoreFlags::CLEAN);
+    write_superblock(env, device, &mounted).await?;
+    Ok(mounted)
+}
+
+/// The state of what was loaded, without tasks.
+async fn build<E: Env>(
+    env: &E,
+    device: Rc<Device<E>>,
+    config: &StoreConfig,
+    superblock: &Superblock,
+    loaded: Loaded,
+    opened: &mut Opened,
+) -> Result<Rc<Inner<E>>, StoreError> {
+    let Loaded { recovered, mut ring, last_group, .. } = loaded;
+    let layout = superblock.layout;
+    let allocator = adopt(&layout, config, &device, &recovered).await?;
+    let images_max = config.overlay_bytes_max / SECTOR_BYTES as usize;
+    opened.images = (recovered.homeward.len() + recovered.overlaid.len()) as u64;
+    let images = images::Images {
+        device: &device,
+        layout: &layout,
+        images_max,
+        read_only: config.read_only,
+        undecided: last_group.map(|group| group.chunks()).unwrap_or_default(),
+    };
+    let overlay = images.load(&recovered, &mut ring).await?;
+    let engine_store::recover::Recovered { index, targets, fences, dedup, pending, .. } = recovered;
+    let parts = Parts { index, allocator, overlay, ring, targets, fences, dedup, pending };
+    let state: Store<Image<E>> = Store::new(parts);
+    let update_memory_max = (env.pool().limit() as u64 / 4).max(UPDATE_MEMORY_MIN);
+    let mut zeros = env.pool().alloc_wait(ZEROS_BYTES).await?;
+    zeros.set_len(ZEROS_BYTES);
+    zeros.fill(0);
+    Ok(Rc::new(Inner {
+        env: env.clone(),
+        device,
+        config: config.clone(),
+        layout,
+        state: RefCell::new(state),
+        superblock: RefCell::new(*superblock),
+        superblock_turn: Gate::new(1),
+        waiters: Waiters::default(),
+        data_writes: RefCell::new(Map::default()),
+        update_memory: Gate::new(update_memory_max),
+        update_memory_max,
+        journal_wanted: Notify::default(),
+        apply_wanted: Notify::default(),
+        keeper_wanted: Notify::default(),
+        space_wanted: Notify::default(),
+        progress: Notify::default(),
+        snapshot_taken: Notify::default(),
+        applied: Notify::default(),
+        task_ended: Notify::default(),
+        flush_wanted: Cell::new(false),
+        snapshot_wanted: Cell::new(false),
+        snapshot: RefCell::new(None),
+        applies_in_flight: Cell::new(0),
+        ring_pressed: Cell::new(false),
+        overlay_pressed: Cell::new(false),
+        draining: Cell::new(false),
+        compaction_wanted: Cell::new(false),
+        starved: Cell::new(false),
+        stopping: Cell::new(false),
+        tasks: Cell::new(0),
+        entry_bytes: RefCell::new(Vec::new()),
+        zeros: zeros.freeze(),
+    }))
+}
+
+/// Records whose blocks are adopted between two yields.
+const ADOPT_COUNT: usize = 4096;
+
+/// The allocator that belongs to the records: what they name is live, everything else free.
+async fn adopt<E: Env>(
+    layout: &Layout,
+    config: &StoreConfig,
+    device: &Device<E>,
+    recovered: &engine_store::recover::Recovered,
+) -> Result<Allocator, StoreError> {
+    let sparse = device.geometry().kind == engine_runtime::FileKind::Regular;
+    let mut settings = AllocatorConfig::new(layout.segment_count, sparse);
+    settings.full_permille = config.full_permille;
+    let mut allocator =
+        Allocator::new(settings).map_err(|why| StoreError::Recovery(why.to_string()))?;
+    let clash =
+        |key: ChunkKey, why: &dyn core::fmt::Display| StoreError::Recovery(format!("{key}: {why}"));
+    let mut after = None;
+    loop {
+        let mut count = 0;
+        for (key, record) in recovered.index.after(after).take(ADOPT_COUNT) {
+            for (_, block) in record.blocks() {
+                allocator.adopt(block, record.head.class).map_err(|why| clash(key, &why))?;
+            }
+            after = Some(key);
+            count += 1;
+        }
+        if count < ADOPT_COUNT {
+            break;
+        }
+        yield_now().await;
+    }
+    for (put, _) in &recovered.pending {
+        let Some(record) = &put.record else { continue };
+        let committed = recovered.index.get(&put.key);
+        for (_, block) in record.as_ref().blocks() {
+            let shared = committed.is_some_and(|c| c.blocks().any(|(_, other)| other == block));
+            if !shared {
+                let class = record.head.class;
+                allocator.adopt(block, class).map_err(|why| clash(put.key, &why))?;
+            }
+        }
+    }
+    Ok(allocator)
+}
+
+/// A group that recovery has to judge by its data.
+#[derive(Clone, Debug)]
+pub(crate) struct LastGroup {
+    pub(crate) lsn: Lsn,
+    pub(crate) entries: Vec<Entry>,
+}
+
+impl LastGroup {
+    /// Chunks that it says something about.
+    fn chunks(&self) -> Set<ChunkKey> {
+        let keys = self.entries.iter().filter_map(|entry| match entry {
+            Entry::Put(put) => Some(put.key),
+            Entry::Commit { key, .. }
+            | Entry::Abort { key, .. }
+            | Entry::Move { key, .. }
+            | Entry::Erase { key } => Some(*key),
+            _ => None,
+        });
+        keys.collect()
+    }
+}

@@ -1,0 +1,168 @@
+//! Checkpoint and journal into records, tables and a list of images.
+
+use core::time::Duration;
+
+use engine_runtime::{Env, yield_now};
+use engine_store::format::limits::PENDINGS_MAX;
+use engine_store::format::{self, Item, PageReader, Superblock};
+use engine_store::recover::{Recovered, Replay};
+use engine_store::ring::{Position, Ring};
+use engine_store::tables::Dedup;
+use engine_store::{Entry, Lsn};
+use engine_types::{SECTOR_BYTES, reached};
+
+use super::LastGroup;
+use super::scan::Scanner;
+use crate::config::StoreConfig;
+use crate::device::Device;
+use crate::error::StoreError;
+use crate::metrics::Io;
+
+/// What was read.
+pub(crate) struct Loaded {
+    pub(crate) recovered: Recovered,
+    pub(crate) ring: Ring,
+    /// The last group, when only its data can tell whether it is durable.
+    pub(crate) last_group: Option<LastGroup>,
+    pub(crate) damaged: bool,
+    pub(crate) groups: u64,
+    pub(crate) checkpoint_time: Duration,
+    pub(crate) journal_time: Duration,
+}
+
+/// Reads checkpoint and journal; groups from `stop` on are left out.
+pub(crate) async fn load<E: Env>(
+    env: &E,
+    device: &Device<E>,
+    superblock: &Superblock,
+    config: &StoreConfig,
+    stop: Option<Lsn>,
+) -> Result<Loaded, StoreError> {
+    let began = env.now();
+    let layout = &superblock.layout;
+    let start = superblock.checkpoint.map_or(superblock.tail.lsn, |checkpoint| checkpoint.start);
+    // A half of the checkpoint holds what the layout allows, not more.
+    let budget = config.index_bytes_max.unwrap_or(u64::MAX).min(layout.index_bytes_max);
+    let dedup = Dedup::new(config.channels_per_session_max, layout.dedup_channels);
+    let mut replay = Replay::new(start, Lsn::ZERO, budget, dedup);
+    checkpoint(device, superblock, &mut replay).await?;
+    replay.loaded();
+    let checkpoint_time = env.now().saturating_since(began);
+    let mut ring = Ring::recovered(layout.ring.len, superblock.tail, start);
+    let scanned = journal(device, superblock, &mut ring, &mut replay, stop).await?;
+    let Scanned { groups, last_group, later } = scanned;
+    let damaged = later.is_some() || ring.next_lsn() < start;
+    let mut recovered = replay.finish()?;
+    if damaged {
+        reached!("S8: damage in the ring was told from a torn tail");
+        tracing::error!(after = %ring.last(), ?later, %start, "the journal is damaged");
+        // A new chain begins behind everything that was ever written.
+        let seen = later.unwrap_or(Lsn::ZERO).max(start).max(ring.next_lsn());
+        let lsn = seen.next();
+        let prev_hash = format::group::first_hash(superblock.salt);
+        ring = Ring::recovered(layout.ring.len, Position { lsn, offset: 0, prev_hash }, lsn);
+        recovered.pending.clear();
+        recovered.overlaid.clear();
+    }
+    let last_group = last_group.filter(|group| start <= group.lsn && !damaged);
+    let total = env.now().saturating_since(began);
+    Ok(Loaded {
+        recovered,
+        ring,
+        last_group,
+        damaged,
+        groups,
+        checkpoint_time,
+        journal_time: total.saturating_sub(checkpoint_time),
+    })
+}
+
+async fn checkpoint<E: Env>(
+    device: &Device<E>,
+    superblock: &Superblock,
+    replay: &mut Replay,
+) -> Result<(), StoreError> {
+    let Some(reference) = superblock.checkpoint else { return Ok(()) };
+    let fail = |why: &dyn core::fmt::Display| StoreError::Checkpoint {
+        generation: reference.generation,
+        why: why.to_string(),
+    };
+    let layout = &superblock.layout;
+    let region = layout.halves[usize::from(reference.half)].offset;
+    // Requests that were under way when the table filled up are remembered beyond its limit.
+    let channels = layout.dedup_channels.saturating_add(PENDINGS_MAX);
+    let mut reader = PageReader::new(superblock.store, reference, channels);
+    // The next page is read while this one is decoded.
+    let start =
+        |(offset, len): (u64, usize)| device.start_read(Io::Checkpoint, region + offset, len);
+    let mut reading = reader.wants().map(start);
+    let mut ahead = 0;
+    while let Some(read) = reading.take() {
+        let bytes = match device.finish(read).await {
+            Ok(bytes) => bytes,
+            Err(_) => {
+                let (offset, len) = reference.page(ahead).expect("it was being read");
+                device.read_again(Io::Checkpoint, region + offset, len).await?
+            }
+        };
+        ahead += 1;
+        reading = reference.page(ahead).map(start);
+        let mut page = reader.page(&bytes).map_err(|why| fail(&why))?;
+        while let Some(item) = page.next_item() {
+            take(replay, item.map_err(|why| fail(&why))?)?;
+        }
+        yield_now().await;
+    }
+    reader.finish().map_err(|why| fail(&why))?;
+    Ok(())
+}
+
+fn take(replay: &mut Replay, item: Item<'_>) -> Result<(), StoreError> {
+    match item {
+        Item::Target { slot, record } => replay.load_target(slot, record),
+        Item::Fence(fence) => replay.load_fence(fence),
+        Item::Pending { lsn, put } => replay.load_pending(put, lsn),
+        Item::Dedup { slot, tag, outcome } => replay.load_outcome(slot, tag, outcome),
+        Item::Chunk { key, record } => replay.load_chunk(key, record)?,
+    }
+    Ok(())
+}
+
+struct Scanned {
+    groups: u64,
+    last_group: Option<LastGroup>,
+    /// A group behind the end of the chain.
+    later: Option<Lsn>,
+}
+
+async fn journal<E: Env>(
+    device: &Device<E>,
+    superblock: &Superblock,
+    ring: &mut Ring,
+    replay: &mut Replay,
+    stop: Option<Lsn>,
+) -> Result<Scanned, StoreError> {
+    let mut scanner = Scanner::new(device, superblock);
+    let mut scanned = Scanned { groups: 0, last_group: None, later: None };
+    while stop != Some(ring.next_lsn()) {
+        let Some(found) = scanner.next(ring).await? else {
+            scanned.later = scanner.later_group(ring).await?;
+            break;
+        };
+        let lsn = ring
+            .found(found.offset, found.bytes, found.hash)
+            .map_err(|why| StoreError::Recovery(why.to_string()))?;
+        replay.applied(found.applied);
+        let mut image = found.images;
+        for entry in &found.entries {
+            replay.entry(lsn, entry, image)?;
+            if let Entry::Put(put) = entry {
+                image += put.images.len() as u64 * u64::from(SECTOR_BYTES);
+            }
+        }
+        scanned.groups += 1;
+        scanned.last_group = Some(LastGroup { lsn, entries: found.entries });
+        yield_now().await;
+    }
+    Ok(scanned)
+}

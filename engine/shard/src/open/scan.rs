@@ -1,0 +1,195 @@
+//! Finding the groups of the ring, one behind the other.
+
+use engine_runtime::{Bytes, Env};
+use engine_store::format::group::{parse, parse_header, peek};
+use engine_store::format::{Expected, GROUP_BYTES_MAX, Group, Layout, Superblock};
+use engine_store::ring::Ring;
+use engine_types::{Incarnation, SECTOR_BYTES};
+
+use crate::device::Device;
+use crate::error::StoreError;
+use crate::metrics::Io;
+
+/// Bytes read at once: sequential reads of this size reach a device's bandwidth.
+const WINDOW_BYTES: u64 = 4 << 20;
+/// How far behind a bad group a good one is looked for (S8). The next group begins within the
+/// largest group's length, or at the start of the ring; the rest is for neighbours that rotted too.
+const SEARCH_BYTES: u64 = 16 * GROUP_BYTES_MAX as u64;
+
+/// A part of the ring in memory.
+struct Window<E: Env> {
+    offset: u64,
+    bytes: Option<Bytes<E::Memory>>,
+}
+
+/// Reads the ring.
+pub(crate) struct Scanner<'a, E: Env> {
+    device: &'a Device<E>,
+    layout: Layout,
+    store: engine_types::StoreId,
+    salt: u64,
+    generation: Incarnation,
+    generation_max: Incarnation,
+    /// Behind the last group, and at the start of the ring.
+    windows: [Window<E>; 2],
+}
+
+/// A group found, and its place in the ring.
+pub(crate) struct Found {
+    pub(crate) offset: u64,
+    pub(crate) bytes: u64,
+    pub(crate) generation: Incarnation,
+    pub(crate) hash: u64,
+    pub(crate) applied: engine_store::Lsn,
+    pub(crate) entries: Vec<engine_store::Entry>,
+    /// Ring offset of its first image.
+    pub(crate) images: u64,
+}
+
+impl<'a, E: Env> Scanner<'a, E> {
+    pub(crate) fn new(device: &'a Device<E>, superblock: &Superblock) -> Self {
+        Self {
+            device,
+            layout: superblock.layout,
+            store: superblock.store,
+            salt: superblock.salt,
+            generation: Incarnation::new(0),
+            generation_max: superblock.mount_gen,
+            windows: [Window { offset: 0, bytes: None }, Window { offset: 0, bytes: None }],
+        }
+    }
+
+    /// The next group of the chain, which `ring` expects at one of two places.
+    pub(crate) async fn next(&mut self, ring: &Ring) -> Result<Option<Found>, StoreError> {
+        let (first, second) = ring.expected();
+        let one = self.look(0, first).await?;
+        let two = match second {
+            Some(second) => self.look(1, second).await?,
+            None => None,
+        };
+        let found = match (one, two) {
+            (Some(one), Some(two)) if one.generation < two.generation => Some(two),
+            (Some(one), _) => Some(one),
+            (None, two) => two,
+        };
+        if let Some(found) = &found {
+            self.generation = found.generation;
+        }
+        Ok(found)
+    }
+
+    async fn look(
+        &mut self,
+        window: usize,
+        at: engine_store::ring::Position,
+    ) -> Result<Option<Found>, StoreError> {
+        let expected = Expected {
+            store: self.store,
+            salt: self.salt,
+            mount_gen_min: self.generation,
+            mount_gen_max: self.generation_max,
+            lsn: at.lsn,
+            prev_hash: at.prev_hash,
+        };
+        let sector = u64::from(SECTOR_BYTES);
+        if self.layout.ring.len < at.offset + sector {
+            return Ok(None);
+        }
+        let Some(page) = self.bytes(window, at.offset, sector).await? else { return Ok(None) };
+        let header = match parse_header(&page, &expected) {
+            Ok(header) => header,
+            Err(why) if why.is_unreadable() => return Err(unreadable(&why)),
+            Err(_) => return Ok(None),
+        };
+        let bytes = header.bytes() as u64;
+        if self.layout.ring.len < at.offset + bytes {
+            return Ok(None);
+        }
+        let Some(whole) = self.bytes(window, at.offset, bytes).await? else { return Ok(None) };
+        match parse(&whole, &expected) {
+            Ok(group) => Ok(Some(self.found(at.offset, group))),
+            Err(why) if why.is_unreadable() => Err(unreadable(&why)),
+            Err(_) => Ok(None),
+        }
+    }
+
+    fn found(&self, offset: u64, group: Group<'_>) -> Found {
+        let Group { header, entries, .. } = group;
+        let bytes = header.bytes() as u64;
+        let images = bytes - u64::from(header.image_count) * u64::from(SECTOR_BYTES);
+        Found {
+            offset,
+            bytes,
+            generation: header.identity.mount_gen,
+            hash: header.hash(self.salt),
+            applied: header.identity.applied_lsn,
+            entries,
+            images: offset + images,
+        }
+    }
+
+    /// Bytes of the ring, through a window; nothing behind the end of a file that was cut.
+    async fn bytes(
+        &mut self,
+        window: usize,
+        offset: u64,
+        len: u64,
+    ) -> Result<Option<Bytes<E::Memory>>, StoreError> {
+        let slot = &self.windows[window];
+        let held = slot.bytes.as_ref().filter(|bytes| {
+            slot.offset <= offset && offset + len <= slot.offset + bytes.len() as u64
+        });
+        if held.is_none() {
+            let wanted = WINDOW_BYTES.max(len).min(self.layout.ring.len - offset);
+            let count = usize::try_from(wanted).expect("a few megabytes");
+            let position = self.layout.ring.offset + offset;
+            // An error is no rot: the range may be whole, so nothing is concluded from it.
+            let read = self.device.read_again(Io::Journal, position, count).await?;
+            self.windows[window] = Window { offset, bytes: Some(read) };
+        }
+        let slot = &self.windows[window];
+        let start = usize::try_from(offset - slot.offset).expect("inside the window");
+        let count = usize::try_from(len).expect("a few megabytes");
+        Ok(slot
+            .bytes
+            .as_ref()
+            .filter(|bytes| start + count <= bytes.len())
+            .map(|bytes| bytes.slice(start..start + count)))
+    }
+
+    /// Whether a group that was written after the missing one is there: then the missing one was
+    /// whole once, because groups are written one after the other (S8). Returns the highest LSN.
+    pub(crate) async fn later_group(
+        &mut self,
+        ring: &Ring,
+    ) -> Result<Option<engine_store::Lsn>, StoreError> {
+        let (first, _) = ring.expected();
+        let behind = first.offset..self.layout.ring.len.min(first.offset + SEARCH_BYTES);
+        let start = 0..self.layout.ring.len.min(SEARCH_BYTES);
+        let mut highest = None;
+        for range in [behind, start] {
+            let mut at = range.start;
+            while at < range.end {
+                let len = WINDOW_BYTES.min(range.end - at);
+                let Some(bytes) = self.bytes(0, at, len).await? else {
+                    at += len;
+                    continue;
+                };
+                for page in bytes.chunks_exact(SECTOR_BYTES as usize) {
+                    let Some(header) = peek(page, self.store, self.salt) else { continue };
+                    let identity = header.identity;
+                    let generations = self.generation..=self.generation_max;
+                    if first.lsn < identity.lsn && generations.contains(&identity.mount_gen) {
+                        highest = highest.max(Some(identity.lsn));
+                    }
+                }
+                at += len;
+            }
+        }
+        Ok(highest)
+    }
+}
+
+fn unreadable(why: &dyn core::fmt::Display) -> StoreError {
+    StoreError::Recovery(format!("journal: {why}"))
+}

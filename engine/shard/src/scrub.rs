@@ -1,0 +1,270 @@
+//! The scrubber: reads everything as reads see it, verifies it, and repairs (S15).
+//!
+//! A pass is resumed from the key it stopped at. It reads through the overlay, so images that are
+//! not home raise no false alarm; a chunk that changes under it is looked at as it was when its
+//! turn came.
+
+use core::time::Duration;
+
+use engine_runtime::Env;
+use engine_store::overlay::View;
+use engine_store::read::{Source, pieces, valid, whole_blocks};
+use engine_store::record::checksum_word;
+use engine_store::{BlockAddress, ChunkKey, Record};
+use engine_types::limits::BLOCK_BYTES_MAX;
+use engine_types::{ChunkVersion, crc32c};
+
+use crate::error::ReadError;
+use crate::fetch::{Fetch, FetchError};
+use crate::metrics::Io;
+use crate::store::ChunkStore;
+
+/// Damaged places kept in one report; more are counted only.
+pub const DAMAGE_LIST_MAX: usize = 1024;
+/// Bytes read at once: large enough for a device's bandwidth, small beside reads of callers.
+const STEP_BYTES: u32 = 1 << 20;
+
+/// How fast a pass goes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ScrubLimits {
+    /// Bytes per second; 0: as fast as the device.
+    pub bytes_per_second: u64,
+    /// Chunks of this pass; nothing: to the end.
+    pub chunks: Option<u64>,
+}
+
+/// A checksum block that does not match.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Damage {
+    /// The chunk.
+    pub key: ChunkKey,
+    /// Its committed version.
+    pub version: ChunkVersion,
+    /// The checksum block.
+    pub block: u32,
+}
+
+/// How far a pass has come.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ScrubProgress {
+    /// The last chunk that was looked at: resume behind it.
+    pub after: Option<ChunkKey>,
+    /// Chunks looked at.
+    pub chunks: u64,
+    /// Bytes verified.
+    pub bytes: u64,
+    /// Damaged checksum blocks.
+    pub damaged: u64,
+    /// The first of them.
+    pub damage: Vec<Damage>,
+    /// Reads that the device answered with an error.
+    pub errors: u64,
+    /// Whether the end was reached.
+    pub finished: bool,
+}
+
+/// Why a checksum block was not repaired.
+#[derive(Debug, thiserror::Error)]
+pub enum RepairError {
+    /// The chunk is gone, busy, or has another version by now: nothing is to be repaired.
+    #[error("{key}: version {version} is not committed and at rest")]
+    Changed {
+        /// As asked.
+        key: ChunkKey,
+        /// As asked.
+        version: ChunkVersion,
+    },
+    /// The replacement is not what was written once.
+    #[error("{key}: the replacement for checksum block {block} does not match its checksum")]
+    Mismatch {
+        /// As asked.
+        key: ChunkKey,
+        /// As asked.
+        block: u32,
+    },
+    /// Another part of the same block cannot be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// The store has left service.
+    #[error("the store is out of service")]
+    OutOfService,
+}
+
+impl<E: Env> ChunkStore<E> {
+    /// Verifies chunks behind `after`, in order; tells `observe` after each chunk.
+    ///
+    /// # Errors
+    /// When the store has left service.
+    pub async fn scrub(
+        &self,
+        after: Option<ChunkKey>,
+        limits: ScrubLimits,
+        mut observe: impl FnMut(&ScrubProgress),
+    ) -> Result<ScrubProgress, ReadError> {
+        let began = self.inner.env.now();
+        let mut progress = ScrubProgress { after, ..ScrubProgress::default() };
+        loop {
+            if self.inner.is_over() {
+                return Err(ReadError::OutOfService);
+            }
+            if limits.chunks.is_some_and(|max| max <= progress.chunks) {
+                return Ok(progress);
+            }
+            let next = {
+                let state = self.inner.state.borrow();
+                let mut behind = state.index().after(progress.after);
+                behind.next().map(|(key, record)| (key, record.to_owned()))
+            };
+            let Some((key, record)) = next else {
+                progress.finished = true;
+                return Ok(progress);
+            };
+            self.scrub_chunk(&key, &record, &mut progress).await;
+            progress.after = Some(key);
+            progress.chunks += 1;
+            observe(&progress);
+            if let Some(due) = progress.bytes.checked_mul(1000) {
+                let due = due.checked_div(limits.bytes_per_second).unwrap_or_default();
+                self.inner.env.sleep_until(began.saturating_add(Duration::from_millis(due))).await;
+            }
+        }
+    }
+
+    async fn scrub_chunk(&self, key: &ChunkKey, record: &Record, progress: &mut ScrubProgress) {
+        let count = u32::try_from(record.head.checksum_count()).expect("at most 1,024");
+        let per_step = STEP_BYTES / record.head.size.checksum_block_bytes();
+        for first in (0..count).step_by(per_step as usize) {
+            // As it is now: another version may have come since the last step.
+            let fetch = {
+                let state = self.inner.state.borrow();
+                let Some(now) = state.committed(key).filter(|now| *now == record.as_ref()) else {
+                    return;
+                };
+                let blocks: Vec<u32> = (first..count.min(first + per_step))
+                    .filter(|&block| !now.is_hole(block))
+                    .collect();
+                let mut planned = Vec::new();
+                whole_blocks(now, &blocks, &mut planned);
+                progress.bytes +=
+                    blocks.iter().map(|&block| u64::from(now.head.valid_bytes(block))).sum::<u64>();
+                Fetch::start(&self.inner, Io::Scrub, *key, now, View::Committed, planned)
+            };
+            match fetch.finish().await {
+                Ok(_) => {}
+                Err(FetchError::Corrupt { .. }) => {
+                    self.find_damage(key, record, first..count.min(first + per_step), progress)
+                        .await;
+                }
+                Err(_) => progress.errors += 1,
+            }
+        }
+    }
+
+    /// Looks at each checksum block by itself.
+    async fn find_damage(
+        &self,
+        key: &ChunkKey,
+        record: &Record,
+        blocks: core::ops::Range<u32>,
+        progress: &mut ScrubProgress,
+    ) {
+        for block in blocks {
+            let fetch = {
+                let state = self.inner.state.borrow();
+                let Some(now) = state.committed(key).filter(|now| *now == record.as_ref()) else {
+                    return;
+                };
+                if now.is_hole(block) {
+                    continue;
+                }
+                let mut planned = Vec::new();
+                whole_blocks(now, &[block], &mut planned);
+                Fetch::start(&self.inner, Io::Scrub, *key, now, View::Committed, planned)
+            };
+            if let Err(FetchError::Corrupt { block }) = fetch.finish().await {
+                progress.damaged += 1;
+                if progress.damage.len() < DAMAGE_LIST_MAX {
+                    let version = record.head.version;
+                    progress.damage.push(Damage { key: *key, version, block });
+                }
+            }
+        }
+    }
+
+    /// Puts `data`, the valid bytes of a checksum block as another replica has them, in the place
+    /// of damaged ones: the block of the chunk is written anew elsewhere, with them, and switched
+    /// to if the version is still the committed one.
+    ///
+    /// # Errors
+    /// See [`RepairError`].
+    pub async fn repair(&self, damage: Damage, data: &[u8]) -> Result<(), RepairError> {
+        let Damage { key, version, block } = damage;
+        let inner = &self.inner;
+        let changed = RepairError::Changed { key, version };
+        let place = {
+            let state = inner.state.borrow();
+            let Some(record) = state.committed(&key).filter(|r| r.head.version == version) else {
+                return Err(changed);
+            };
+            let word = checksum_word(key.chunk, block, crc32c(data));
+            if record.checksums().get(block as usize) != Some(&word) {
+                return Err(RepairError::Mismatch { key, block });
+            }
+            (valid(&record, block).start / BLOCK_BYTES_MAX) as usize
+        };
+        let begun = inner.state.borrow_mut().begin_move(&key, |found, _| found == place);
+        let Ok(Some(ticket)) = begun else { return Err(changed) };
+        let new = ticket.places[0].1;
+        let copied = self.copy_repaired(&ticket.record, key, (place, new), (block, data)).await;
+        let token = {
+            let mut state = inner.state.borrow_mut();
+            match &copied {
+                Ok(()) => Some(state.finish_move(ticket)),
+                Err(_) => {
+                    state.cancel_move(ticket);
+                    None
+                }
+            }
+        };
+        inner.progress.notify();
+        copied?;
+        let token = token.expect("the copy was made");
+        inner.durable(token).await.map_err(|_| RepairError::OutOfService)
+    }
+
+    async fn copy_repaired(
+        &self,
+        record: &Record,
+        key: ChunkKey,
+        (place, new): (usize, BlockAddress),
+        (block, data): (u32, &[u8]),
+    ) -> Result<(), RepairError> {
+        let inner = &self.inner;
+        let record = record.as_ref();
+        let version = record.head.version;
+        let repaired = valid(&record, block);
+        let start = u32::try_from(place).expect("at most 16 places") * BLOCK_BYTES_MAX;
+        let end = start.saturating_add(BLOCK_BYTES_MAX).min(record.head.data_end);
+        let mut planned = Vec::new();
+        pieces(record, start..repaired.start, true, &mut planned);
+        pieces(record, repaired.end..end, true, &mut planned);
+        let fetch = Fetch::start(inner, Io::Move, key, record, View::Committed, planned);
+        let fetched =
+            fetch.finish().await.map_err(|why| crate::read::read_error(key, version, why))?;
+        for part in fetched {
+            if let (Source::Home(home), Some(bytes)) = (&part.piece.source, part.bytes) {
+                let position = inner.block_start(new) + u64::from(home.at());
+                let written = inner.device.write(Io::Move, position, bytes).await;
+                written.map_err(|_| RepairError::OutOfService)?;
+            }
+        }
+        let sectors = data.len().next_multiple_of(engine_types::SECTOR_BYTES as usize);
+        let mut buf = inner.env.pool().alloc_wait(sectors).await.map_err(ReadError::Memory)?;
+        buf.extend_from_slice(data);
+        buf.set_len(sectors);
+        buf[data.len()..].fill(0);
+        let position = inner.block_start(new) + u64::from(repaired.start - start);
+        let written = inner.device.write(Io::Move, position, buf.freeze()).await;
+        written.map_err(|_| RepairError::OutOfService)
+    }
+}

@@ -1,0 +1,528 @@
+//! An open store: its state, its tasks, and the handle that callers hold.
+//!
+//! Everything belongs to one core. State changes happen in synchronous calls of
+//! [`engine_store::store::Store`]; the tasks here do the I/O between them:
+//!
+//! ```text
+//! journal   queued decisions -> group -> write -> data writes -> flush -> durable -> callers
+//! applier   ready images -> home blocks
+//! checkpoint dumps the state, moves the journal's tail
+//! space     claims, discards, compaction
+//! scrubber  reads everything, slowly
+//! ```
+//!
+//! Invariants
+//!   E150  one group is in flight; the flush that makes it durable starts after its write and the
+//!         data writes of its PUTs have completed (S11)
+//!   E151  a caller's dropped future ends its waiting only: reads give their pin back, updates run
+//!         to their end in tasks of their own (S5)
+//!   E152  after a failed write or flush nothing is acknowledged any more
+//!   E153  superblocks are written one at a time, each after the flush of what it names
+
+use core::cell::{Cell, RefCell};
+use std::rc::Rc;
+
+use engine_runtime::{Bytes, Env, Gate, Notify};
+use engine_store::format::superblock::SUPERBLOCK_BYTES;
+use engine_store::format::{Layout, StoreFlags, Superblock};
+use engine_store::store::{ChunkState, Store, Token};
+use engine_store::{ChunkKey, Fence, Outcome, Slot, Tag, TargetPhase, TargetRecord, UpdateError};
+use engine_types::{ChunkVersion, Map, SessionId, Timeline};
+
+use crate::config::StoreConfig;
+use crate::device::{Device, Pending};
+use crate::error::{DecisionError, StoreError};
+use crate::metrics::{Io, Metrics};
+use crate::waiters::Waiters;
+
+/// The handle of an image: one sector of memory.
+pub(crate) type Image<E> = Bytes<<E as Env>::Memory>;
+
+/// Data writes of a queued PUT, and the pin they hold.
+pub(crate) struct DataWrites<E: Env> {
+    pub(crate) writes: Vec<Pending<E, ()>>,
+    pub(crate) pin: engine_store::pins::Pin,
+}
+
+/// An open chunk store. Clones are handles of the same one.
+pub struct ChunkStore<E: Env> {
+    pub(crate) inner: Rc<Inner<E>>,
+}
+
+impl<E: Env> Clone for ChunkStore<E> {
+    fn clone(&self) -> Self {
+        Self { inner: self.inner.clone() }
+    }
+}
+
+pub(crate) struct Inner<E: Env> {
+    pub(crate) env: E,
+    pub(crate) device: Rc<Device<E>>,
+    pub(crate) config: StoreConfig,
+    pub(crate) layout: Layout,
+    pub(crate) state: RefCell<Store<Image<E>>>,
+    pub(crate) superblock: RefCell<Superblock>,
+    /// One unit: writing a superblock (E153).
+    pub(crate) superblock_turn: Gate,
+    pub(crate) waiters: Waiters,
+    pub(crate) data_writes: RefCell<Map<Token, DataWrites<E>>>,
+    /// Memory that updates may use for merges, images and copies.
+    pub(crate) update_memory: Gate,
+    /// Something was queued for the journal, or a flush is wanted.
+    pub(crate) journal_wanted: Notify,
+    /// Images became ready, or room is wanted.
+    pub(crate) apply_wanted: Notify,
+    /// The keeper has something to do.
+    pub(crate) keeper_wanted: Notify,
+    /// Room was made: journal, overlay, blocks or a closed chunk.
+    pub(crate) progress: Notify,
+    pub(crate) flush_wanted: Cell<bool>,
+    pub(crate) snapshot_wanted: Cell<bool>,
+    pub(crate) snapshot: RefCell<Option<engine_store::store::Snapshot>>,
+    pub(crate) snapshot_taken: Notify,
+    pub(crate) applies_in_flight: Cell<usize>,
+    /// An image write has ended.
+    pub(crate) applied: Notify,
+    pub(crate) ring_pressed: Cell<bool>,
+    pub(crate) overlay_pressed: Cell<bool>,
+    /// Everything is to be applied: the store closes.
+    pub(crate) draining: Cell<bool>,
+    pub(crate) compaction_wanted: Cell<bool>,
+    /// Compaction found nothing to move.
+    pub(crate) starved: Cell<bool>,
+    /// Segments to claim, discard or empty.
+    pub(crate) space_wanted: Notify,
+    /// Kept between groups for its capacity.
+    pub(crate) entry_bytes: RefCell<Vec<u8>>,
+    /// What holes are read from.
+    pub(crate) zeros: Bytes<E::Memory>,
+    pub(crate) update_memory_max: u64,
+    pub(crate) stopping: Cell<bool>,
+    /// Tasks of the store that have not ended.
+    pub(crate) tasks: Cell<usize>,
+    pub(crate) task_ended: Notify,
+}
+
+/// Space of a store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Space {
+    /// Bytes of the data area.
+    pub total: u64,
+    /// Bytes of blocks that records name.
+    pub live: u64,
+    /// Bytes that updates may still take.
+    pub free: u64,
+    /// Bytes of index memory in use.
+    pub index_bytes: u64,
+    /// The index budget.
+    pub index_bytes_max: u64,
+    /// Chunks.
+    pub chunks: u64,
+}
+
+impl<E: Env> ChunkStore<E> {
+    /// What a chunk is at this moment.
+    pub fn state(&self, key: &ChunkKey) -> ChunkState {
+        self.inner.state.borrow().state(key)
+    }
+
+    /// Every durable pending version, in chunk order.
+    pub fn pendings(&self) -> Vec<(ChunkKey, ChunkVersion)> {
+        self.inner.state.borrow().pendings()
+    }
+
+    /// The newest request of a channel, once its version is committed here (R16).
+    pub fn outcome(&self, slot: Slot, tag: Tag) -> Option<Outcome> {
+        self.inner.state.borrow().dedup().outcome(slot, tag)
+    }
+
+    /// The target of a slot.
+    pub fn target(&self, slot: Slot) -> Option<TargetRecord> {
+        self.inner.state.borrow().targets().get(slot).copied()
+    }
+
+    /// Whether a session is revoked.
+    pub fn is_fenced(&self, session: SessionId) -> bool {
+        self.inner.state.borrow().fences().is_fenced(session)
+    }
+
+    /// The superblock as it was written last.
+    pub fn superblock(&self) -> Superblock {
+        *self.inner.superblock.borrow()
+    }
+
+    /// Why the store has left service, if it has.
+    pub fn failure(&self) -> Option<String> {
+        self.inner.device.failure()
+    }
+
+    /// Everything counted since the store was opened.
+    pub fn metrics(&self) -> Metrics {
+        self.inner.device.counters.snapshot()
+    }
+
+    /// Space in use and left.
+    pub fn space(&self) -> Space {
+        let state = self.inner.state.borrow();
+        let usage = state.allocator().usage();
+        Space {
+            total: usage.bytes,
+            live: usage.live,
+            free: usage.free_for_writes,
+            index_bytes: state.index().bytes(),
+            index_bytes_max: state.index_budget(),
+            chunks: state.index().len(),
+        }
+    }
+
+    /// Makes the durable pending version the committed one, at once for reads; durable with a
+    /// later group.
+    ///
+    /// # Errors
+    /// `NotPending` unless exactly this version is pending and durable.
+    pub fn commit(&self, key: &ChunkKey, version: ChunkVersion) -> Result<(), UpdateError> {
+        self.inner.in_service()?;
+        self.inner.state.borrow_mut().commit(key, version)?;
+        self.inner.journal_wanted.notify();
+        self.inner.progress.notify();
+        Ok(())
+    }
+
+    /// Ends the durable pending version; returns when that is durable (R17).
+    ///
+    /// # Errors
+    /// `NotPending` unless exactly this version is pending and durable.
+    pub async fn abort(&self, key: &ChunkKey, version: ChunkVersion) -> Result<(), UpdateError> {
+        self.inner.in_service()?;
+        let token = self.inner.state.borrow_mut().abort(key, version)?;
+        self.inner.durable(token).await
+    }
+
+    /// Removes a chunk with all its versions; returns when that is durable. False: it was absent.
+    ///
+    /// # Errors
+    /// `Busy` while an update of it is not durable yet.
+    pub async fn erase(&self, key: &ChunkKey) -> Result<bool, UpdateError> {
+        self.inner.in_service()?;
+        self.inner.small_room().await?;
+        let Some(token) = self.inner.state.borrow_mut().erase(key)? else { return Ok(false) };
+        self.inner.durable(token).await?;
+        Ok(true)
+    }
+
+    /// Puts a target into a slot, changes it, or empties the slot; returns when that is durable.
+    ///
+    /// # Errors
+    /// When the chain version would go down (R20), or the table is full.
+    pub async fn set_target(
+        &self,
+        slot: Slot,
+        record: Option<TargetRecord>,
+    ) -> Result<(), DecisionError> {
+        self.inner.in_service()?;
+        self.inner.small_room().await?;
+        while record.is_none() && !self.inner.state.borrow_mut().forget_slot(slot) {
+            engine_runtime::yield_now().await;
+        }
+        let token = self.inner.state.borrow_mut().set_target(slot, record)?;
+        Ok(self.inner.durable(token).await?)
+    }
+
+    /// Revokes sessions; returns when that is durable (L6).
+    ///
+    /// # Errors
+    /// When the table is full.
+    pub async fn fence(&self, fence: Fence) -> Result<(), DecisionError> {
+        self.inner.in_service()?;
+        self.inner.small_room().await?;
+        let token = self.inner.state.borrow_mut().fence(fence)?;
+        Ok(self.inner.durable(token).await?)
+    }
+
+    /// Forgets the requests of a fenced session (R16).
+    ///
+    /// # Panics
+    /// When the session is not fenced.
+    ///
+    /// # Errors
+    /// `OutOfService`.
+    pub async fn drop_session(&self, session: SessionId) -> Result<(), UpdateError> {
+        self.inner.in_service()?;
+        self.inner.small_room().await?;
+        let token = self.inner.state.borrow_mut().drop_session(session);
+        self.inner.durable(token).await
+    }
+
+    /// Remembers what another replica remembers of a channel (R15).
+    ///
+    /// # Errors
+    /// `TooManySessions`, `OutOfService`.
+    ///
+    /// # Panics
+    /// When tag and outcome do not belong together: the caller has compared them.
+    pub async fn put_outcome(
+        &self,
+        slot: Slot,
+        tag: Tag,
+        outcome: Outcome,
+    ) -> Result<(), UpdateError> {
+        self.inner.in_service()?;
+        self.inner.small_room().await?;
+        let token = self.inner.state.borrow_mut().put_outcome(slot, tag, outcome)?;
+        self.inner.durable(token).await
+    }
+
+    /// Drops a target: removes its chunks and everything remembered of it, then empties its slot.
+    /// It is resumed by calling it again, also after a restart.
+    ///
+    /// # Errors
+    /// As `set_target`; nothing is served of the target from the beginning on.
+    pub async fn drop_target(&self, slot: Slot) -> Result<(), DecisionError> {
+        let Some(record) = self.target(slot) else { return Ok(()) };
+        let record = TargetRecord { phase: TargetPhase::Dropping, ..record };
+        self.set_target(slot, Some(record)).await?;
+        loop {
+            let chunks = self.list(slot, None, crate::query::LIST_COUNT_MAX);
+            let pendings = self.inner.state.borrow().pending_keys(slot);
+            if chunks.is_empty() && pendings.is_empty() {
+                return self.set_target(slot, None).await;
+            }
+            for key in chunks.iter().map(|chunk| chunk.key).chain(pendings) {
+                self.inner.small_room().await?;
+                // Busy ones are met again in the next round.
+                let _ = self.inner.state.borrow_mut().erase(&key);
+            }
+            self.inner.journal_wanted.notify();
+            self.inner.durable_point().await;
+            self.inner.in_service()?;
+        }
+    }
+
+    /// Notes a new timeline of the routing info (R20).
+    ///
+    /// # Errors
+    /// When the store has left service.
+    ///
+    /// # Panics
+    /// When it goes back: the caller has compared it.
+    pub async fn set_timeline(&self, timeline: Timeline) -> Result<(), StoreError> {
+        let known = self.superblock().timeline;
+        assert!(known <= timeline, "R20: {timeline} after {known}");
+        self.inner.write_superblock(|superblock| superblock.timeline = timeline).await
+    }
+
+    /// Takes the mark of damage away, once everything was fetched again from other replicas (S8).
+    ///
+    /// # Errors
+    /// When the store has left service.
+    pub async fn clear_damage(&self) -> Result<(), StoreError> {
+        let clear = |superblock: &mut Superblock| {
+            superblock.flags = superblock.flags.without(StoreFlags::DAMAGED);
+        };
+        self.inner.write_superblock(clear).await
+    }
+
+    /// Returns when every commit so far is durable.
+    ///
+    /// # Errors
+    /// When the store has left service.
+    pub async fn sync(&self) -> Result<(), UpdateError> {
+        loop {
+            self.inner.in_service()?;
+            if !self.inner.state.borrow().is_anything_undurable() {
+                return Ok(());
+            }
+            self.inner.flush_wanted.set(true);
+            self.inner.journal_wanted.notify();
+            self.inner.progress.notified().await;
+        }
+    }
+
+    /// Whether the state holds together (S-a). For tests and the offline check: it walks over
+    /// everything in one turn.
+    ///
+    /// # Errors
+    /// What does not hold.
+    pub fn audit(&self) -> Result<engine_store::store::StoreAudit, String> {
+        self.inner.state.borrow().audit()
+    }
+
+    /// Ends the store in order: waits for what is queued, writes images home, writes a checkpoint
+    /// and marks the superblock clean.
+    ///
+    /// # Errors
+    /// When the store has left service, or leaves it now.
+    pub async fn close(&self) -> Result<(), StoreError> {
+        let drained = match self.inner.config.read_only {
+            true => Ok(()),
+            false => self.inner.drain().await,
+        };
+        self.inner.stopping.set(true);
+        self.inner.device.failed.notify();
+        self.inner.notify_all();
+        while self.inner.tasks.get() != 0 {
+            self.inner.task_ended.notified().await;
+        }
+        drained?;
+        self.inner.healthy()
+    }
+}
+
+impl<E: Env> Inner<E> {
+    /// Refuses work after a failure (E152) or the end.
+    pub(crate) fn in_service(&self) -> Result<(), UpdateError> {
+        if self.device.is_failed() || self.stopping.get() || self.config.read_only {
+            return Err(UpdateError::OutOfService);
+        }
+        Ok(())
+    }
+
+    pub(crate) fn healthy(&self) -> Result<(), StoreError> {
+        self.device.failure().map_or(Ok(()), |why| Err(StoreError::OutOfService(why)))
+    }
+
+    /// Whether its tasks are to end.
+    pub(crate) fn is_over(&self) -> bool {
+        self.stopping.get() || self.device.is_failed()
+    }
+
+    /// Whether the store is a file that claims its space as it grows.
+    pub(crate) fn is_sparse(&self) -> bool {
+        self.device.geometry().kind == engine_runtime::FileKind::Regular
+    }
+
+    /// Waits until everything queued now is durable.
+    pub(crate) async fn durable_point(&self) {
+        loop {
+            if self.is_over() || !self.state.borrow().is_anything_undurable() {
+                return;
+            }
+            self.flush_wanted.set(true);
+            self.journal_wanted.notify();
+            self.progress.notified().await;
+        }
+    }
+
+    /// Brings everything home, writes a checkpoint and marks the store clean.
+    async fn drain(self: &Rc<Self>) -> Result<(), StoreError> {
+        self.draining.set(true);
+        loop {
+            self.healthy()?;
+            self.durable_point().await;
+            self.healthy()?; // in the turn in which the waiting below begins
+            if self.state.borrow().images_not_home() == 0 {
+                break;
+            }
+            self.apply_wanted.notify();
+            self.flush_wanted.set(true);
+            self.journal_wanted.notify();
+            self.progress.notified().await;
+        }
+        crate::checkpoint::checkpoint(self, true).await
+    }
+
+    /// Waits until the decision of `token`, made in this turn, is durable.
+    pub(crate) async fn durable(&self, token: Token) -> Result<(), UpdateError> {
+        let wait = self.waiters.wait(token);
+        self.journal_wanted.notify();
+        if self.device.is_failed() {
+            return Err(UpdateError::OutOfService);
+        }
+        wait.await.map_err(|_| UpdateError::OutOfService)
+    }
+
+    /// Waits for room in the next group for a decision without data.
+    pub(crate) async fn small_room(&self) -> Result<(), UpdateError> {
+        while !self.state.borrow().small_room() {
+            self.in_service()?;
+            self.progress.notified().await;
+        }
+        self.in_service()
+    }
+
+    pub(crate) fn notify_all(&self) {
+        self.journal_wanted.notify();
+        self.apply_wanted.notify();
+        self.keeper_wanted.notify();
+        self.space_wanted.notify();
+        self.snapshot_taken.notify();
+        self.applied.notify();
+        self.progress.notify();
+    }
+
+    /// Waits until the store fails or stops; after a failure nobody is left waiting.
+    pub(crate) async fn watch(self: Rc<Self>) {
+        self.device.failed.until(|| self.is_over()).await;
+        if self.device.is_failed() {
+            self.abandon();
+        }
+    }
+
+    /// The store has left service: nobody waits any more.
+    pub(crate) fn abandon(&self) {
+        self.waiters.lost();
+        self.update_memory.close();
+        self.notify_all();
+    }
+
+    /// Byte of the device at which a block of the data area starts.
+    pub(crate) fn block_start(&self, block: engine_store::BlockAddress) -> u64 {
+        self.layout.block_offset(block)
+    }
+
+    /// Runs a task of the store.
+    pub(crate) fn spawn(self: &Rc<Self>, task: impl Future<Output = ()> + 'static) {
+        self.tasks.set(self.tasks.get() + 1);
+        let inner = self.clone();
+        drop(self.env.spawn(async move {
+            task.await;
+            inner.tasks.set(inner.tasks.get() - 1);
+            inner.task_ended.notify();
+        }));
+    }
+
+    /// Writes the superblock after `change`, in turn (E153), and flushes it.
+    pub(crate) async fn write_superblock(
+        &self,
+        change: impl FnOnce(&mut Superblock),
+    ) -> Result<(), StoreError> {
+        if self.superblock_turn.take(1).await.is_err() {
+            return self.healthy();
+        }
+        let result = self.write_superblock_now(change).await;
+        self.superblock_turn.give(1);
+        result
+    }
+
+    async fn write_superblock_now(
+        &self,
+        change: impl FnOnce(&mut Superblock),
+    ) -> Result<(), StoreError> {
+        let next = {
+            let mut next = *self.superblock.borrow();
+            change(&mut next);
+            next.sequence += 1;
+            next
+        };
+        write_superblock(&self.env, &self.device, &next).await?;
+        *self.superblock.borrow_mut() = next;
+        Ok(())
+    }
+}
+
+/// Writes one copy of the superblock and flushes it. Copies alternate by sequence, so that the
+/// other one stays whole.
+pub(crate) async fn write_superblock<E: Env>(
+    env: &E,
+    device: &Device<E>,
+    superblock: &Superblock,
+) -> Result<(), StoreError> {
+    let mut page = env.pool().alloc_wait(SUPERBLOCK_BYTES).await?;
+    page.set_len(SUPERBLOCK_BYTES);
+    let place: &mut [u8; SUPERBLOCK_BYTES] =
+        (&mut page[..]).try_into().expect("it has this length");
+    superblock.encode(place);
+    device.write(Io::Checkpoint, superblock.offset(), page.freeze()).await?;
+    device.flush().await?;
+    Ok(())
+}

@@ -1,0 +1,233 @@
+//! Groups: what goes into the next one, and what follows when it is durable.
+
+use alloc::rc::Rc;
+use alloc::vec::Vec;
+
+use engine_types::ChunkVersion;
+
+use super::{QueuedPut, Store, Token, Undurable};
+use crate::address::{ChunkKey, Lsn};
+use crate::entry::{Entry, Put};
+use crate::format::{GROUP_BYTES_MAX, encoded_len, group_bytes};
+use crate::ring::Place;
+
+/// A group to be written: the driver encodes it, writes it, waits for the data writes of its PUTs,
+/// flushes once, then calls [`Store::group_durable`].
+#[derive(Debug)]
+pub struct Group<T> {
+    /// Its number.
+    pub lsn: Lsn,
+    /// Where in the ring, and what it is chained to.
+    pub place: Place,
+    /// Its bytes in the ring.
+    pub bytes: usize,
+    /// For its header.
+    pub applied_lsn: Lsn,
+    /// Its entries, in order.
+    pub entries: Vec<Entry>,
+    /// Images of its PUTs, in their order.
+    pub images: Vec<T>,
+    /// Completed when it is durable, in the order of the entries.
+    pub tokens: Vec<Token>,
+}
+
+/// What became durable.
+#[derive(Debug, Default)]
+pub struct Durable {
+    /// Blocks that became free.
+    pub freed: u64,
+}
+
+impl<T: Clone> Store<T> {
+    /// Queues a decision without data; it is in the next group (E142).
+    pub(super) fn queue_small(&mut self, entry: Entry) -> (Lsn, Token) {
+        let token = self.token();
+        self.small_bytes += encoded_len(&entry);
+        self.small.push((entry, token));
+        (self.next_lsn(), token)
+    }
+
+    /// Whether another decision without data fits into the next group. Commits and aborts are
+    /// bounded by the pending versions and always fit; others ask first.
+    pub fn small_room(&self) -> bool {
+        self.small_bytes < self.group_bytes_max() / 4
+    }
+
+    /// Takes what fits out of the queues; nothing when they are empty or the ring is full.
+    pub fn form_group(&mut self) -> Option<Group<T>> {
+        assert!(self.in_flight.is_none(), "S8: one group is in flight at a time");
+        if !self.wants_group() {
+            return None;
+        }
+        let (count, bytes) = self.group_extent();
+        let place = self.ring.place(bytes as u64)?;
+        let lsn = place.lsn;
+        let mut group = Group {
+            lsn,
+            place,
+            bytes,
+            applied_lsn: self.ring.applied_lsn(),
+            entries: Vec::with_capacity(self.small.len() + count),
+            images: Vec::new(),
+            tokens: Vec::with_capacity(self.small.len() + count),
+        };
+        group.tokens.append(&mut self.markers);
+        for (entry, token) in self.small.drain(..) {
+            group.entries.push(entry);
+            group.tokens.push(token);
+        }
+        self.small_bytes = 0;
+        let mut chunks = Vec::with_capacity(count);
+        for _ in 0..count {
+            let QueuedPut { put, images, token } = self.puts.pop_front().expect("counted above");
+            if !self.is_pending(&put) {
+                continue; // it was to be logged again, and is decided by now
+            }
+            chunks.push((put.key, put.version));
+            self.place_images(lsn, &put, &images);
+            group.images.extend(images);
+            group.entries.push(Entry::Put(put));
+            group.tokens.push(token);
+        }
+        self.in_flight = Some((lsn, chunks));
+        Some(group)
+    }
+
+    /// Whether the ring has room for the next group.
+    pub fn has_group_room(&self) -> bool {
+        self.ring.fits(self.group_extent().1 as u64)
+    }
+
+    /// The ring bounds a group as well: half of a small one.
+    fn group_bytes_max(&self) -> usize {
+        usize::try_from(self.ring.group_bytes_max()).unwrap_or(usize::MAX).min(GROUP_BYTES_MAX)
+    }
+
+    /// How many PUTs go into the next group, and its bytes.
+    fn group_extent(&self) -> (usize, usize) {
+        let mut entry_bytes = self.small_bytes;
+        let (mut images, mut count) = (0, 0);
+        for queued in &self.puts {
+            let more = entry_bytes + encoded_len(&Entry::Put(queued.put.clone()));
+            let bytes = group_bytes(more, images + queued.images.len());
+            if self.group_bytes_max() < bytes && (0 < count || 0 < self.small_bytes) {
+                break;
+            }
+            entry_bytes = more;
+            images += queued.images.len();
+            count += 1;
+        }
+        (count, group_bytes(entry_bytes, images))
+    }
+
+    fn place_images(&mut self, lsn: Lsn, put: &Rc<Put>, images: &[T]) {
+        let pending = self.pending.get_mut(&put.key).expect("E140: a queued PUT is pending");
+        let relogged = pending.lsn.replace(lsn).is_some();
+        pending.relogging = false;
+        assert!(Rc::ptr_eq(&pending.put, put), "E140: one pending version");
+        if !relogged {
+            self.promised.images -= images.len();
+        }
+        // Images that are logged again take the place of the older ones (S9).
+        for (&sector, image) in put.images.iter().zip(images) {
+            self.overlay.insert(put.key, put.version, lsn, sector, image.clone());
+        }
+        for _ in images {
+            self.ring.hold(lsn);
+        }
+    }
+
+    fn is_pending(&self, put: &Rc<Put>) -> bool {
+        self.pending.get(&put.key).is_some_and(|pending| Rc::ptr_eq(&pending.put, put))
+    }
+
+    /// The group in flight and its data are durable.
+    pub fn group_durable(&mut self, lsn: Lsn) -> Durable {
+        let (in_flight, chunks) = self.in_flight.take().expect("S8: a group is in flight");
+        assert_eq!(in_flight, lsn, "S8: one group is in flight at a time");
+        assert!(self.durable < lsn, "S-e: groups become durable in order");
+        self.durable = lsn;
+        for (key, version) in chunks {
+            self.mark_durable(lsn, &key, version);
+        }
+        self.prune_undurable();
+        self.scratch_lsns.clear();
+        self.overlay.durable(lsn, &mut self.scratch_lsns);
+        self.release_holds();
+        Durable { freed: self.release_blocks() }
+    }
+
+    fn mark_durable(&mut self, lsn: Lsn, key: &ChunkKey, version: ChunkVersion) {
+        // A version that was logged again may have been decided while its group was written.
+        let pending = self.pending.get_mut(key);
+        let Some(pending) = pending.filter(|pending| pending.put.version == version) else {
+            return;
+        };
+        if pending.lsn == Some(lsn) {
+            pending.durable = true;
+        }
+    }
+
+    /// Frees quarantined blocks whose time has come (E143).
+    pub fn release_blocks(&mut self) -> u64 {
+        self.allocator.release(self.durable, self.pins.borrow().oldest())
+    }
+
+    pub(super) fn release_holds(&mut self) {
+        for lsn in self.scratch_lsns.drain(..) {
+            self.ring.release(lsn);
+        }
+    }
+
+    /// Forgets what can no longer come back. In the order in which it was noted: a chunk's older
+    /// notes go with its newest.
+    pub(super) fn prune_undurable(&mut self) {
+        let oldest = self.pins.borrow().oldest();
+        while let Some(&(lsn, pin, key)) = self.undurable_order.front() {
+            if self.durable < lsn || oldest < pin {
+                break;
+            }
+            self.undurable_order.pop_front();
+            let newest = |noted: &Undurable| noted.lsn == lsn && noted.pin == pin;
+            if self.undurable.get(&key).is_some_and(newest) {
+                self.undurable.remove(&key);
+            }
+        }
+    }
+
+    /// The group has its final hash and all its images are held.
+    pub fn group_encoded(&mut self, lsn: Lsn, hash: u64) {
+        self.ring.written(lsn, hash);
+    }
+
+    /// The record of `key` changed by a decision of group `lsn`: what in-place writes must spare
+    /// until that is durable.
+    pub(super) fn note_undurable(&mut self, key: ChunkKey, lsn: Lsn, named_end: u32) {
+        let end = self.undurable.get(&key).map_or(0, |undurable| undurable.named_end);
+        let pin = self.pins.borrow().next();
+        self.undurable.insert(key, Undurable { lsn, pin, named_end: end.max(named_end) });
+        self.undurable_order.push_back((lsn, pin, key));
+    }
+
+    /// Logs the PUTs again whose groups hold back the tail (S9). Returns how many.
+    pub fn relog(&mut self, max: usize) -> usize {
+        let Some(before) = self.ring.due_relog() else { return 0 };
+        let due: Vec<Rc<Put>> = {
+            let old = self
+                .pending
+                .values()
+                .filter(|pending| pending.durable && !pending.relogging)
+                .filter(|pending| pending.lsn.is_some_and(|lsn| lsn < before));
+            let mut due: Vec<_> = old.filter(|p| !p.put.images.is_empty()).collect();
+            due.sort_unstable_by_key(|pending| (pending.lsn, pending.put.key));
+            due.into_iter().take(max).map(|pending| pending.put.clone()).collect()
+        };
+        for put in &due {
+            self.pending.get_mut(&put.key).expect("taken from it").relogging = true;
+            let images = self.overlay.images_of(&put.key, put.version, &put.images);
+            let token = self.token();
+            self.puts.push_back(QueuedPut { put: put.clone(), images, token });
+        }
+        due.len()
+    }
+}

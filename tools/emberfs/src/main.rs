@@ -1,0 +1,24 @@
+//! The one binary of EmberFS: `emberfs NOUN VERB`.
+//!
+//! Arguments become a checked request, the request becomes one library call, its answer becomes a
+//! table or JSON. A noun is a module (`store`), a verb a file below it; whatever has no face for
+//! an operator lives in the crates below.
+//!
+//! Promises to scripts
+//!   exit codes are those of [`exit::Exit`]; results go to standard output, everything else to
+//!   standard error; nothing is asked interactively; colours and progress appear on terminals only
+
+mod cli;
+mod exit;
+mod output;
+mod progress;
+mod size;
+mod store;
+mod table;
+mod text;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    cli::main()
+}

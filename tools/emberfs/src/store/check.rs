@@ -1,0 +1,229 @@
+//! `emberfs store check`: verifies that a store is whole, without changing it.
+
+use std::path::{Path, PathBuf};
+
+use engine_runtime::{Env, File as _};
+use engine_shard::{ChunkStore, Damage, ScrubLimits};
+use engine_store::format::{StoreFlags, Superblock};
+use serde::Serialize;
+
+use super::device::{self, COPY_NAMES, Superblocks, targets};
+use crate::exit::{Exit, Failure};
+use crate::output::{Colour, Output};
+use crate::progress::Progress;
+use crate::size::ByteSize;
+use crate::table::{Align, Cell, Table, facts};
+
+#[cfg(test)]
+mod tests;
+
+const EXAMPLES: &str = "\
+Examples:
+  emberfs store check /dev/nvme1n1             superblocks, checkpoint, journal, records: seconds
+  emberfs store check /dev/nvme1n1 --deep      and every checksum: reads the whole disk
+  emberfs store check store.img --deep --json
+
+The store must not be in use. Nothing is written.";
+
+/// Arguments of `check`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct Args {
+    /// Block device or file that holds a store.
+    #[arg(value_name = "PATH")]
+    path: PathBuf,
+
+    /// Read all data and verify every checksum.
+    #[arg(long)]
+    deep: bool,
+
+    /// Print what was found as JSON.
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+/// Something that is not as it should be.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+struct Problem {
+    /// Where: a part of the store, or a chunk.
+    place: String,
+    /// What.
+    what: String,
+}
+
+/// What a look at everything behind the superblocks found.
+#[derive(Debug, Default, Serialize)]
+struct Examined {
+    targets: u64,
+    chunks: u64,
+    pendings: u64,
+    data_bytes: u64,
+    verified_bytes: u64,
+    problems: Vec<Problem>,
+}
+
+/// The whole result.
+#[derive(Debug, Serialize)]
+struct Report {
+    path: String,
+    cluster: String,
+    store: String,
+    closed_in_order: bool,
+    deep: bool,
+    #[serde(flatten)]
+    found: Examined,
+}
+
+/// Runs the verb.
+pub(super) async fn run<E: Env>(env: &E, args: &Args, out: &mut Output) -> Result<Exit, Failure> {
+    let (file, superblocks) = device::open_store(env, &args.path).await?;
+    let superblock = device::usable(&args.path, &superblocks)?;
+    let problems = judge(&superblocks, &superblock, file.geometry().size);
+    let found = examine(env, &args.path, args.deep, problems).await?;
+    drop(file); // and its lock
+    let report = Report {
+        path: args.path.display().to_string(),
+        cluster: superblock.cluster.to_string(),
+        store: superblock.store.to_string(),
+        closed_in_order: superblock.flags.has(StoreFlags::CLEAN),
+        deep: args.deep,
+        found,
+    };
+    print(out, &report)?;
+    Ok(if report.found.problems.is_empty() { Exit::Ok } else { Exit::Problem })
+}
+
+/// Loads the store and verifies what follows from its superblock; with `deep`, all data. Adds to
+/// the problems that are known.
+async fn examine<E: Env>(
+    env: &E,
+    path: &Path,
+    deep: bool,
+    problems: Vec<Problem>,
+) -> Result<Examined, Failure> {
+    let mut found = Examined { problems, ..Examined::default() };
+    let (store, opened) = match device::load(env, path).await {
+        Ok(loaded) => loaded,
+        Err(error) => {
+            let failure = Failure::from(error);
+            if failure.exit != Exit::Problem {
+                return Err(failure);
+            }
+            found.add("store", format!("cannot be loaded: {:#}", failure.error));
+            return Ok(found);
+        }
+    };
+    if opened.damaged && !store.superblock().flags.has(StoreFlags::DAMAGED) {
+        found.add("journal", "a group in its middle is damaged: updates are missing".to_owned());
+    }
+    if let Err(why) = store.audit() {
+        found.add("records", why);
+    }
+    let space = store.space();
+    found.targets = targets(&store).count() as u64;
+    (found.chunks, found.data_bytes) = (space.chunks, space.live);
+    found.pendings = opened.pendings.len() as u64;
+    if deep {
+        verify(env, &store, &mut found).await?;
+    }
+    Ok(found)
+}
+
+/// Reads everything and compares it with its checksums.
+async fn verify<E: Env>(
+    env: &E,
+    store: &ChunkStore<E>,
+    found: &mut Examined,
+) -> Result<(), Failure> {
+    let mut progress = Progress::new("verifying chunks");
+    let total = found.chunks;
+    let seen = store.scrub(None, ScrubLimits::default(), |seen| {
+        progress.at(env.now(), seen.chunks, total);
+    });
+    let seen = seen.await.map_err(Failure::environment)?;
+    progress.clear();
+    found.verified_bytes = seen.bytes;
+    for Damage { key, version, block } in &seen.damage {
+        found.add(&key.to_string(), format!("checksum block {block} of {version} is damaged"));
+    }
+    let listed = seen.damage.len() as u64;
+    if listed < seen.damaged {
+        found.add("chunks", format!("{} more checksum blocks are damaged", seen.damaged - listed));
+    }
+    if seen.errors != 0 {
+        found.add("device", format!("{} reads failed", seen.errors));
+    }
+    Ok(())
+}
+
+impl Examined {
+    fn add(&mut self, place: &str, what: String) {
+        self.problems.push(Problem { place: place.to_owned(), what });
+    }
+}
+
+/// What the superblocks themselves give away.
+fn judge(superblocks: &Superblocks, newest: &Superblock, size: u64) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    let mut add = |place: &str, what: String| {
+        problems.push(Problem { place: place.to_owned(), what });
+    };
+    for (index, name) in COPY_NAMES.iter().enumerate() {
+        if let Some(why) = superblocks.problem(index) {
+            add(name, why.to_string());
+        }
+        let (found, expected) = match &superblocks.copies[index] {
+            Ok(copy) => (copy.store, newest.store),
+            Err(_) => continue,
+        };
+        if found != expected {
+            add(name, format!("describes store {found}, expected {expected}"));
+        }
+    }
+    if newest.flags.has(StoreFlags::DAMAGED) {
+        add("store", "is marked as damaged: acknowledged updates may be missing".to_owned());
+    }
+    if size < newest.layout.size {
+        let expected = newest.layout.size;
+        add("store", format!("ends at {size} bytes, expected {expected}"));
+    }
+    problems
+}
+
+fn print(out: &mut Output, report: &Report) -> Result<(), Failure> {
+    if out.json {
+        return Ok(out.document(report)?);
+    }
+    let found = &report.found;
+    let mut rows: Vec<(&str, Cell)> = vec![
+        ("store", report.store.as_str().into()),
+        ("cluster", report.cluster.as_str().into()),
+        ("closed", if report.closed_in_order { "in order" } else { "not in order" }.into()),
+        ("targets", found.targets.into()),
+        ("chunks", found.chunks.into()),
+        ("pending", found.pendings.into()),
+        ("data", ByteSize(found.data_bytes).into()),
+    ];
+    if report.deep {
+        rows.push(("verified", ByteSize(found.verified_bytes).into()));
+    }
+    rows.push(("result", verdict(found.problems.len())));
+    facts(out, &rows)?;
+    if found.problems.is_empty() {
+        return Ok(());
+    }
+    out.line("")?;
+    let mut table = Table::new(&[("place", Align::Left), ("problem", Align::Left)]);
+    for Problem { place, what } in &found.problems {
+        table.row(out, vec![place.into(), Cell::coloured(what.as_str(), Colour::Red)])?;
+    }
+    Ok(table.finish(out)?)
+}
+
+fn verdict(problems: usize) -> Cell {
+    match problems {
+        0 => Cell::coloured("whole", Colour::Green),
+        1 => Cell::coloured("1 problem", Colour::Red),
+        more => Cell::coloured(format!("{more} problems"), Colour::Red),
+    }
+}
