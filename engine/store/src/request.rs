@@ -282,9 +282,9 @@ impl UpdateError {
                 Retry::AfterBackoff
             }
             Self::Corrupt { .. } | Self::OutOfService => Retry::OtherTarget,
-            Self::BadPayload { .. }
-            | Self::OutOfMemory { .. }
-            | Self::TooManyPending { .. } => Retry::AfterBackoff,
+            Self::BadPayload { .. } | Self::OutOfMemory { .. } | Self::TooManyPending { .. } => {
+                Retry::AfterBackoff
+            }
             Self::Fenced { .. }
             | Self::TooManyChannels { .. }
             | Self::OldRequest { .. }
