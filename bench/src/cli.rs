@@ -12,7 +12,7 @@ use clap::builder::PossibleValuesParser;
 use crate::json::Document;
 use crate::machine::Machine;
 use crate::progress::Progress;
-use crate::suite::{Event, Plan, Row, SUITES, Suite};
+use crate::suite::{Event, Plan, Row, SUITES, Storage, Suite};
 use crate::table::Table;
 
 #[cfg(test)]
@@ -29,6 +29,8 @@ Examples:
   bench rpc --filter glommio-monoio            one pair of runtimes
   bench rpc --filter 4k/c1/q64 --seconds 20    one shape, longer
   bench rpc --json rpc.json                    also write what was measured as JSON
+  bench store                                  the chunk store beside fio; 12 GiB of disk and memory
+  bench store --filter loop/file --size 512M   the runtimes alone, on a loop device, little data
   bench --list                                 names of all rows
 
 Exit codes: 0 measured; 1 a row could not be measured or a file not written;
@@ -54,6 +56,19 @@ pub(crate) struct Args {
     #[arg(long, value_name = "SUBSTR", default_value = "", hide_default_value = true)]
     filter: String,
 
+    /// Folder on the disk to measure; files there have no name and vanish with the process
+    /// [default: target, where there is one, else the folder for temporary files].
+    #[arg(long, value_name = "DIR")]
+    dir: Option<PathBuf>,
+
+    /// Folder in memory (tmpfs) for the files behind loop devices.
+    #[arg(long, value_name = "DIR", default_value = "/dev/shm")]
+    memory_dir: PathBuf,
+
+    /// Data to write before it is read: a number with K, M or G.
+    #[arg(long, value_name = "BYTES", default_value = "4G", value_parser = bytes)]
+    size: u64,
+
     /// Print the names of the rows and measure nothing.
     #[arg(long)]
     list: bool,
@@ -75,6 +90,35 @@ fn seconds(text: &str) -> Result<Duration, String> {
     } else {
         Err(format!("{seconds} is not between {SECONDS_MIN} and {SECONDS_MAX}"))
     }
+}
+
+/// Fewest bytes of data: random reads of less say nothing about anything.
+const SIZE_MIN: u64 = 64 << 20;
+/// Most bytes of data: what a test disk may be asked for.
+const SIZE_MAX: u64 = 1 << 40;
+/// Data comes in whole chunks of the largest size.
+const SIZE_UNIT: u64 = 64 << 20;
+
+fn bytes(text: &str) -> Result<u64, String> {
+    let shift = match text.as_bytes().last() {
+        Some(b'k' | b'K') => 10,
+        Some(b'm' | b'M') => 20,
+        Some(b'g' | b'G') => 30,
+        _ => 0,
+    };
+    let digits = if shift == 0 { text } else { &text[..text.len() - 1] };
+    let number: u64 = digits.parse().map_err(|_| format!("{text:?} is no number of bytes"))?;
+    let bytes = number.saturating_mul(1 << shift);
+    if !(SIZE_MIN..=SIZE_MAX).contains(&bytes) {
+        return Err(format!("{bytes} is not between {SIZE_MIN} and {SIZE_MAX}"));
+    }
+    Ok(bytes.next_multiple_of(SIZE_UNIT))
+}
+
+/// Built things are on the disk that somebody works with; elsewhere there may be no such folder.
+fn default_dir() -> PathBuf {
+    let target = PathBuf::from("target");
+    if target.is_dir() { target } else { std::env::temp_dir() }
 }
 
 fn suite_names() -> PossibleValuesParser {
@@ -100,7 +144,12 @@ fn run(args: &Args) -> anyhow::Result<ExitCode> {
         .iter()
         .filter(|suite| args.suite.as_deref().is_none_or(|name| name == suite.name))
         .collect();
-    let plan = Plan { seconds: args.seconds, filter: args.filter.clone() };
+    let storage = Storage {
+        dir: args.dir.clone().unwrap_or_else(default_dir),
+        memory_dir: args.memory_dir.clone(),
+        bytes: args.size,
+    };
+    let plan = Plan { seconds: args.seconds, filter: args.filter.clone(), storage };
     if args.list {
         return list(&chosen, &plan);
     }
@@ -130,7 +179,7 @@ fn measure(args: &Args, suite: &Suite, plan: &Plan, names: &[String]) -> anyhow:
     if cfg!(debug_assertions) {
         eprintln!("bench: built without optimisation; these figures say nothing (use --release)");
     }
-    let table = Table::new(names);
+    let table = Table::new(names, suite.shown);
     println!("{}: {}", suite.name, suite.about);
     println!("{machine}; limit: {}\n", suite.limit);
     println!("{}", table.header());
@@ -139,6 +188,7 @@ fn measure(args: &Args, suite: &Suite, plan: &Plan, names: &[String]) -> anyhow:
     let mut failures: Vec<(String, String)> = Vec::new();
     let mut progress = Progress::new(names.len());
     (suite.run)(plan, &mut |event| match event {
+        Event::Preparing(what) => progress.prepare(&what),
         Event::Starting(name) => progress.show(&name),
         Event::Measured(row) => {
             progress.clear();

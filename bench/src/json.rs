@@ -23,6 +23,10 @@ pub(crate) struct Document<'a> {
     limit: &'a str,
     seconds_per_row: f64,
     filter: &'a str,
+    /// Bytes of data that rows worked on, where the suite needs a disk.
+    data_bytes: Option<u64>,
+    /// Whose the two shares of CPU time are.
+    cpu_shares: [&'static str; 2],
     machine: &'a Machine,
     rows: Vec<JsonRow<'a>>,
     failures: Vec<Failure<'a>>,
@@ -56,6 +60,8 @@ impl<'a> Document<'a> {
             limit: suite.limit,
             seconds_per_row: plan.seconds.as_secs_f64(),
             filter: &plan.filter,
+            data_bytes: suite.shown.device_bytes.then_some(plan.storage.bytes),
+            cpu_shares: suite.shown.cpu_shares,
             machine,
             rows: rows.iter().map(|row| JsonRow { row, goal_met: row.goal_met() }).collect(),
             failures: failures.iter().map(|(name, reason)| Failure { name, reason }).collect(),

@@ -8,12 +8,16 @@
 //! code says so. A measurement that hangs ends the process, because its threads cannot be ended.
 
 mod cli;
+mod cores;
 mod cpu;
 mod json;
 mod machine;
+mod meter;
 mod progress;
 mod rpc;
+mod runtime;
 mod stats;
+mod store;
 mod suite;
 mod table;
 

@@ -21,6 +21,11 @@ impl Progress {
         self.print(&format!("[{}/{}] {name} ...", self.started, self.total));
     }
 
+    /// Something is done before a row.
+    pub(crate) fn prepare(&mut self, what: &str) {
+        self.print(&format!("{what} ..."));
+    }
+
     /// Makes room for other output.
     pub(crate) fn clear(&self) {
         self.print("");

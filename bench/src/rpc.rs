@@ -8,26 +8,22 @@
 //! its time ends the process, because a thread cannot be ended from outside.
 
 use core::time::Duration;
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
-use std::thread::{self, JoinHandle};
-
-use engine_runtime::CoreSpec;
-use rustix::thread::{CpuSet, sched_getaffinity};
+use std::sync::mpsc::{self, RecvTimeoutError};
 
 mod calls;
 mod drive;
 mod echo;
-mod meter;
-mod runtime;
 mod serve;
 mod shape;
 
-use drive::Job;
-use runtime::Runtime;
+use drive::{Drive, Job};
+use serve::Serve;
 use shape::{PAIRS, Shape};
 
-use crate::stats::Division;
-use crate::suite::{Event, Plan, Suite};
+use crate::cores::{self, join, stuck};
+use crate::runtime::Runtime;
+use crate::stats::{Division, SLICE_MAX};
+use crate::suite::{Event, Plan, Shown, Suite};
 
 #[cfg(test)]
 mod tests;
@@ -37,6 +33,7 @@ pub(crate) const SUITE: Suite = Suite {
     name: "rpc",
     about: "engine-net requests on loopback TCP, server and client runtime named in the row",
     limit: "a bare TCP echo of the same shape on the same two threads",
+    shown: Shown { cpu_shares: ["client", "server"], device_bytes: false },
     rows,
     run,
 };
@@ -53,7 +50,7 @@ fn rows() -> Vec<String> {
 }
 
 fn run(plan: &Plan, report: &mut dyn FnMut(Event)) {
-    let cpus = two_cpus();
+    let cpus = cores::two_cpus();
     if cpus.0 == cpus.1 {
         eprintln!("bench: only one CPU may be used: server and client share it");
     }
@@ -80,14 +77,6 @@ fn run(plan: &Plan, report: &mut dyn FnMut(Event)) {
     }
 }
 
-/// CPUs for server and client: the first two that this process may use, or one for both.
-fn two_cpus() -> (Option<usize>, Option<usize>) {
-    let Ok(allowed) = sched_getaffinity(None) else { return (None, None) };
-    let mut cpus = (0..CpuSet::MAX_CPU).filter(|&cpu| allowed.is_set(cpu));
-    let first = cpus.next();
-    (first, cpus.next().or(first))
-}
-
 fn run_pair(
     pair: (Runtime, Runtime),
     shapes: Vec<Shape>,
@@ -97,60 +86,20 @@ fn run_pair(
 ) -> Result<(), String> {
     let (server, client) = pair;
     let (ready, started) = mpsc::channel();
-    let server = spawn("bench-server", cpus.0, move |spec| server.serve(spec, ready))?;
+    let server = cores::spawn("bench-server", cpus.0, server, Serve { ready })?;
     let endpoints = match started.recv_timeout(START_TIME_MAX) {
         Ok(endpoints) => endpoints,
         Err(RecvTimeoutError::Disconnected) => {
-            join(server)?;
+            join(server)??;
             return Err("the server ended before it served".to_owned());
         }
         Err(RecvTimeoutError::Timeout) => stuck("the server does not start"),
     };
-    let division = Division::of(plan.seconds);
-    let job = Job { pair, shapes, division, endpoints };
+    let division = Division::of(plan.seconds, SLICE_MAX);
     let (events, reported) = mpsc::channel();
-    let client = spawn("bench-client", cpus.1, move |spec| client.drive(spec, job, events))?;
-    pass_on(&reported, plan.seconds + ROW_TIME_MARGIN, report);
+    let drive = Drive { job: Job { pair, shapes, division, endpoints }, events };
+    let client = cores::spawn("bench-client", cpus.1, client, drive)?;
+    cores::pass_on(&reported, plan.seconds + ROW_TIME_MARGIN, report);
     join(client)?;
-    join(server)
-}
-
-/// Reports until the client is done; a client that says nothing for too long ends the process.
-fn pass_on(reported: &Receiver<Event>, row_time_max: Duration, report: &mut dyn FnMut(Event)) {
-    let mut last = String::new();
-    loop {
-        match reported.recv_timeout(row_time_max) {
-            Ok(event) => {
-                if let Event::Starting(name) = &event {
-                    last.clone_from(name);
-                }
-                report(event);
-            }
-            Err(RecvTimeoutError::Disconnected) => return,
-            Err(RecvTimeoutError::Timeout) => stuck(&format!("{last} does not end")),
-        }
-    }
-}
-
-fn stuck(what: &str) -> ! {
-    eprintln!("bench: {what}; giving up");
-    std::process::exit(1)
-}
-
-type Core = JoinHandle<Result<(), String>>;
-
-fn spawn(
-    name: &str,
-    cpu: Option<usize>,
-    body: impl FnOnce(CoreSpec) -> Result<(), String> + Send + 'static,
-) -> Result<Core, String> {
-    let spec = CoreSpec { cpu, ..CoreSpec::new(name) };
-    thread::Builder::new()
-        .name(name.to_owned())
-        .spawn(move || body(spec))
-        .map_err(|error| format!("{name} cannot start: {error}"))
-}
-
-fn join(core: Core) -> Result<(), String> {
-    core.join().unwrap_or_else(|_panic| Err("a core panicked; see its message above".to_owned()))
+    join(server)?
 }

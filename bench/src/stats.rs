@@ -12,7 +12,7 @@ mod tests;
 
 /// Longest slice: shorter than the drifts of a shared machine, so that both sides of a pair see
 /// the same weather, and long enough that starting and stopping does not matter.
-const SLICE_MAX: Duration = Duration::from_millis(200);
+pub(crate) const SLICE_MAX: Duration = Duration::from_millis(200);
 /// Fewest pairs of a row: with fewer a median cannot leave a stall out.
 const PAIRS_MIN: u32 = 3;
 /// A slice is measured after this share of it, when every connection is busy: one eighth.
@@ -32,9 +32,10 @@ pub(crate) struct Division {
 }
 
 impl Division {
-    /// Divides `seconds` into an odd number of pairs, so that the median is one of them.
-    pub(crate) fn of(seconds: Duration) -> Self {
-        let slices = seconds.as_nanos().div_ceil(SLICE_MAX.as_nanos());
+    /// Divides `seconds` into an odd number of pairs, so that the median is one of them, with
+    /// slices of at most `slice_max`.
+    pub(crate) fn of(seconds: Duration, slice_max: Duration) -> Self {
+        let slices = seconds.as_nanos().div_ceil(slice_max.as_nanos());
         let pairs = u32::try_from(slices.div_ceil(2)).unwrap_or(u32::MAX / 4).max(PAIRS_MIN) | 1;
         let slice = seconds / (2 * pairs);
         let settle = slice / SETTLE_DIVISOR;
@@ -141,6 +142,7 @@ pub(crate) fn row(heading: Heading, division: &Division, subject: &Side, limit: 
         goal: heading.goal,
         pairs: ratios.len(),
         slice_seconds: division.slice().as_secs_f64(),
+        device: None,
     }
 }
 

@@ -1,13 +1,14 @@
 //! What a suite is, and what it reports. A new suite is a module and one entry of [`SUITES`].
 
 use core::time::Duration;
+use std::path::PathBuf;
 
 use serde::Serialize;
 
-use crate::rpc;
+use crate::{rpc, store};
 
 /// Everything this binary can measure.
-pub(crate) const SUITES: &[Suite] = &[rpc::SUITE];
+pub(crate) const SUITES: &[Suite] = &[rpc::SUITE, store::SUITE];
 
 /// A group of rows that share what they measure and what bounds it.
 pub(crate) struct Suite {
@@ -17,10 +18,21 @@ pub(crate) struct Suite {
     pub(crate) about: &'static str,
     /// What each row stands beside, one line.
     pub(crate) limit: &'static str,
+    /// What its columns mean.
+    pub(crate) shown: Shown,
     /// Names of all rows, in the order in which they are measured.
     pub(crate) rows: fn() -> Vec<String>,
     /// Measures the rows that the plan wants and reports each of them once.
     pub(crate) run: fn(&Plan, &mut dyn FnMut(Event)),
+}
+
+/// What the columns of a suite mean.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Shown {
+    /// Whose CPU time [`Figure::client_cpu_us_per_op`] and [`Figure::server_cpu_us_per_op`] are.
+    pub(crate) cpu_shares: [&'static str; 2],
+    /// Whether rows carry [`Row::device`].
+    pub(crate) device_bytes: bool,
 }
 
 /// What was asked for.
@@ -30,6 +42,19 @@ pub(crate) struct Plan {
     pub(crate) seconds: Duration,
     /// Rows whose name contains this.
     pub(crate) filter: String,
+    /// Where suites that need a disk put their data.
+    pub(crate) storage: Storage,
+}
+
+/// Where data goes, and how much of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Storage {
+    /// Folder on the disk that is measured.
+    pub(crate) dir: PathBuf,
+    /// Folder in memory (tmpfs) for what is behind loop devices.
+    pub(crate) memory_dir: PathBuf,
+    /// Bytes that are written before they are read.
+    pub(crate) bytes: u64,
 }
 
 impl Plan {
@@ -46,6 +71,8 @@ impl Plan {
 
 /// What a suite tells while it runs.
 pub(crate) enum Event {
+    /// Something that takes a while is done before a row.
+    Preparing(String),
     /// The row of this name begins.
     Starting(String),
     /// A row is complete.
@@ -82,6 +109,19 @@ pub(crate) struct Row {
     pub(crate) pairs: usize,
     /// Length of one slice, seconds.
     pub(crate) slice_seconds: f64,
+    /// What the subject moved to and from its device, where it counts that.
+    pub(crate) device: Option<DeviceBytes>,
+}
+
+/// What the subject of a row asked of its device, over all slices but the first.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub(crate) struct DeviceBytes {
+    /// Bytes read from the device per byte that the operations moved.
+    pub(crate) read_per_byte: f64,
+    /// Bytes written to the device per byte that the operations moved.
+    pub(crate) written_per_byte: f64,
+    /// Operations that one flush of the device made durable, mean; none without flushes.
+    pub(crate) ops_per_flush: Option<f64>,
 }
 
 impl Row {
@@ -96,11 +136,11 @@ impl Row {
 pub(crate) struct Figure {
     /// Median over its slices, in the unit of the row.
     pub(crate) value: f64,
-    /// CPU time of the client's thread per operation, microseconds, median.
+    /// CPU time of the first of [`Shown::cpu_shares`] per operation, microseconds, median.
     pub(crate) client_cpu_us_per_op: f64,
-    /// CPU time of the rest of the process per operation, microseconds, median.
+    /// CPU time of the second of [`Shown::cpu_shares`] per operation, microseconds, median.
     pub(crate) server_cpu_us_per_op: f64,
-    /// Where the row is a latency: one operation in flight per connection.
+    /// Where single operations can be told apart.
     pub(crate) latency_us: Option<Latency>,
 }
 

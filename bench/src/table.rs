@@ -1,21 +1,13 @@
 //! The table on standard output: aligned, printed row by row while the suite runs.
 
-use crate::suite::{Figure, Row};
+use crate::suite::{DeviceBytes, Figure, Row, Shown};
 
 #[cfg(test)]
 mod tests;
 
-/// Widths of the columns after the name; wide enough for every figure this project can reach.
-const COLUMNS: [(&str, usize); 8] = [
-    ("value", 10),
-    ("limit", 10),
-    ("unit", 5),
-    ("ratio", 6),
-    ("goal", 6),
-    ("CPU us/op client+server", 23),
-    ("limit's", 17),
-    ("p50/p99 us (limit's)", 29),
-];
+/// Widths of the columns after the name; wide enough for every figure this project can reach. The
+/// titles of the shares of CPU time and the last column are the suite's.
+const WIDTHS: [usize; 9] = [10, 10, 5, 6, 6, 24, 17, 29, 23];
 
 /// Two spaces between columns.
 const GAP: &str = "  ";
@@ -23,17 +15,31 @@ const GAP: &str = "  ";
 /// Alignment of one run.
 pub(crate) struct Table {
     name_width: usize,
+    shown: Shown,
 }
 
 impl Table {
     /// A table for rows of these names.
-    pub(crate) fn new(names: &[String]) -> Self {
-        Self { name_width: names.iter().map(String::len).max().unwrap_or(0) }
+    pub(crate) fn new(names: &[String], shown: Shown) -> Self {
+        Self { name_width: names.iter().map(String::len).max().unwrap_or(0), shown }
     }
 
     /// Titles of the columns.
     pub(crate) fn header(&self) -> String {
-        self.line("row", COLUMNS.map(|(title, _)| title.to_owned()))
+        let [first, second] = self.shown.cpu_shares;
+        let cpu = format!("CPU us/op {first}+{second}");
+        let titles = [
+            "value",
+            "limit",
+            "unit",
+            "ratio",
+            "goal",
+            &cpu,
+            "limit's",
+            "p50/p99 us (limit's)",
+            "device r+w/B, ops/flush",
+        ];
+        self.line("row", titles.map(str::to_owned))
     }
 
     /// One row. A row below its goal carries `<` before the goal.
@@ -52,13 +58,15 @@ impl Table {
             cpu(&row.subject),
             cpu(&row.limit),
             latency(row),
+            row.device.as_ref().map_or("-".to_owned(), device),
         ];
         self.line(&row.name, cells)
     }
 
-    fn line(&self, name: &str, cells: [String; COLUMNS.len()]) -> String {
+    fn line(&self, name: &str, cells: [String; WIDTHS.len()]) -> String {
         let mut line = format!("{name:<width$}", width = self.name_width);
-        for (cell, (_, width)) in cells.iter().zip(COLUMNS) {
+        let columns = if self.shown.device_bytes { WIDTHS.len() } else { WIDTHS.len() - 1 };
+        for (cell, width) in cells.iter().zip(WIDTHS).take(columns) {
             line.push_str(GAP);
             line.push_str(&format!("{cell:>width$}"));
         }
@@ -69,6 +77,15 @@ impl Table {
 fn cpu(figure: &Figure) -> String {
     let (client, server) = (figure.client_cpu_us_per_op, figure.server_cpu_us_per_op);
     format!("{client:.1}+{server:.1}={:.1}", client + server)
+}
+
+fn device(device: &DeviceBytes) -> String {
+    let DeviceBytes { read_per_byte, written_per_byte, ops_per_flush } = device;
+    let bytes = format!("{read_per_byte:.2}+{written_per_byte:.2}");
+    match ops_per_flush {
+        Some(ops) => format!("{bytes}, {ops:.1}"),
+        None => bytes,
+    }
 }
 
 fn latency(row: &Row) -> String {

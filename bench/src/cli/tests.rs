@@ -32,9 +32,25 @@ fn arguments_are_checked() {
         ("bench rpc --seconds -1", ErrorKind::UnknownArgument),
         ("bench rpc --seconds nan", ErrorKind::ValueValidation),
         ("bench rpc --seconds soon", ErrorKind::ValueValidation),
+        ("bench store --size 1M", ErrorKind::ValueValidation),
+        ("bench store --size 1T", ErrorKind::ValueValidation),
+        ("bench store --size G", ErrorKind::ValueValidation),
         ("bench rpc --threads 3", ErrorKind::UnknownArgument),
     ] {
         assert_eq!(parse(line).err(), Some(kind), "{line}");
+    }
+}
+
+#[test]
+fn sizes_are_whole_largest_chunks() {
+    for (text, expected) in [
+        ("64M", 64 << 20),
+        ("65m", 128 << 20),
+        ("4G", 4 << 30),
+        ("65537k", 128 << 20),
+        ("67108864", 64 << 20),
+    ] {
+        assert_eq!(bytes(text), Ok(expected), "{text}");
     }
 }
 

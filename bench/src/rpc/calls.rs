@@ -18,8 +18,8 @@ use engine_types::{ClusterId, Incarnation, NodeId, NodeRole, Status, StoreId, cr
 use engine_wire::bodies::{self, EchoRequest, EchoResponse};
 use engine_wire::handshake::{ClusterSecret, Identity, Local, Versions};
 
-use super::meter::{ANSWER_TIME_MAX, Meter};
 use super::shape::{LARGE_BYTES, Shape};
+use crate::meter::{ANSWER_TIME_MAX, Meter};
 
 /// Client and server are two threads of one process: there is nothing to keep secret from.
 const SECRET: [u8; 32] = [0xeb; 32];

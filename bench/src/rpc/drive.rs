@@ -7,10 +7,10 @@ use engine_runtime::Env;
 
 use super::calls::{self, Callers};
 use super::echo;
-use super::meter::{Measured, slice};
-use super::runtime::Runtime;
 use super::serve::Endpoints;
 use super::shape::Shape;
+use crate::meter::{Measured, slice};
+use crate::runtime::{Main, Runtime};
 use crate::stats::{self, Division, Side};
 use crate::suite::{Event, Row};
 
@@ -23,7 +23,20 @@ pub(super) struct Job {
 }
 
 /// Measures the rows of `job`. Nobody left to read `events` ends it.
-pub(super) async fn drive<E: Env>(env: E, job: Job, events: mpsc::Sender<Event>) {
+pub(super) struct Drive {
+    pub(super) job: Job,
+    pub(super) events: mpsc::Sender<Event>,
+}
+
+impl Main for Drive {
+    type Output = ();
+
+    async fn run<E: Env>(self, env: E) {
+        drive(env, self.job, self.events).await;
+    }
+}
+
+async fn drive<E: Env>(env: E, job: Job, events: mpsc::Sender<Event>) {
     for &shape in &job.shapes {
         let name = shape.heading(job.pair).name;
         if events.send(Event::Starting(name.clone())).is_err() {
@@ -51,8 +64,8 @@ async fn measure<E: Env>(env: &E, job: &Job, shape: Shape) -> Result<Row, String
     let (mut subject, mut limit) = (Side::new(), Side::new());
     for round in 0..=division.pairs {
         let calls =
-            |callers: Rc<_>| slice(env, division, |meter| calls::flood(callers, shape, meter));
-        let echoes = |links| slice(env, division, |meter| echo::flood(links, shape, meter));
+            |callers: Rc<_>| slice(env, division, 0, |meter| calls::flood(callers, shape, meter));
+        let echoes = |links| slice(env, division, 0, |meter| echo::flood(links, shape, meter));
         // Whoever comes second finds a warmer machine or a more tired one: they take turns (B1).
         let (called, echoed) = if round.is_multiple_of(2) {
             let called = calls(callers.clone()).await?;

@@ -17,8 +17,8 @@ use engine_runtime::Writer as _;
 use engine_runtime::{Buf, Bytes, Closer as _, Env, Listener as _, Notify, Reader as _, Stream};
 use engine_types::Instant;
 
-use super::meter::{ANSWER_TIME_MAX, Meter};
 use super::shape::Shape;
+use crate::meter::{ANSWER_TIME_MAX, Meter};
 
 #[cfg(test)]
 mod tests;

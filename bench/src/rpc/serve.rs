@@ -7,6 +7,7 @@ use std::sync::mpsc;
 use engine_runtime::{Env, Listener as _, Sender};
 
 use super::{calls, echo};
+use crate::runtime::Main;
 
 /// Where a server is reached. Dropping it ends the server.
 pub(super) struct Endpoints {
@@ -16,11 +17,21 @@ pub(super) struct Endpoints {
     _alive: Sender<()>,
 }
 
-/// Serves until the endpoints that it put into `ready` are dropped.
-///
-/// # Errors
-/// When it cannot listen, or its pool is too small.
-pub(super) async fn serve<E: Env>(env: E, ready: mpsc::Sender<Endpoints>) -> Result<(), String> {
+/// Serves until the endpoints that it puts into `ready` are dropped. Fails when it cannot listen,
+/// or its pool is too small.
+pub(super) struct Serve {
+    pub(super) ready: mpsc::Sender<Endpoints>,
+}
+
+impl Main for Serve {
+    type Output = Result<(), String>;
+
+    async fn run<E: Env>(self, env: E) -> Result<(), String> {
+        serve(env, self.ready).await
+    }
+}
+
+async fn serve<E: Env>(env: E, ready: mpsc::Sender<Endpoints>) -> Result<(), String> {
     let (alive, ended) = env.mailbox::<()>(1);
     let start = || -> io::Result<_> {
         let any_port = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));

@@ -2,7 +2,7 @@
 
 use engine_types::limits::INFLIGHT_REQUESTS_MAX;
 
-use super::runtime::Runtime;
+use crate::runtime::Runtime;
 use crate::stats::Heading;
 
 /// Bytes of the small messages: a sector.

@@ -25,7 +25,7 @@ fn median_is_the_middle() {
 #[test]
 fn the_time_of_a_row_is_divided_into_an_odd_number_of_short_pairs() {
     for seconds in [0.1, 0.5, 1.0, 2.0, 2.01, 10.0, 3600.0] {
-        let division = Division::of(Duration::from_secs_f64(seconds));
+        let division = Division::of(Duration::from_secs_f64(seconds), SLICE_MAX);
         assert!(division.pairs >= PAIRS_MIN && division.pairs % 2 == 1, "{seconds}: {division:?}");
         assert!(division.slice() <= SLICE_MAX, "{seconds}: {division:?}");
         assert!(division.settle < division.measured);
@@ -46,7 +46,12 @@ fn one_stalled_slice_moves_neither_value_nor_ratio() {
         slice(1000, 1000, 500, 500),
         slice(1000, 1000, 500, 500),
     ]);
-    let row = row(heading(1.0, Some(0.8)), &Division::of(Duration::from_secs(1)), &subject, &limit);
+    let row = row(
+        heading(1.0, Some(0.8)),
+        &Division::of(Duration::from_secs(1), SLICE_MAX),
+        &subject,
+        &limit,
+    );
     assert_eq!((row.subject.value, row.limit.value), (800.0, 1000.0));
     assert_eq!((row.ratio, row.ratio_min, row.ratio_max), (0.8, 0.01, 0.8));
     assert_eq!(row.goal_met(), Some(true), "a goal that is reached exactly is met");
@@ -60,7 +65,12 @@ fn one_stalled_slice_moves_neither_value_nor_ratio() {
 fn drift_that_hits_both_sides_leaves_the_ratio_alone() {
     let subject = side(&[slice(50, 1000, 1, 1), slice(500, 1000, 1, 1), slice(5, 1000, 1, 1)]);
     let limit = side(&[slice(100, 1000, 1, 1), slice(1000, 1000, 1, 1), slice(10, 1000, 1, 1)]);
-    let row = row(heading(0.5, Some(0.6)), &Division::of(Duration::from_secs(1)), &subject, &limit);
+    let row = row(
+        heading(0.5, Some(0.6)),
+        &Division::of(Duration::from_secs(1), SLICE_MAX),
+        &subject,
+        &limit,
+    );
     assert_eq!((row.ratio, row.ratio_min, row.ratio_max), (0.5, 0.5, 0.5));
     assert_eq!(row.goal_met(), Some(false));
     assert_eq!(row.subject.value, 25.0, "scaled to the unit");
@@ -70,7 +80,7 @@ fn drift_that_hits_both_sides_leaves_the_ratio_alone() {
 fn a_side_that_stood_still_is_zero_and_not_nan() {
     let none = side(&[slice(0, 0, 0, 0)]);
     let some = side(&[slice(10, 1000, 1, 1)]);
-    let division = Division::of(Duration::from_secs(1));
+    let division = Division::of(Duration::from_secs(1), SLICE_MAX);
     let still = row(heading(1.0, None), &division, &none, &some);
     assert_eq!(
         (still.ratio, still.subject.value, still.subject.client_cpu_us_per_op),

@@ -1,6 +1,8 @@
 use super::*;
 use crate::suite::Latency;
 
+const SHOWN: Shown = Shown { cpu_shares: ["client", "server"], device_bytes: false };
+
 fn figure(value: f64, latency_us: Option<Latency>) -> Figure {
     Figure { value, client_cpu_us_per_op: 3.125, server_cpu_us_per_op: 4.0, latency_us }
 }
@@ -17,13 +19,14 @@ fn row(name: &str, ratio: f64, goal: Option<f64>, latency: Option<Latency>) -> R
         goal,
         pairs: 5,
         slice_seconds: 0.2,
+        device: None,
     }
 }
 
 #[test]
 fn columns_line_up() {
     let names = ["a/short".to_owned(), "a/much/longer/name".to_owned()];
-    let table = Table::new(&names);
+    let table = Table::new(&names, SHOWN);
     let latency = Some(Latency { p50: 71.2, p99: 130.0 });
     let lines = [
         table.header(),
@@ -39,8 +42,26 @@ fn columns_line_up() {
 }
 
 #[test]
+fn device_bytes_are_shown_where_the_suite_counts_them() {
+    let shown = Shown { cpu_shares: ["process", "kernel"], device_bytes: true };
+    let table = Table::new(&["a row".to_owned()], shown);
+    let device = DeviceBytes { read_per_byte: 0.5, written_per_byte: 2.25, ops_per_flush: None };
+    let mut with = row("", 1.0, None, None);
+    with.device = Some(DeviceBytes { ops_per_flush: Some(7.5), ..device });
+    let mut without_flushes = row("", 1.0, None, None);
+    without_flushes.device = Some(device);
+    let lines = [table.header(), table.row(&with), table.row(&without_flushes)];
+    for line in &lines {
+        assert_eq!(line.len(), lines[0].len(), "{line}");
+    }
+    assert!(lines[0].contains("process+kernel"), "{}", lines[0]);
+    assert!(lines[1].ends_with(" 0.50+2.25, 7.5"), "{}", lines[1]);
+    assert!(lines[2].ends_with(" 0.50+2.25"), "{}", lines[2]);
+}
+
+#[test]
 fn only_rows_below_their_goal_are_marked() {
-    let table = Table::new(&[]);
+    let table = Table::new(&[], SHOWN);
     assert!(table.row(&row("", 0.79, Some(0.8), None)).contains("<0.80"));
     assert!(!table.row(&row("", 0.8, Some(0.8), None)).contains('<'));
     assert!(!table.row(&row("", 0.1, None, None)).contains('<'));

@@ -4,6 +4,8 @@ use crate::scenario::Scenario;
 
 pub mod disk;
 pub mod rpc;
+pub mod store;
 
 /// All of them, in the order in which seeds visit them.
-pub const ALL: &[Scenario] = &[rpc::SCENARIO, disk::SCENARIO];
+pub const ALL: &[Scenario] =
+    &[rpc::SCENARIO, disk::SCENARIO, store::SCENARIO, store::damage::SCENARIO];

@@ -1,0 +1,84 @@
+//! What is measured beside fio: something that keeps data on a device and answers operations.
+
+use core::ops::Sub;
+use std::rc::Rc;
+
+use engine_runtime::Env;
+use engine_types::Rng;
+
+use super::device::Place;
+use super::shape::Work;
+use crate::suite::DeviceBytes;
+
+#[cfg(test)]
+mod tests;
+
+/// A layer on one core.
+pub(super) trait Subject<E: Env>: Sized + 'static {
+    /// Opens what lies at `place`, which holds its data.
+    async fn open(env: &E, place: &Place) -> Result<Rc<Self>, String>;
+
+    /// Does one operation; a write is durable when it ends.
+    async fn operate(&self, work: Work, random: &mut Rng) -> Result<(), String>;
+
+    /// Operations whose work may be put off at most. A slice is measured when more have ended:
+    /// from then on each pays for an earlier one.
+    fn ops_put_off(&self, work: Work) -> u64;
+
+    /// Does what was put off, and gives the room of what was appended back. Not measured, and
+    /// before fio has its turn.
+    async fn tidy(&self) -> Result<(), String>;
+
+    /// What was asked of the device so far.
+    fn counters(&self) -> Counters;
+
+    /// Ends orderly.
+    async fn close(&self) -> Result<(), String>;
+}
+
+/// Counts of a subject since it was opened.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Counters {
+    /// Bytes that operations moved.
+    pub(super) user_bytes: u64,
+    /// Durable operations that ended.
+    pub(super) writes: u64,
+    /// Bytes read from the device.
+    pub(super) read_bytes: u64,
+    /// Bytes written to the device.
+    pub(super) written_bytes: u64,
+    /// Flushes that made something durable.
+    pub(super) flushes: u64,
+}
+
+impl Counters {
+    /// Operations per flush, where there were flushes.
+    pub(super) fn ops_per_flush(&self) -> Option<f64> {
+        let per = self.writes as f64 / self.flushes as f64;
+        (self.writes != 0 && self.flushes != 0).then_some(per)
+    }
+
+    /// Shares for a row; nothing when nothing was done.
+    pub(super) fn device_bytes(&self) -> Option<DeviceBytes> {
+        let per_byte = |bytes: u64| bytes as f64 / self.user_bytes as f64;
+        (self.user_bytes != 0).then(|| DeviceBytes {
+            read_per_byte: per_byte(self.read_bytes),
+            written_per_byte: per_byte(self.written_bytes),
+            ops_per_flush: self.ops_per_flush(),
+        })
+    }
+}
+
+impl Sub for Counters {
+    type Output = Self;
+
+    fn sub(self, earlier: Self) -> Self {
+        Self {
+            user_bytes: self.user_bytes - earlier.user_bytes,
+            writes: self.writes - earlier.writes,
+            read_bytes: self.read_bytes - earlier.read_bytes,
+            written_bytes: self.written_bytes - earlier.written_bytes,
+            flushes: self.flushes - earlier.flushes,
+        }
+    }
+}
