@@ -13,6 +13,7 @@ mod cpu;
 mod json;
 mod machine;
 mod meter;
+mod open;
 mod progress;
 mod rpc;
 mod runtime;

@@ -162,6 +162,11 @@ fn store(
     let place = setting.device.place(&plan.storage, all, all)?;
     let device = setting.device.name();
     report(Event::Preparing(format!("{device}: writing {bytes} bytes of {data:?} chunks")));
+    if setting.device == Kind::Loop {
+        // All its memory is found before anything is measured.
+        fio::fill(&place)?;
+        place.set_data_bytes(0);
+    }
     let (cpu, _) = cores::two_cpus();
     let fill = Fill { place: place.clone(), data, bytes };
     join(cores::spawn("bench-fill", cpu, setting.runtime, fill)?)??;

@@ -5,10 +5,10 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use crate::{rpc, store};
+use crate::{open, rpc, store};
 
 /// Everything this binary can measure.
-pub(crate) const SUITES: &[Suite] = &[rpc::SUITE, store::SUITE];
+pub(crate) const SUITES: &[Suite] = &[rpc::SUITE, store::SUITE, open::SUITE];
 
 /// A group of rows that share what they measure and what bounds it.
 pub(crate) struct Suite {

@@ -8,8 +8,8 @@ pub struct StoreConfig {
     /// Verify reads that cover a checksum block only in part: each then fetches the whole block.
     /// Off: a 4 KiB read of a 64 KiB checksum block costs 4 KiB; the scrubber covers the rest.
     pub verify_small_reads: bool,
-    /// Memory for images that are not home yet: 256 MiB are 65,536 overwrites, two seconds of a
-    /// device that writes 30,000 sectors a second in place.
+    /// Memory for images that are not home yet, at most a quarter of the core's pool: 256 MiB are
+    /// 65,536 overwrites, two seconds of a device that writes 30,000 sectors a second in place.
     pub overlay_bytes_max: usize,
     /// Image writes in flight: enough to keep a device busy beside reads.
     pub apply_inflight_max: usize,

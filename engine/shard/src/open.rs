@@ -195,7 +195,10 @@ async fn build<E: Env>(
     let Loaded { recovered, mut ring, last_group, .. } = loaded;
     let layout = superblock.layout;
     let allocator = adopt(&layout, config, &device, &recovered).await?;
-    let images_max = config.overlay_bytes_max / SECTOR_BYTES as usize;
+    // Images live in the core's pool, beside everything else: waiting for memory that only their
+    // release would free must not happen.
+    let overlay_bytes = config.overlay_bytes_max.min(env.pool().limit() / 4);
+    let images_max = overlay_bytes / SECTOR_BYTES as usize;
     opened.images = (recovered.homeward.len() + recovered.overlaid.len()) as u64;
     let images = images::Images {
         device: &device,

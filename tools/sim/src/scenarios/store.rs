@@ -363,7 +363,7 @@ impl Play<'_> {
                 let more = self.rng.below(40);
                 let after = device_operations(self.world.sim()) + more;
                 self.wait("the moment of the crash", |sim, ledger| {
-                    after <= device_operations(sim) || ledger.phase == Phase::Failed
+                    after <= device_operations(sim) || Phase::Resting <= ledger.phase
                 })?;
                 self.crash();
             }

@@ -111,7 +111,7 @@ fn print_table(
     Ok(table.finish(out)?)
 }
 
-/// Names of the values of [`column`].
+/// Names of the values of [`column()`].
 const NAMES: [&str; 18] = [
     "sequence",
     "cluster",

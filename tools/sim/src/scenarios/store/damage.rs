@@ -23,7 +23,7 @@ use super::doubt::Doubt;
 use super::ledger::{Phase, Tolerance, Wish};
 use super::life::first_target;
 use super::model::{State, Version};
-use super::perform::Context;
+use super::perform::{Context, Whole, difference, whole_difference};
 use super::recovered::Trouble;
 use super::{Play, Shape};
 use crate::check::Verdict;
@@ -180,8 +180,9 @@ impl<E: Env> Context<E> {
             None => return Ok(asked.pop()),
             Some(_) => self.whole(key, Which::Pending).await,
         };
-        let same = |version: &Rc<Version>, bytes: &[u8]| {
-            version.body.as_ref().is_some_and(|body| body.bytes() == bytes)
+        let same = |version: &Rc<Version>, bytes: &Whole<E>| {
+            let body = version.body.as_ref();
+            body.is_some_and(|body| whole_difference::<E>(body, bytes).is_none())
         };
         match bytes {
             Ok(bytes) => match asked.into_iter().find(|version| same(version, &bytes)) {
@@ -203,7 +204,7 @@ impl<E: Env> Context<E> {
     async fn compare(&self, key: ChunkKey, which: Which, right: &Version) -> Result<(), Trouble> {
         let body = right.body.as_ref().expect("a chunk that is there");
         match self.whole(key, which).await {
-            Ok(bytes) => match Body::difference(body.bytes(), &bytes) {
+            Ok(bytes) => match whole_difference::<E>(body, &bytes) {
                 None => Ok(()),
                 Some(at) => {
                     let what = format!("{key} {} differs from byte {at} on", right.number);
@@ -256,8 +257,7 @@ impl<E: Env> Context<E> {
                 };
                 match self.store.read(read).await {
                     Ok(content) => {
-                        let right = body.range(read.offset, read.len);
-                        if let Some(at) = Body::difference(&content.to_vec(), right) {
+                        if let Some(at) = difference(&body, &read, &content) {
                             return Err(format!("{key} block {index} differs from byte {at} on"));
                         }
                     }
@@ -286,7 +286,7 @@ impl<E: Env> Context<E> {
         let Some((_, body)) = body else { return Err("the chunk is gone".to_owned()) };
         let whole = body.size().checksum_block_bytes();
         let len = whole.min(body.data_end() - block * whole);
-        let right = body.range(block * whole, len).to_vec();
+        let right = body.range(block * whole, len);
         match self.store.repair(damage, &right).await {
             Ok(()) => {}
             // Two damaged places of one block cannot be repaired one after the other; a chunk on
@@ -299,7 +299,7 @@ impl<E: Env> Context<E> {
         let read =
             Read { key, offset: block * whole, len, version: Which::Committed, verify: true };
         let content = self.store.read(read).await.map_err(|why| why.to_string())?;
-        match Body::difference(&content.to_vec(), &right) {
+        match difference(&body, &read, &content) {
             None => Ok(()),
             Some(at) => Err(format!("after the repair it differs from byte {at} on")),
         }

@@ -31,6 +31,8 @@ pub struct Setting {
     pub in_flight_max: usize,
     /// Longest pause between two requests, microseconds.
     pub pause_us_max: u64,
+    /// The first chunk of each life that has a pending version keeps it until the end.
+    pub stubborn: bool,
 }
 
 /// Runs one life, until it is told to end or ends by itself.
@@ -68,7 +70,7 @@ pub async fn live<E: Env>(
         Err(Trouble::Unreadable) => return shared.borrow_mut().enter(Phase::Failed),
         Err(Trouble::Broken(check, what)) => return shared.borrow_mut().broken(check, what),
     }
-    let worker = Worker { context, setting, rng: Rng::new(env.random()) };
+    let worker = Worker { context, setting, rng: Rng::new(env.random()), held: None };
     worker.work().await;
 }
 
@@ -119,10 +121,11 @@ struct Worker<E: Env> {
     context: Context<E>,
     setting: Rc<Setting>,
     rng: Rng,
+    /// The chunk whose pending version is left alone.
+    held: Option<ChunkKey>,
 }
 
 /// What a task does.
-#[expect(clippy::large_enum_variant, reason = "one per request in flight")]
 enum Deed {
     Update(request::Request, Option<Begun>),
     Commit(ChunkKey),
@@ -134,7 +137,7 @@ enum Deed {
     Scrub,
     Fence(Fence),
     Drop(SessionId),
-    Outcome(Slot, Tag, Outcome),
+    Outcome(Slot, Tag, Outcome, u64),
     Target(Slot, TargetRecord),
     Sync,
 }
@@ -257,6 +260,9 @@ impl<E: Env> Worker<E> {
             _ => {}
         }
         let pending = ledger.model.chunk(&key).now().pending.is_some();
+        if pending && self.setting.stubborn && *self.held.get_or_insert(key) == key {
+            return None;
+        }
         let deed = match rng.below(100) {
             0..=2 => Deed::Erase(key),
             3..=12 if pending => Deed::Abort(key),
@@ -316,10 +322,15 @@ fn draw_decision(rng: &mut Rng, ledger: &mut super::ledger::Ledger, key: ChunkKe
             }
             // A channel that only this uses: another replica's clients.
             let channel = ChannelId::new(40);
+            if !model.is_known(&(key.slot, session, channel)) {
+                return None;
+            }
             ledger.sessions.seq += 1;
             let tag = Tag { session, channel, seq: ledger.sessions.seq };
             let outcome = Outcome { seq: tag.seq, key, version: ChunkVersion::new(9), len: 77 };
-            Some(Deed::Outcome(key.slot, tag, outcome))
+            // At once, so that no other is put meanwhile.
+            let id = ledger.model.put_outcome((key.slot, session, channel), Some(outcome));
+            Some(Deed::Outcome(key.slot, tag, outcome, id))
         }
         _ => {
             let target = ledger.model.targets.get_mut(&key.slot)?;
@@ -338,6 +349,13 @@ async fn changed(shared: &Shared) {
 
 impl<E: Env> Context<E> {
     async fn perform(&self, deed: Deed, rng: &mut Rng) {
+        match &deed {
+            Deed::Fence(fence) => self.note(|| format!("asks {fence:?}")),
+            Deed::Drop(session) => self.note(|| format!("drops {session}")),
+            Deed::Outcome(slot, tag, ..) => self.note(|| format!("puts {slot} {tag:?}")),
+            Deed::Target(slot, record) => self.note(|| format!("puts {slot} {record:?}")),
+            _ => {}
+        }
         match deed {
             Deed::Update(request, begun) => self.update(request, begun, rng).await,
             Deed::Commit(key) => self.commit(key),
@@ -349,7 +367,12 @@ impl<E: Env> Context<E> {
             Deed::Scrub => self.scrub().await,
             Deed::Fence(fence) => self.fence(fence).await,
             Deed::Drop(session) => self.drop_session(session).await,
-            Deed::Outcome(slot, tag, outcome) => self.put_outcome(slot, tag, outcome).await,
+            Deed::Outcome(slot, tag, outcome, id) => {
+                if self.store.put_outcome(slot, tag, outcome).await.is_ok() {
+                    let channel = (slot, tag.session, tag.channel);
+                    self.shared.borrow_mut().model.outcome_durable(channel, id);
+                }
+            }
             Deed::Target(slot, record) => self.set_target(slot, record).await,
             Deed::Sync => self.sync().await,
         }
@@ -365,15 +388,6 @@ impl<E: Env> Context<E> {
         if self.store.drop_session(session).await.is_ok() {
             let model = &mut self.shared.borrow_mut().model;
             dropped.into_iter().for_each(|(channel, id)| model.outcome_durable(channel, id));
-        }
-    }
-
-    /// Takes over what another replica remembers (R15).
-    async fn put_outcome(&self, slot: Slot, tag: Tag, outcome: Outcome) {
-        let channel = (slot, tag.session, tag.channel);
-        let id = self.shared.borrow_mut().model.put_outcome(channel, Some(outcome));
-        if self.store.put_outcome(slot, tag, outcome).await.is_ok() {
-            self.shared.borrow_mut().model.outcome_durable(channel, id);
         }
     }
 

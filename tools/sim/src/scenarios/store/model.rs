@@ -308,6 +308,11 @@ impl Model {
         self.clock
     }
 
+    /// Whether nothing about the channel is in doubt.
+    pub fn is_known(&self, channel: &ChannelKey) -> bool {
+        self.channels.get(channel).is_none_or(|all| all.iter().all(|record| record.durable))
+    }
+
     /// It is durable.
     pub fn outcome_durable(&mut self, channel: ChannelKey, id: u64) {
         let records = self.channels.get_mut(&channel).expect("it was put");

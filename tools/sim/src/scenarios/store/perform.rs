@@ -14,6 +14,7 @@ use engine_shard::{
     ChunkStore, Content, DecisionError, Payload, Read, ReadError, ScrubLimits, Stored, Which,
 };
 use engine_store::{ChunkKey, Fence, Update, UpdateError};
+use engine_types::limits::PAYLOAD_BYTES_MAX;
 use engine_types::{ChunkVersion, Rng, reached};
 
 use super::body::Body;
@@ -34,13 +35,23 @@ pub struct Context<E: Env> {
     pub note: Rc<dyn Fn(String)>,
 }
 
+/// Reads that cover a version, and their answers.
+pub type Whole<E> = Vec<(Read, Content<<E as Env>::Memory>)>;
+
+/// The first byte of a whole version that is not as it must be.
+pub fn whole_difference<E: Env>(body: &Body, whole: &Whole<E>) -> Option<usize> {
+    whole.iter().find_map(|(read, content)| {
+        difference(body, read, content).map(|at| at + read.offset as usize)
+    })
+}
+
 const ANSWERS: &str = "T41 answers";
 const READS: &str = "T40 reads";
 const SAYS: &str = "T42 what the store says";
 
 impl<E: Env> Context<E> {
     /// What is asked and answered stands between the operations of the device that it causes.
-    fn note(&self, text: impl FnOnce() -> String) {
+    pub fn note(&self, text: impl FnOnce() -> String) {
         (self.note)(text());
     }
 
@@ -56,7 +67,8 @@ impl<E: Env> Context<E> {
     pub async fn update(&self, request: Request, begun: Option<Begun>, rng: &mut Rng) {
         let payload = self.payload(&request, rng).await;
         let Update { key, version, change, .. } = request.update;
-        self.note(|| format!("asks {key} {version} {change:?}"));
+        let tag = request.update.tag.map(|tag| (tag.session.get(), tag.channel.get(), tag.seq));
+        self.note(|| format!("asks {key} {version} {change:?} {tag:?}"));
         let asked = self.store.update(request.update, payload);
         let Some(begun) = begun else {
             let answer = asked.await;
@@ -278,20 +290,22 @@ impl<E: Env> Context<E> {
         }
     }
 
-    /// The whole of a version, in one read after another.
+    /// The whole of a version, in one read after another, each with what was asked.
     ///
     /// # Errors
     /// What the store answered.
-    pub async fn whole(&self, key: ChunkKey, which: Which) -> Result<Vec<u8>, ReadError> {
-        let mut bytes = Vec::new();
+    pub async fn whole(&self, key: ChunkKey, which: Which) -> Result<Whole<E>, ReadError> {
+        let mut whole = Vec::new();
+        let mut offset = 0;
         loop {
-            let offset = u32::try_from(bytes.len()).expect("at most 64 MiB");
-            let len = engine_types::limits::PAYLOAD_BYTES_MAX;
+            let len = PAYLOAD_BYTES_MAX;
             let read = Read { key, offset, len, version: which, verify: true };
             let content = self.store.read(read).await?;
-            content.parts.iter().for_each(|part| bytes.extend_from_slice(part));
-            if content.chunk_len as usize <= bytes.len() {
-                return Ok(bytes);
+            offset = offset.saturating_add(len);
+            let ends = content.chunk_len <= offset;
+            whole.push((read, content));
+            if ends {
+                return Ok(whole);
             }
         }
     }
@@ -471,15 +485,13 @@ fn judge_content<'a, M: Memory>(
     states: impl Iterator<Item = &'a State>,
     damage: bool,
 ) -> Result<(), String> {
-    let found = content.to_vec();
     let mut seen: Vec<(ChunkVersion, Option<usize>)> = Vec::new();
     for version in states.filter_map(|state| wanted(read, state)) {
         let body = version.body.as_ref().expect("filtered");
-        let right = body.range(read.offset, read.len);
         let same = content.version == version.number && content.chunk_len == body.len();
         let differs = match damage && !read.verify {
-            true => verified_difference(body, read, &found),
-            false => Body::difference(&found, right),
+            true => verified_difference(body, read, content),
+            false => difference(body, read, content),
         };
         if same && differs.is_none() {
             return Ok(());
@@ -490,19 +502,41 @@ fn judge_content<'a, M: Memory>(
     Err(format!("version {version} of {len} bytes; differences from those in force: {seen:?}"))
 }
 
+/// The first byte of an answer that is not the version's; its end when the length is wrong.
+pub fn difference<M: Memory>(body: &Body, read: &Read, content: &Content<M>) -> Option<usize> {
+    let end = read.offset.saturating_add(read.len).min(body.len());
+    let right = end.saturating_sub(read.offset) as usize;
+    if content.len() != right {
+        return Some(content.len().min(right));
+    }
+    let mut at = 0;
+    for part in &content.parts {
+        let offset = read.offset + u32::try_from(at).expect("at most 4 MiB");
+        if let Some(within) = body.differs(offset, part) {
+            return Some(at + within);
+        }
+        at += part.len();
+    }
+    None
+}
+
 /// The first difference in checksum blocks that the read covers as a whole.
-fn verified_difference(body: &Body, read: &Read, found: &[u8]) -> Option<usize> {
-    let right = body.range(read.offset, read.len);
-    if found.len() != right.len() {
-        return Some(found.len().min(right.len()));
+fn verified_difference<M: Memory>(
+    body: &Body,
+    read: &Read,
+    content: &Content<M>,
+) -> Option<usize> {
+    let found = content.to_vec();
+    let end = read.offset.saturating_add(read.len).min(body.len());
+    if found.len() != end.saturating_sub(read.offset) as usize {
+        return Some(found.len());
     }
     let block = body.size().checksum_block_bytes();
-    let end = read.offset + u32::try_from(right.len()).expect("small");
     for index in read.offset / block..end.div_ceil(block) {
         let valid = index * block..((index + 1) * block).min(body.data_end()).max(index * block);
         if read.offset <= valid.start && valid.end <= end {
             let within = (valid.start - read.offset) as usize..(valid.end - read.offset) as usize;
-            if let Some(at) = Body::difference(&found[within.clone()], &right[within.clone()]) {
+            if let Some(at) = body.differs(valid.start, &found[within.clone()]) {
                 return Some(within.start + at);
             }
         }

@@ -15,9 +15,8 @@ use engine_store::store::ChunkState;
 use engine_store::{ChunkKey, Tag};
 use engine_types::{SessionId, reached};
 
-use super::body::Body;
 use super::model::{ChannelKey, State, Version};
-use super::perform::Context;
+use super::perform::{Context, Whole, whole_difference};
 
 const VERSIONS: &str = "T43 acknowledged versions";
 const OUTCOMES: &str = "T44 requests";
@@ -78,7 +77,7 @@ impl<E: Env> Context<E> {
         let chunk = ledger.model.chunk(&key);
         let mut why = Vec::new();
         for (number, state) in chunk.survivors() {
-            match differs(state, &is, committed.as_deref(), pending.as_deref()) {
+            match differs::<E>(state, &is, committed.as_ref(), pending.as_ref()) {
                 None => {
                     if state.pending.is_some() {
                         reached!("T43: a version was pending after a crash");
@@ -96,7 +95,7 @@ impl<E: Env> Context<E> {
         key: ChunkKey,
         which: Which,
         there: bool,
-    ) -> Result<Option<Vec<u8>>, Trouble> {
+    ) -> Result<Option<Whole<E>>, Trouble> {
         if !there {
             return Ok(None);
         }
@@ -183,11 +182,11 @@ impl<E: Env> Context<E> {
 }
 
 /// Why the chunk is not in this state.
-fn differs(
+fn differs<E: Env>(
     state: &State,
     is: &ChunkState,
-    committed: Option<&[u8]>,
-    pending: Option<&[u8]>,
+    committed: Option<&Whole<E>>,
+    pending: Option<&Whole<E>>,
 ) -> Option<String> {
     let right = state.committed.as_ref().map(|version| (version.number, version.len()));
     if is.committed != right {
@@ -200,9 +199,8 @@ fn differs(
     if is.pending != right {
         return Some(format!("pending {right:?}"));
     }
-    let bytes = |version: &Version, found: Option<&[u8]>| {
-        let body = version.body.as_ref()?;
-        Body::difference(body.bytes(), found.unwrap_or_default())
+    let bytes = |version: &Version, found: Option<&Whole<E>>| {
+        whole_difference::<E>(version.body.as_ref()?, found?)
     };
     let committed = state.committed.as_ref().and_then(|version| bytes(version, committed));
     let pending = state.pending.as_ref().and_then(|version| bytes(version, pending));

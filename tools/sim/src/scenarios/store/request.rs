@@ -13,6 +13,9 @@ use super::model::{Chunk, Model, State, Version};
 /// Bytes that one request carries as a rule: more would only cost time.
 const USUAL_BYTES_MAX: u32 = 96 << 10;
 
+/// Bytes that an update logs as images at most.
+const IMAGES_BYTES_MAX: u32 = 250 << 10;
+
 /// What must come of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Expected {
@@ -188,14 +191,15 @@ fn write(rng: &mut Rng, chunk: &Chunk) -> Drawn {
     let block = chunk.size.checksum_block_bytes();
     let offset = match rng.below(10) {
         0..=2 if here < size => here,
-        3..=6 if 0 < here => u32::try_from(rng.below(here.into())).expect("below u32"),
+        3..=7 if 0 < here => u32::try_from(rng.below(here.into())).expect("below u32"),
         _ => u32::try_from(rng.below(size.into())).expect("below u32"),
     };
     let appends = offset == here;
     let offset = if appends { offset } else { align(rng, chunk, offset) };
     let most = (size - offset).min(PAYLOAD_BYTES_MAX);
     let len = match rng.below(12) {
-        0..=2 => rng.range(1..=300),
+        0..=1 => rng.range(1..=300),
+        2 => rng.range(1..=u64::from(most.min(IMAGES_BYTES_MAX))),
         3..=5 => 4096 * rng.range(1..=4) - u64::from(offset % 4096),
         6..=7 => u64::from(block) * rng.range(1..=2) - u64::from(offset % block),
         8 => u64::from(most),
@@ -203,7 +207,11 @@ fn write(rng: &mut Rng, chunk: &Chunk) -> Drawn {
         _ => rng.range(1..=u64::from(most.min(USUAL_BYTES_MAX))),
     };
     // Whole chunks of 1 MiB and more are rare: they cost as much as all the rest.
-    let usual = if rng.chance(40) { most } else { most.min(USUAL_BYTES_MAX) };
+    let usual = match rng.below(100) {
+        0..=3 => most,
+        4..=13 => most.min(IMAGES_BYTES_MAX),
+        _ => most.min(USUAL_BYTES_MAX),
+    };
     let len = u32::try_from(len).expect("fits").clamp(1, usual);
     let mut data = bytes(rng, len);
     if rng.chance(40) {

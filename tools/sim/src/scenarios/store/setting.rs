@@ -53,6 +53,19 @@ pub struct Drawn {
     pub room: bool,
 }
 
+/// What a world is rich in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Flavour {
+    /// A dozen chunks of all sizes.
+    Mixed,
+    /// Large chunks that are overwritten in small pieces: images, and a ring that fills.
+    Images,
+    /// So few segments that classes starve.
+    Tight,
+    /// More sparse chunks than one segment has blocks for, and hardly any other segments.
+    Crowded,
+}
+
 /// A store, determined by the numbers.
 pub fn draw(rng: &mut Rng, shape: &Shape) -> Drawn {
     let medium = match rng.below(10) {
@@ -60,10 +73,19 @@ pub fn draw(rng: &mut Rng, shape: &Shape) -> Drawn {
         5..=8 => Medium::Device,
         _ => Medium::WriteThrough,
     };
-    let chunks = chunks(rng);
-    // Every class of blocks takes a segment of its own; some stay in reserve.
-    let room = !shape.troubles || rng.chance(900);
-    let segments = if room { rng.range(15..=20) } else { rng.range(4..=9) };
+    let flavour = match rng.below(100) {
+        0..=64 => Flavour::Mixed,
+        65..=89 => Flavour::Images,
+        _ if !shape.troubles => Flavour::Mixed,
+        90..=96 => Flavour::Tight,
+        _ => Flavour::Crowded,
+    };
+    let segments = match flavour {
+        // Every class of blocks takes a segment of its own; some stay in reserve.
+        Flavour::Mixed | Flavour::Images => rng.range(15..=20),
+        Flavour::Tight => rng.range(4..=9),
+        Flavour::Crowded => rng.range(6..=7),
+    };
     let journal = if rng.chance(600) { 2 * MIB } else { rng.range(512..=1024) * 4096 };
     let create = CreateOptions {
         cluster: ClusterId::new(7),
@@ -76,19 +98,30 @@ pub fn draw(rng: &mut Rng, shape: &Shape) -> Drawn {
     let setting = Setting {
         path: PATH,
         create,
-        config: config(rng),
+        config: config(rng, flavour),
         in_flight_max: 8,
         pause_us_max: *rng.pick(&[0, 20, 100, 400]).expect("there are some"),
+        stubborn: rng.chance(250),
     };
-    Drawn { medium, setting, chunks, room }
+    let room = matches!(flavour, Flavour::Mixed | Flavour::Images);
+    Drawn { medium, setting, chunks: chunks(rng, flavour), room }
 }
 
-/// A dozen chunks on one or two targets, most of them small.
-fn chunks(rng: &mut Rng) -> Vec<(ChunkKey, ChunkSize)> {
+/// Chunks on one or two targets.
+fn chunks(rng: &mut Rng, flavour: Flavour) -> Vec<(ChunkKey, ChunkSize)> {
     let slots = u16::try_from(rng.range(1..=2)).expect("small");
-    let mut sizes = vec![4 << 10, 4 << 10, 4 << 10, 16 << 10, 16 << 10, 64 << 10, 64 << 10];
-    sizes.extend([64 << 10, 128 << 10, 1 << 20, 1 << 20]);
-    if rng.chance(60) {
+    let mut sizes = match flavour {
+        Flavour::Mixed | Flavour::Tight => {
+            vec![4 << 10, 4 << 10, 4 << 10, 16 << 10, 16 << 10, 64 << 10, 64 << 10, 64 << 10]
+        }
+        Flavour::Images => vec![4 << 10, 16 << 10, 64 << 10, 256 << 10, 256 << 10, 1 << 20],
+        Flavour::Crowded => vec![1 << 20; 70],
+    };
+    sizes.extend(match flavour {
+        Flavour::Crowded => [4 << 10, 16 << 10, 64 << 10],
+        _ => [128 << 10, 1 << 20, 1 << 20],
+    });
+    if flavour == Flavour::Mixed && rng.chance(60) {
         sizes.push(8 << 20); // several blocks
     }
     let place = |(index, size): (u32, u32)| {
@@ -100,9 +133,10 @@ fn chunks(rng: &mut Rng) -> Vec<(ChunkKey, ChunkSize)> {
 }
 
 /// Small memories and short patience, so that everything that is rare happens.
-fn config(rng: &mut Rng) -> StoreConfig {
-    // The largest update of a chunk of one block makes 64 images.
-    let images = rng.range(140..=400);
+fn config(rng: &mut Rng, flavour: Flavour) -> StoreConfig {
+    // The largest update of a chunk of one block makes 64 images, of several 128.
+    let least = if flavour == Flavour::Mixed { 130 } else { 66 };
+    let images = rng.range(least..=300);
     let small = |rng: &mut Rng, most: u64| usize::try_from(rng.range(1..=most)).expect("small");
     StoreConfig {
         verify_small_reads: rng.chance(300),

@@ -54,7 +54,14 @@ fn bytes_are_what_anyone_expects_and_holes_are_zeros() {
                     plain.0.resize(len, 0);
                 }
             }
-            assert_eq!(body.bytes(), plain.0, "seed {seed}");
+            assert_eq!(body.range(0, body.len()), plain.0, "seed {seed}");
+            assert_eq!(body.differs(0, &plain.0), None, "seed {seed}");
+            if !plain.0.is_empty() {
+                let at = usize::try_from(rng.below(plain.0.len() as u64)).expect("an index");
+                plain.0[at] ^= 1;
+                assert_eq!(body.differs(0, &plain.0), Some(at), "seed {seed}");
+                plain.0[at] ^= 1;
+            }
             check(&body, seed);
         }
     }
@@ -62,8 +69,8 @@ fn bytes_are_what_anyone_expects_and_holes_are_zeros() {
 
 /// Holes hold zeros, the last data is no hole, the map covers everything.
 fn check(body: &Body, seed: u64) {
-    assert_eq!(body.data.len(), body.block_of_end(body.data_end), "seed {seed}");
-    assert!(body.data.last() != Some(&false), "E101: seed {seed}");
+    assert_eq!(body.blocks.len(), body.block_count(body.data_end), "seed {seed}");
+    assert!(body.blocks.last() != Some(&None), "E101: seed {seed}");
     assert!(body.data_end <= body.len(), "E100: seed {seed}");
     let mut at = 0;
     for (range, data) in body.data_map(0..body.len()) {
