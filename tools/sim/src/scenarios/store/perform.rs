@@ -521,11 +521,7 @@ pub fn difference<M: Memory>(body: &Body, read: &Read, content: &Content<M>) -> 
 }
 
 /// The first difference in checksum blocks that the read covers as a whole.
-fn verified_difference<M: Memory>(
-    body: &Body,
-    read: &Read,
-    content: &Content<M>,
-) -> Option<usize> {
+fn verified_difference<M: Memory>(body: &Body, read: &Read, content: &Content<M>) -> Option<usize> {
     let found = content.to_vec();
     let end = read.offset.saturating_add(read.len).min(body.len());
     if found.len() != end.saturating_sub(read.offset) as usize {
