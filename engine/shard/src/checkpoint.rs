@@ -24,8 +24,17 @@ pub(crate) async fn run<E: Env>(inner: Rc<Inner<E>>) {
         if inner.is_over() {
             return;
         }
-        if checkpoint(&inner, false).await.is_err() {
-            return; // the device's failure says why
+        match checkpoint(&inner, false).await {
+            Ok(()) => {}
+            Err(StoreError::Memory(why)) => {
+                tracing::warn!(%why, "a checkpoint waits for memory");
+                inner.env.sleep_until(inner.env.now().saturating_add(MEMORY_PAUSE)).await;
+            }
+            Err(_) if inner.is_over() => return, // the end of the store came first
+            Err(why) => {
+                inner.device.fail(format!("checkpoint: {why}"));
+                return;
+            }
         }
         inner.ring_pressed.set(false);
         inner.progress.notify();
@@ -38,11 +47,27 @@ fn is_due<E: Env>(inner: &Inner<E>) -> bool {
     inner.is_over() || state.checkpoint_due() || pressed
 }
 
-/// Writes one checkpoint and the superblock that names it.
+/// Pause before a checkpoint that found no memory is tried again.
+const MEMORY_PAUSE: core::time::Duration = core::time::Duration::from_millis(100);
+
+/// Writes one checkpoint and the superblock that names it; one at a time.
 pub(crate) async fn checkpoint<E: Env>(
     inner: &Rc<Inner<E>>,
     closing: bool,
 ) -> Result<(), StoreError> {
+    let owner = inner.clone();
+    let task = async move {
+        if owner.checkpoint_turn.take(1).await.is_err() {
+            return owner.healthy();
+        }
+        let result = write(&owner, closing).await;
+        owner.checkpoint_turn.give(1);
+        result
+    };
+    inner.env.spawn(task).await
+}
+
+async fn write<E: Env>(inner: &Rc<Inner<E>>, closing: bool) -> Result<(), StoreError> {
     for _ in 0..ATTEMPTS_MAX {
         let snapshot = take_snapshot(inner).await?;
         let start = snapshot.start;
@@ -51,11 +76,18 @@ pub(crate) async fn checkpoint<E: Env>(
             inner.state.borrow_mut().hold_growth(true);
             continue;
         };
+        // The dump shows decisions that may not be durable yet: they are before it is named.
+        if inner.state.borrow().has_group_room() && !inner.journal_ended.get() {
+            let token = inner.state.borrow_mut().queue_marker();
+            inner.durable(token).await.map_err(|_| {
+                StoreError::OutOfService(inner.device.failure().unwrap_or_default())
+            })?;
+        }
         inner.device.flush().await?;
         // Only now: a tail taken earlier could be behind images that were released since.
         let tail = inner.state.borrow().tail_candidate(start);
         inner
-            .write_superblock(|superblock| {
+            .write_superblock(move |superblock| {
                 superblock.checkpoint = Some(reference);
                 superblock.tail = tail;
                 if closing {
@@ -82,6 +114,9 @@ async fn take_snapshot<E: Env>(inner: &Rc<Inner<E>>) -> Result<Snapshot, StoreEr
             return Ok(snapshot);
         }
         inner.healthy()?;
+        if inner.journal_ended.get() {
+            return Err(StoreError::OutOfService("it is closed".to_owned()));
+        }
         inner.snapshot_taken.notified().await;
     }
 }

@@ -23,23 +23,27 @@ pub(crate) async fn run<E: Env>(inner: Rc<Inner<E>>) {
             break;
         }
         if inner.stopping.get() && !inner.state.borrow().wants_group() {
-            return;
+            break;
         }
         if inner.snapshot_wanted.take() {
             // Between two groups, as a checkpoint's start must be.
             *inner.snapshot.borrow_mut() = Some(inner.state.borrow().snapshot());
             inner.snapshot_taken.notify();
         }
-        inner.state.borrow_mut().relog(RELOG_COUNT_MAX);
+        if inner.state.borrow_mut().relog(RELOG_COUNT_MAX) == RELOG_COUNT_MAX {
+            inner.flush_wanted.set(true); // there are more: another turn
+        }
         let group = inner.state.borrow_mut().form_group();
         let done = match group {
             Some(group) => write_group(&inner, group).await,
+            None if inner.stopping.get() => None,
             None => flush_alone(&inner).await,
         };
         if done.is_none() {
             break;
         }
     }
+    inner.journal_ended.set(true);
     inner.abandon();
 }
 
@@ -49,6 +53,7 @@ async fn wait_for_work<E: Env>(inner: &Inner<E>) {
     let ready = || {
         let state = inner.state.borrow();
         inner.device.is_failed()
+            || state.is_relog_due()
             || inner.stopping.get()
             || inner.flush_wanted.get()
             || inner.snapshot_wanted.get()

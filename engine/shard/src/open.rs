@@ -112,7 +112,9 @@ impl<E: Env> ChunkStore<E> {
             let last = loaded.last_group.clone();
             let inner = build(env, device.clone(), &config, &mounted, loaded, &mut opened).await?;
             match last {
-                Some(group) if !verify::is_whole(&inner, &group).await? => {
+                // After one group was given up, the one before it is known to be durable: groups
+                // are written one after the other.
+                Some(group) if stop.is_none() && !verify::is_whole(&inner, &group).await? => {
                     engine_types::reached!("S11: the last group was given up");
                     opened.dropped_group = true;
                     stop = Some(group.lsn);
@@ -223,6 +225,7 @@ async fn build<E: Env>(
         state: RefCell::new(state),
         superblock: RefCell::new(*superblock),
         superblock_turn: Gate::new(1),
+        checkpoint_turn: Gate::new(1),
         waiters: Waiters::default(),
         data_writes: RefCell::new(Map::default()),
         update_memory: Gate::new(update_memory_max),
@@ -245,6 +248,7 @@ async fn build<E: Env>(
         compaction_wanted: Cell::new(false),
         starved: Cell::new(false),
         stopping: Cell::new(false),
+        journal_ended: Cell::new(false),
         tasks: Cell::new(0),
         entry_bytes: RefCell::new(Vec::new()),
         zeros: zeros.freeze(),

@@ -198,6 +198,13 @@ impl<E: Env> ChunkStore<E> {
     /// # Errors
     /// See [`RepairError`].
     pub async fn repair(&self, damage: Damage, data: &[u8]) -> Result<(), RepairError> {
+        self.inner.in_service().map_err(|_| RepairError::OutOfService)?;
+        // In a task: a caller that gives up must not leave a closed chunk behind (E151).
+        let (store, data) = (self.clone(), data.to_vec());
+        self.inner.env.spawn(async move { store.repair_to_end(damage, &data).await }).await
+    }
+
+    async fn repair_to_end(&self, damage: Damage, data: &[u8]) -> Result<(), RepairError> {
         let Damage { key, version, block } = damage;
         let inner = &self.inner;
         let changed = RepairError::Changed { key, version };

@@ -97,7 +97,9 @@ async fn compact<E: Env>(inner: &Rc<Inner<E>>) {
         return;
     };
     reached!("DESIGN 5: a segment is emptied for a starving class");
-    move_owners(inner, segment).await;
+    if !move_owners(inner, segment).await {
+        inner.starved.set(true); // asking again would find the same segment
+    }
     // What could not be moved keeps the segment; otherwise it is empty once the moves are durable.
     inner.flush_wanted.set(true);
     inner.journal_wanted.notify();
@@ -116,9 +118,10 @@ fn freeze_emptiest<E: Env>(inner: &Inner<E>) -> Option<SegmentId> {
     Some(segment)
 }
 
-/// Moves every committed chunk with a block in `segment`.
-async fn move_owners<E: Env>(inner: &Rc<Inner<E>>, segment: SegmentId) {
+/// Moves every committed chunk with a block in `segment`; whether any could be moved.
+async fn move_owners<E: Env>(inner: &Rc<Inner<E>>, segment: SegmentId) -> bool {
     let mut after: Option<ChunkKey> = None;
+    let mut moved = false;
     loop {
         let mut owners = Vec::new();
         let mut seen = 0;
@@ -134,12 +137,12 @@ async fn move_owners<E: Env>(inner: &Rc<Inner<E>>, segment: SegmentId) {
         }
         for key in owners {
             if inner.is_over() {
-                return;
+                return moved;
             }
-            move_chunk(inner, &key, |block| block.segment() == segment).await;
+            moved |= move_chunk(inner, &key, |block| block.segment() == segment).await;
         }
         if seen < SCAN_COUNT {
-            return;
+            return moved;
         }
         yield_now().await;
     }

@@ -20,6 +20,7 @@
 //!   E153  superblocks are written one at a time, each after the flush of what it names
 
 use core::cell::{Cell, RefCell};
+use core::time::Duration;
 use std::rc::Rc;
 
 use engine_runtime::{Bytes, Env, Gate, Notify};
@@ -44,6 +45,9 @@ pub(crate) struct DataWrites<E: Env> {
     pub(crate) pin: engine_store::pins::Pin,
 }
 
+/// Pause of a target's removal while updates of it are under way: the time of some device reads.
+const DROP_PAUSE: Duration = Duration::from_millis(1);
+
 /// An open chunk store. Clones are handles of the same one.
 pub struct ChunkStore<E: Env> {
     pub(crate) inner: Rc<Inner<E>>,
@@ -64,6 +68,8 @@ pub(crate) struct Inner<E: Env> {
     pub(crate) superblock: RefCell<Superblock>,
     /// One unit: writing a superblock (E153).
     pub(crate) superblock_turn: Gate,
+    /// One unit: writing a checkpoint.
+    pub(crate) checkpoint_turn: Gate,
     pub(crate) waiters: Waiters,
     pub(crate) data_writes: RefCell<Map<Token, DataWrites<E>>>,
     /// Memory that updates may use for merges, images and copies.
@@ -98,6 +104,8 @@ pub(crate) struct Inner<E: Env> {
     pub(crate) zeros: Bytes<E::Memory>,
     pub(crate) update_memory_max: u64,
     pub(crate) stopping: Cell<bool>,
+    /// Nothing becomes durable any more.
+    pub(crate) journal_ended: Cell<bool>,
     /// Tasks of the store that have not ended.
     pub(crate) tasks: Cell<usize>,
     pub(crate) task_ended: Notify,
@@ -284,8 +292,14 @@ impl<E: Env> ChunkStore<E> {
         loop {
             let chunks = self.list(slot, None, crate::query::LIST_COUNT_MAX);
             let pendings = self.inner.state.borrow().pending_keys(slot);
-            if chunks.is_empty() && pendings.is_empty() {
+            let busy = self.inner.state.borrow().is_slot_busy(slot);
+            if chunks.is_empty() && pendings.is_empty() && !busy {
                 return self.set_target(slot, None).await;
+            }
+            if busy {
+                // Updates under way come to their end first; then they are seen here.
+                let pause = self.inner.env.now().saturating_add(DROP_PAUSE);
+                self.inner.env.sleep_until(pause).await;
             }
             for key in chunks.iter().map(|chunk| chunk.key).chain(pendings) {
                 self.inner.small_room().await?;
@@ -306,9 +320,13 @@ impl<E: Env> ChunkStore<E> {
     /// # Panics
     /// When it goes back: the caller has compared it.
     pub async fn set_timeline(&self, timeline: Timeline) -> Result<(), StoreError> {
+        self.inner.writable()?;
         let known = self.superblock().timeline;
         assert!(known <= timeline, "R20: {timeline} after {known}");
-        self.inner.write_superblock(|superblock| superblock.timeline = timeline).await
+        let raise = move |superblock: &mut Superblock| {
+            superblock.timeline = superblock.timeline.max(timeline);
+        };
+        self.inner.write_superblock(raise).await
     }
 
     /// Takes the mark of damage away, once everything was fetched again from other replicas (S8).
@@ -316,6 +334,7 @@ impl<E: Env> ChunkStore<E> {
     /// # Errors
     /// When the store has left service.
     pub async fn clear_damage(&self) -> Result<(), StoreError> {
+        self.inner.writable()?;
         let clear = |superblock: &mut Superblock| {
             superblock.flags = superblock.flags.without(StoreFlags::DAMAGED);
         };
@@ -327,15 +346,9 @@ impl<E: Env> ChunkStore<E> {
     /// # Errors
     /// When the store has left service.
     pub async fn sync(&self) -> Result<(), UpdateError> {
-        loop {
-            self.inner.in_service()?;
-            if !self.inner.state.borrow().is_anything_undurable() {
-                return Ok(());
-            }
-            self.inner.flush_wanted.set(true);
-            self.inner.journal_wanted.notify();
-            self.inner.progress.notified().await;
-        }
+        self.inner.in_service()?;
+        let token = self.inner.state.borrow_mut().queue_marker();
+        self.inner.durable(token).await
     }
 
     /// Whether the state holds together (S-a). For tests and the offline check: it walks over
@@ -353,6 +366,9 @@ impl<E: Env> ChunkStore<E> {
     /// # Errors
     /// When the store has left service, or leaves it now.
     pub async fn close(&self) -> Result<(), StoreError> {
+        if self.inner.draining.get() {
+            return self.inner.healthy(); // somebody closes it already
+        }
         let drained = match self.inner.config.read_only {
             true => Ok(()),
             false => self.inner.drain().await,
@@ -371,10 +387,26 @@ impl<E: Env> ChunkStore<E> {
 impl<E: Env> Inner<E> {
     /// Refuses work after a failure (E152) or the end.
     pub(crate) fn in_service(&self) -> Result<(), UpdateError> {
-        if self.device.is_failed() || self.stopping.get() || self.config.read_only {
+        let closing = self.draining.get() || self.stopping.get();
+        if self.device.is_failed() || closing || self.config.read_only {
             return Err(UpdateError::OutOfService);
         }
         Ok(())
+    }
+
+    /// Refuses to go on with what was admitted before, once nothing becomes durable any more.
+    pub(crate) fn in_service_to_end(&self) -> Result<(), UpdateError> {
+        if self.device.is_failed() || self.journal_ended.get() {
+            return Err(UpdateError::OutOfService);
+        }
+        Ok(())
+    }
+
+    /// Refuses administration after a failure, the end, and on a store that is only read.
+    pub(crate) fn writable(&self) -> Result<(), StoreError> {
+        self.healthy()?;
+        let refused = |_| StoreError::OutOfService("it is closed, or open for reading".to_owned());
+        self.in_service().map_err(refused)
     }
 
     pub(crate) fn healthy(&self) -> Result<(), StoreError> {
@@ -393,14 +425,12 @@ impl<E: Env> Inner<E> {
 
     /// Waits until everything queued now is durable.
     pub(crate) async fn durable_point(&self) {
-        loop {
-            if self.is_over() || !self.state.borrow().is_anything_undurable() {
-                return;
-            }
-            self.flush_wanted.set(true);
-            self.journal_wanted.notify();
-            self.progress.notified().await;
+        if self.is_over() {
+            return;
         }
+        let token = self.state.borrow_mut().queue_marker();
+        // An error says that the store has failed, which callers look at themselves.
+        let _ = self.durable(token).await;
     }
 
     /// Brings everything home, writes a checkpoint and marks the store clean.
@@ -408,6 +438,9 @@ impl<E: Env> Inner<E> {
         self.draining.set(true);
         loop {
             self.healthy()?;
+            while self.state.borrow().is_anything_under_way() && !self.is_over() {
+                self.env.sleep_until(self.env.now().saturating_add(DROP_PAUSE)).await;
+            }
             self.durable_point().await;
             self.healthy()?; // in the turn in which the waiting below begins
             if self.state.borrow().images_not_home() == 0 {
@@ -426,6 +459,9 @@ impl<E: Env> Inner<E> {
         let wait = self.waiters.wait(token);
         self.journal_wanted.notify();
         if self.device.is_failed() {
+            return Err(UpdateError::OutOfService);
+        }
+        if self.journal_ended.get() {
             return Err(UpdateError::OutOfService);
         }
         wait.await.map_err(|_| UpdateError::OutOfService)
@@ -483,6 +519,15 @@ impl<E: Env> Inner<E> {
 
     /// Writes the superblock after `change`, in turn (E153), and flushes it.
     pub(crate) async fn write_superblock(
+        self: &Rc<Self>,
+        change: impl FnOnce(&mut Superblock) + 'static,
+    ) -> Result<(), StoreError> {
+        // In a task: a caller that gives up must not leave a turn or a write behind (E151).
+        let inner = self.clone();
+        self.env.spawn(async move { inner.write_superblock_in_turn(change).await }).await
+    }
+
+    async fn write_superblock_in_turn(
         &self,
         change: impl FnOnce(&mut Superblock),
     ) -> Result<(), StoreError> {

@@ -158,6 +158,10 @@ async fn store<E: Env>(
             return Err(why);
         }
     };
+    if let Err(why) = inner.in_service_to_end() {
+        inner.state.borrow_mut().give_up(ticket);
+        return Err(why);
+    }
     let Prepared { fetched, mut sink } = prepared;
     let lent: Vec<(u32, &[u8])> =
         payload.extents.iter().map(|(offset, data)| (*offset, &data[..])).collect();

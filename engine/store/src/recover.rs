@@ -117,6 +117,7 @@ impl Images {
 
     fn moved(&mut self, key: &ChunkKey, direct: &[SectorRange]) {
         if let Some(chunk) = self.chunks.get_mut(key) {
+            commit_images(chunk); // as for the record
             chunk.committed.retain(|image| !covers(direct, image.sector));
         }
     }
@@ -142,7 +143,11 @@ fn commit_images(chunk: &mut ChunkImages) {
 /// E147.
 fn is_committed(put: &Put, committed: Option<RecordRef<'_>>) -> bool {
     match (&put.record, committed) {
-        (Some(pending), Some(committed)) => pending.as_ref() == committed,
+        // By content, not by place: it may have been moved since.
+        (Some(pending), Some(committed)) => {
+            let pending = pending.as_ref();
+            pending.head == committed.head && pending.checksums() == committed.checksums()
+        }
         // The removal of a chunk that was there: only one of an absent chunk has version 1.
         (None, None) => ChunkVersion::new(1) < put.version,
         _ => false,
@@ -188,7 +193,7 @@ impl Replay {
 
     /// A request of the checkpoint.
     pub fn load_outcome(&mut self, slot: Slot, tag: Tag, outcome: Outcome) {
-        self.dedup.replay(slot, tag, outcome);
+        self.dedup.learn(slot, tag, outcome);
     }
 
     /// A committed record of the checkpoint; keys ascend.
@@ -268,6 +273,8 @@ impl Replay {
                 }
             }
             Entry::Move { key, record, .. } => {
+                // No version is pending while a chunk moves: one that is was committed (E147).
+                self.commit(key)?;
                 self.index.insert(*key, record.as_ref().as_ref())?;
             }
             Entry::Erase { key } => {
@@ -281,7 +288,9 @@ impl Replay {
                 }
             }
             Entry::Fence(fence) => self.fences.replay(*fence),
-            Entry::Dedup { slot, tag, outcome } => self.dedup.replay(*slot, *tag, *outcome),
+            Entry::Dedup { slot, tag, outcome } => {
+                self.dedup.learn(*slot, *tag, *outcome);
+            }
             Entry::DedupDrop { session } => {
                 self.dedup.drop_session(*session, usize::MAX);
             }
@@ -300,7 +309,7 @@ impl Replay {
             }
         }
         if let Some(tag) = put.tag {
-            self.dedup.replay(key.slot, tag, outcome(&put, tag));
+            self.dedup.learn(key.slot, tag, outcome(&put, tag));
         }
         Ok(())
     }

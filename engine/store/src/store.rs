@@ -92,6 +92,8 @@ struct QueuedPut<T> {
     put: Rc<Put>,
     images: Vec<T>,
     token: Token,
+    /// Of the ring, promised at admission; none for what is logged again.
+    ring_bytes: u64,
 }
 
 /// The parts a store is made of, from format or recovery.
@@ -248,6 +250,17 @@ impl<T: Clone> Store<T> {
     pub fn pending_keys(&self, slot: Slot) -> Vec<ChunkKey> {
         let all = self.pendings().into_iter().map(|(key, _)| key);
         all.filter(|key| key.slot == slot).collect()
+    }
+
+    /// Whether an update or move of this target is under way that has not come to its end.
+    pub fn is_slot_busy(&self, slot: Slot) -> bool {
+        self.preparing.keys().chain(&self.moving).any(|key| key.slot == slot)
+            || self.pending.values().any(|p| !p.durable && p.put.key.slot == slot)
+    }
+
+    /// Whether any update or move is between its admission and its end.
+    pub fn is_anything_under_way(&self) -> bool {
+        !self.preparing.is_empty() || !self.moving.is_empty()
     }
 
     /// Committed records.

@@ -146,7 +146,6 @@ impl<T: Clone> Store<T> {
         for &block in &blocks {
             self.allocator.publish(block);
         }
-        self.promised.ring_bytes -= promised.ring_bytes;
         // Index room stays promised until the commit; the exact figure replaces the bound.
         self.promised.index_bytes -= promised.index_bytes;
         self.promised.index_bytes += index_cost(assembled.record.as_ref());
@@ -167,7 +166,8 @@ impl<T: Clone> Store<T> {
         let pending = Pending { put: put.clone(), lsn: None, durable: false, relogging: false };
         assert!(self.pending.insert(update.key, pending).is_none(), "E140: one pending version");
         let token = self.token();
-        self.puts.push_back(QueuedPut { put, images, token });
+        let ring_bytes = promised.ring_bytes;
+        self.puts.push_back(QueuedPut { put, images, token, ring_bytes });
         Logged { token, pin, len }
     }
 

@@ -80,7 +80,10 @@ impl<T: Clone> Store<T> {
             return Ok(None);
         }
         let (lsn, token) = self.queue_small(Entry::Erase { key: *key });
-        if let Some(Pending { put, .. }) = pending {
+        if let Some(Pending { put, relogging, .. }) = pending {
+            if relogging {
+                self.forget_relog(&put);
+            }
             self.pending_bytes -= pending_bytes(&put) as u64;
             self.promised.index_bytes -= super::admit::index_cost(put.record.as_ref());
             self.drop_put(&put, lsn);
@@ -156,7 +159,10 @@ impl<T: Clone> Store<T> {
         if let Known::TooManySessions { max } = self.dedup.check(slot, tag) {
             return Err(UpdateError::TooManySessions { max });
         }
-        self.dedup.learn(slot, tag, outcome);
+        if !self.dedup.learn(slot, tag, outcome) {
+            // Nothing new: replay must not go back behind what is known.
+            return Ok(self.queue_marker());
+        }
         Ok(self.queue_small(Entry::Dedup { slot, tag, outcome }).1)
     }
 
@@ -170,8 +176,11 @@ impl<T: Clone> Store<T> {
         let Some(pending) = pending else {
             return Err(UpdateError::NotPending { key: *key, version });
         };
-        let put = pending.put.clone();
+        let (put, relogging) = (pending.put.clone(), pending.relogging);
         self.pending.remove(key);
+        if relogging {
+            self.forget_relog(&put);
+        }
         self.pending_bytes -= pending_bytes(&put) as u64;
         self.promised.index_bytes -= super::admit::index_cost(put.record.as_ref());
         Ok(put)

@@ -3,9 +3,9 @@
 use alloc::rc::Rc;
 use alloc::vec::Vec;
 
-use engine_types::ChunkVersion;
+use engine_types::{ChunkVersion, reached};
 
-use super::{QueuedPut, Store, Token, Undurable};
+use super::{Pending, QueuedPut, Store, Token, Undurable};
 use crate::address::{ChunkKey, Lsn};
 use crate::entry::{Entry, Put};
 use crate::format::{GROUP_BYTES_MAX, encoded_len, group_bytes};
@@ -59,7 +59,12 @@ impl<T: Clone> Store<T> {
         if !self.wants_group() {
             return None;
         }
-        let (count, bytes) = self.group_extent();
+        let (mut count, mut bytes) = self.group_extent();
+        if !self.ring.fits(bytes as u64) && self.has_small() {
+            // Commits make room, and must not wait for it behind PUTs.
+            reached!("S9: decisions went ahead of the PUTs of a full ring");
+            (count, bytes) = (0, group_bytes(self.small_bytes, 0));
+        }
         let place = self.ring.place(bytes as u64)?;
         let lsn = place.lsn;
         let mut group = Group {
@@ -79,10 +84,9 @@ impl<T: Clone> Store<T> {
         self.small_bytes = 0;
         let mut chunks = Vec::with_capacity(count);
         for _ in 0..count {
-            let QueuedPut { put, images, token } = self.puts.pop_front().expect("counted above");
-            if !self.is_pending(&put) {
-                continue; // it was to be logged again, and is decided by now
-            }
+            let queued = self.puts.pop_front().expect("counted above");
+            let QueuedPut { put, images, token, ring_bytes } = queued;
+            self.promised.ring_bytes -= ring_bytes;
             chunks.push((put.key, put.version));
             self.place_images(lsn, &put, &images);
             group.images.extend(images);
@@ -95,7 +99,8 @@ impl<T: Clone> Store<T> {
 
     /// Whether the ring has room for the next group.
     pub fn has_group_room(&self) -> bool {
-        self.ring.fits(self.group_extent().1 as u64)
+        let small = group_bytes(self.small_bytes, 0) as u64;
+        self.ring.fits(self.group_extent().1 as u64) || self.has_small() && self.ring.fits(small)
     }
 
     /// The ring bounds a group as well: half of a small one.
@@ -137,8 +142,13 @@ impl<T: Clone> Store<T> {
         }
     }
 
-    fn is_pending(&self, put: &Rc<Put>) -> bool {
-        self.pending.get(&put.key).is_some_and(|pending| Rc::ptr_eq(&pending.put, put))
+    fn has_small(&self) -> bool {
+        !self.small.is_empty() || !self.markers.is_empty()
+    }
+
+    /// A version that was to be logged again is decided: its place in the queue is void.
+    pub(super) fn forget_relog(&mut self, put: &Rc<Put>) {
+        self.puts.retain(|queued| !Rc::ptr_eq(&queued.put, put));
     }
 
     /// The group in flight and its data are durable.
@@ -209,16 +219,18 @@ impl<T: Clone> Store<T> {
         self.undurable_order.push_back((lsn, pin, key));
     }
 
+    /// Whether [`Self::relog`] would find anything.
+    pub fn is_relog_due(&self) -> bool {
+        let Some(before) = self.ring.due_relog() else { return false };
+        self.pending.values().any(|pending| is_relog_due(pending, before))
+    }
+
     /// Logs the PUTs again whose groups hold back the tail (S9). Returns how many.
     pub fn relog(&mut self, max: usize) -> usize {
         let Some(before) = self.ring.due_relog() else { return 0 };
         let due: Vec<Rc<Put>> = {
-            let old = self
-                .pending
-                .values()
-                .filter(|pending| pending.durable && !pending.relogging)
-                .filter(|pending| pending.lsn.is_some_and(|lsn| lsn < before));
-            let mut due: Vec<_> = old.filter(|p| !p.put.images.is_empty()).collect();
+            let mut due: Vec<_> =
+                self.pending.values().filter(|pending| is_relog_due(pending, before)).collect();
             due.sort_unstable_by_key(|pending| (pending.lsn, pending.put.key));
             due.into_iter().take(max).map(|pending| pending.put.clone()).collect()
         };
@@ -226,8 +238,13 @@ impl<T: Clone> Store<T> {
             self.pending.get_mut(&put.key).expect("taken from it").relogging = true;
             let images = self.overlay.images_of(&put.key, put.version, &put.images);
             let token = self.token();
-            self.puts.push_back(QueuedPut { put: put.clone(), images, token });
+            self.puts.push_back(QueuedPut { put: put.clone(), images, token, ring_bytes: 0 });
         }
         due.len()
     }
+}
+
+fn is_relog_due(pending: &Pending, before: Lsn) -> bool {
+    let old = pending.lsn.is_some_and(|lsn| lsn < before);
+    old && pending.durable && !pending.relogging && !pending.put.images.is_empty()
 }
