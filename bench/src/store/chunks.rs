@@ -146,7 +146,10 @@ fn text(error: impl ToString) -> String {
 }
 
 async fn open<E: Env>(env: &E, place: &Place) -> Result<ChunkStore<E>, String> {
-    let opened = ChunkStore::open(env, &place.path, StoreConfig::default()).await;
+    // A discard would punch a hole into the file behind a loop device, and the next write there
+    // would have to find memory, which no disk has to do.
+    let config = StoreConfig { discard: false, ..StoreConfig::default() };
+    let opened = ChunkStore::open(env, &place.path, config).await;
     let (store, opened) = opened.map_err(text)?;
     if opened.damaged {
         return Err("the store is damaged".to_owned());

@@ -144,16 +144,7 @@ fn attach(file: &Path) -> Result<(PathBuf, File), String> {
     let opened = OpenOptions::new().read(true).write(true).open(&device);
     losetup(&["--detach"], &device)?;
     let held = opened.map_err(|error| format!("{}: {error}", device.display()))?;
-    keep_memory(&device)?;
     Ok((device, held))
-}
-
-/// Makes a loop device refuse discards. They would punch holes into its file, and the next write
-/// there would have to find memory, which no disk has to do.
-fn keep_memory(device: &Path) -> Result<(), String> {
-    let name = device.file_name().unwrap_or_default();
-    let setting = Path::new("/sys/block").join(name).join("queue/discard_max_bytes");
-    fs::write(&setting, "0").map_err(|error| format!("{}: {error}", setting.display()))
 }
 
 fn losetup(options: &[&str], path: &Path) -> Result<String, String> {

@@ -17,6 +17,9 @@ pub struct StoreConfig {
     pub apply_backlog: usize,
     /// Longest time that a commit alone waits for other entries to share its group.
     pub commit_delay: Duration,
+    /// Discard segments that became empty: the device learns that their bytes are nobody's, a file
+    /// gives its space back to the host. Off where discards cost more than they bring.
+    pub discard: bool,
     /// Share of the data area, in 1/1000, at which updates that need space are refused.
     pub full_permille: u32,
     /// A read or write that takes longer counts as slow and is reported.
@@ -39,6 +42,7 @@ impl Default for StoreConfig {
             apply_inflight_max: 32,
             apply_backlog: 1024,
             commit_delay: Duration::from_millis(20),
+            discard: true,
             full_permille: 980,
             slow_io: Duration::from_secs(1),
             index_bytes_max: None,

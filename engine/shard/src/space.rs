@@ -6,6 +6,7 @@ use std::rc::Rc;
 
 use engine_runtime::{Env, until, yield_now};
 use engine_store::overlay::View;
+use engine_store::planted;
 use engine_store::read::{Source, pieces};
 use engine_store::store::MoveTicket;
 use engine_store::{ChunkKey, SEGMENT_BYTES, SegmentId};
@@ -72,6 +73,11 @@ async fn discard<E: Env>(inner: &Rc<Inner<E>>) {
         let Some(segment) = inner.state.borrow_mut().allocator_mut().next_discard() else {
             return;
         };
+        if !inner.config.discard {
+            inner.state.borrow_mut().allocator_mut().discarded(segment);
+            inner.progress.notify();
+            continue;
+        }
         let position = inner.layout.segment_offset(segment);
         let result = inner.device.discard(position, u64::from(SEGMENT_BYTES)).await;
         if let Err(why) = &result {
@@ -186,7 +192,10 @@ async fn copy<E: Env>(inner: &Rc<Inner<E>>, ticket: &MoveTicket) -> Option<()> {
                 continue;
             };
             let position = inner.block_start(block) + u64::from(home.at());
-            inner.device.write(Io::Move, position, bytes).await.ok()?;
+            let write = inner.device.start_write(Io::Move, position, bytes);
+            if !planted!(MovedBeforeCopied) {
+                inner.device.finish(write).await.ok()?;
+            }
         }
     }
     Some(())
