@@ -5,7 +5,6 @@ use std::rc::Rc;
 use engine_runtime::{Env, yield_now};
 use engine_store::ChunkKey;
 use engine_store::format::{self, CheckpointRef, Item, PageWriter, Pushed, StoreFlags};
-use engine_store::planted;
 use engine_store::store::Snapshot;
 use engine_types::reached;
 
@@ -84,9 +83,7 @@ async fn write<E: Env>(inner: &Rc<Inner<E>>, closing: bool) -> Result<(), StoreE
                 StoreError::OutOfService(inner.device.failure().unwrap_or_default())
             })?;
         }
-        if !planted!(CheckpointNotFlushed) {
-            inner.device.flush().await?;
-        }
+        inner.device.flush().await?;
         // Only now: a tail taken earlier could be behind images that were released since.
         let tail = inner.state.borrow().tail_candidate(start);
         inner
@@ -146,7 +143,7 @@ async fn dump<E: Env>(
             return Ok(None);
         }
     }
-    for fence in snapshot.fences.into_iter().filter(|_| !planted!(FencesNotDumped)) {
+    for fence in snapshot.fences {
         if !dump.push(&Item::Fence(fence)).await? {
             return Ok(None);
         }
@@ -156,8 +153,7 @@ async fn dump<E: Env>(
             return Ok(None);
         }
     }
-    let requests = planted!(RequestsNotDumped) || dump.requests().await?;
-    if !requests || !dump.chunks().await? {
+    if !dump.requests().await? || !dump.chunks().await? {
         return Ok(None);
     }
     dump.finish().await.map(Some)

@@ -6,7 +6,6 @@ use std::rc::Rc;
 use engine_runtime::{Buf, Bytes, Env, FileError, PoolExhausted};
 use engine_store::overlay::View;
 use engine_store::pins::Pin;
-use engine_store::planted;
 use engine_store::read::{Home, Piece, Source};
 use engine_store::record::checksum_word;
 use engine_store::{ChunkKey, Head, RecordRef};
@@ -68,19 +67,13 @@ impl<E: Env> Fetch<E> {
                 return Part { piece, read: None, words: Vec::new(), images: Vec::new() };
             };
             let verify = home.verify.start as usize..home.verify.end as usize;
-            let mut words = record.checksums()[verify].to_vec();
+            let words = record.checksums()[verify].to_vec();
             let mut images = Vec::new();
             let end = u16::try_from(home.sectors.end()).expect("a chunk has 16,384 sectors");
             let sectors = home.sectors.first..end;
             state.overlay().overlay(&key, view, sectors, |sector, image: &Image<E>| {
                 images.push((sector, image.clone()));
             });
-            if planted!(ScrubIgnoresImages) && kind == Io::Scrub {
-                images.clear();
-            }
-            if planted!(MergeNotVerified) && kind == Io::Merge {
-                words.clear();
-            }
             let position = inner.block_start(home.block) + u64::from(home.at());
             let read = Some(inner.device.start_read(kind, position, home.bytes() as usize));
             Part { piece, read, words, images }
