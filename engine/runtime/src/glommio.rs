@@ -10,6 +10,7 @@
 //!   listeners are our own (`net`);
 //! - it never drops a task that waits when its executor ends, so sockets would stay open for the
 //!   life of the process: tasks are registered and ended here (`core_state`);
+//! - it asks the kernel for none of the newer modes of rings (`kernel`);
 //! - the preemption timer stays at its default and no queue is latency sensitive: anything else
 //!   can freeze the executor.
 //!
@@ -38,6 +39,7 @@ use crate::system;
 
 mod core_state;
 mod disk;
+mod kernel;
 mod memory;
 mod net;
 mod polled;
@@ -125,12 +127,14 @@ fn build(spec: &CoreSpec) -> Result<LocalExecutor, RunError> {
     let io_memory = spec.pool_bytes.clamp(IO_MEMORY_MIN, IO_MEMORY_MAX);
     let entries = usize::try_from(spec.ring_entries).expect("32 bits fit");
     // The thread is pinned already; glommio's own placement reads all of sysfs for the same.
-    LocalExecutorBuilder::new(Placement::Unbound)
+    let executor = LocalExecutorBuilder::new(Placement::Unbound)
         .name(&spec.name)
         .io_memory(io_memory.next_multiple_of(BUFFER_ALIGN))
         .ring_depth(entries.max(RING_ENTRIES_MIN))
         .make()
-        .map_err(|error| RunError::Start { core: spec.name.clone(), source: plain(error) })
+        .map_err(|error| RunError::Start { core: spec.name.clone(), source: plain(error) });
+    assert!(executor.is_err() || 0 < kernel::rings(), "glommio's rings are set up in `kernel`");
+    executor
 }
 
 /// The system's answer, without glommio's wrapping.
