@@ -5,7 +5,7 @@ use core::ops::Range;
 use engine_types::limits::BLOCK_BYTES_MAX;
 use engine_types::{ChunkSize, SECTOR_BYTES};
 
-use crate::record::RecordRef;
+use crate::record::{HOLE, RecordRef};
 
 /// A piece of payload, at its place in the chunk.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -160,9 +160,15 @@ impl Content<'_> {
     /// Whether the checksum of a checksum block is continued behind `segment`, its first one, from
     /// a checksum that is known: it is all that the base has of it.
     pub(super) fn is_continued(&self, block: u32, segment: &Segment) -> bool {
-        let Some(base) = self.base.filter(|_| segment.source == Source::Base) else { return false };
-        let word = base.checksums().get(block as usize);
-        segment.range == self.base_valid(block) && word.is_some_and(|&word| word != AMBIGUOUS)
+        segment.source == Source::Base
+            && segment.range == self.base_valid(block)
+            && self.known(block).is_some()
+    }
+
+    /// The base's word of a checksum block, where it can be taken back to the plain checksum.
+    pub(super) fn known(&self, block: u32) -> Option<u32> {
+        let word = self.base?.checksums().get(block as usize).copied();
+        word.filter(|&word| word != HOLE && word != AMBIGUOUS)
     }
 }
 

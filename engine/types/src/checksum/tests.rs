@@ -76,6 +76,27 @@ fn a_known_checksum_is_continued_without_its_bytes() {
 }
 
 #[test]
+fn a_checksum_is_patched_without_the_bytes_around() {
+    let mut rng = Rng::new(12);
+    let mut data = vec![0; 70_000];
+    rng.fill_bytes(&mut data);
+    for _ in 0..200 {
+        let end = below(&mut rng, data.len() + 1);
+        let start = below(&mut rng, end + 1);
+        let len = start + below(&mut rng, end - start + 1);
+        let before = crc32c(&data[..end]);
+        let old = crc32c(&data[start..len]);
+        rng.fill_bytes(&mut data[start..len]);
+        let new = crc32c(&data[start..len]);
+        let behind = u32::try_from(end - len).unwrap();
+        assert_eq!(before.patched(old, new, behind), crc32c(&data[..end]), "{start}..{len} of {end}");
+        let wrong = Crc32c::new(new.get() ^ 1);
+        assert_ne!(before.patched(old, wrong, behind), crc32c(&data[..end]));
+    }
+    assert_eq!(crc32c(b"").patched(crc32c(b""), crc32c(b""), u32::MAX), crc32c(b""));
+}
+
+#[test]
 fn a_bound_checksum_matches_at_its_own_place_only() {
     let crc = crc32c(b"block");
     let home = ChunkId { inode: InodeId::new(5), index: 2 };
