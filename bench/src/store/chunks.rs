@@ -3,8 +3,8 @@
 //! Its data is one file of chunks, full of random bytes. Checksums of what is written are given
 //! with it, as they arrive with a request (W5). Every write is committed as soon as it is
 //! durable, as the last replica of a chain does it. Appends make a file of their own, whose
-//! chunks are removed between slices, or, when a slice fills the store, the oldest first before
-//! each append.
+//! chunks are removed between slices, or, when a slice fills the store, the oldest beside each
+//! append.
 
 use core::cell::{Cell, RefCell};
 use core::time::Duration;
@@ -21,6 +21,7 @@ use engine_types::{
     ChainId, ChainVersion, ChunkSize, ChunkVersion, ClusterId, Crc32c, Incarnation, Rng, Set,
     TargetId, crc32c,
 };
+use futures_lite::future::zip;
 
 use super::device::Place;
 use super::fill::random_bytes;
@@ -350,14 +351,16 @@ impl<E: Env> Chunks<E> {
     }
 
     async fn append(&self, random: &mut Rng, size: u32) -> Result<(), String> {
-        self.make_room().await?;
         let open = {
             let mut appended = self.appended.borrow_mut();
             appended.bytes += u64::from(LARGE_BYTES);
             appended.open.pop().unwrap_or_else(|| appended.new_chunk(size))
         };
         let written = self.one_of(&self.large, random);
-        let version = update(&self.store, open, open.len, written).await?;
+        let appending = update(&self.store, open, open.len, written);
+        // In this order: the removal rides in the group of the append.
+        let (version, made) = zip(appending, self.make_room()).await;
+        let (version, ()) = (version?, made?);
         let tail = Tail { version, len: open.len + LARGE_BYTES, ..open };
         let mut appended = self.appended.borrow_mut();
         if tail.len == tail.size {

@@ -4,11 +4,14 @@
 //! somebody needs the room, or the store is idle.
 
 use core::time::Duration;
+use std::collections::VecDeque;
 use std::rc::Rc;
 
 use engine_runtime::{Env, until};
+use engine_store::store::ApplyTicket;
 use engine_types::{SECTOR_BYTES, reached};
 
+use crate::device::Pending;
 use crate::metrics::Io;
 use crate::store::Inner;
 
@@ -35,9 +38,6 @@ pub(crate) async fn run<E: Env>(inner: Rc<Inner<E>>) {
             inner.env.sleep_until(inner.env.now().saturating_add(PAUSE)).await;
         }
     }
-    while 0 < inner.applies_in_flight.get() {
-        inner.applied.notified().await;
-    }
 }
 
 fn is_pressed<E: Env>(inner: &Inner<E>) -> bool {
@@ -56,18 +56,18 @@ fn is_due<E: Env>(inner: &Inner<E>) -> bool {
 /// Says whether there was any.
 async fn apply_down_to<E: Env>(inner: &Rc<Inner<E>>, target: usize) -> bool {
     let mut any = false;
+    let mut under_way = VecDeque::with_capacity(inner.config.apply_inflight_max);
     while target < inner.state.borrow().overlay().ready_count() && !inner.device.is_failed() {
-        if inner.config.apply_inflight_max <= inner.applies_in_flight.get() {
-            inner.applied.notified().await;
+        if inner.config.apply_inflight_max <= under_way.len() {
+            end_oldest(inner, &mut under_way).await;
             continue;
         }
-        if !start_one(inner) {
-            break;
-        }
+        let Some(write) = start_one(inner) else { break };
+        under_way.push_back(write);
         any = true;
     }
-    while 0 < inner.applies_in_flight.get() {
-        inner.applied.notified().await;
+    while !under_way.is_empty() {
+        end_oldest(inner, &mut under_way).await;
     }
     if any || inner.state.borrow().overlay().applied_count() != 0 {
         inner.flush_wanted.set(true);
@@ -78,19 +78,21 @@ async fn apply_down_to<E: Env>(inner: &Rc<Inner<E>>, target: usize) -> bool {
     any
 }
 
-/// Submits the write of the oldest image that may go; false when there is none.
-fn start_one<E: Env>(inner: &Rc<Inner<E>>) -> bool {
-    let Some(apply) = inner.state.borrow_mut().next_apply() else { return false };
-    inner.applies_in_flight.set(inner.applies_in_flight.get() + 1);
+/// An image write under way.
+type Write<E> = (ApplyTicket, Pending<E, ()>);
+
+/// Waits for the write that was submitted first.
+async fn end_oldest<E: Env>(inner: &Inner<E>, under_way: &mut VecDeque<Write<E>>) {
+    let Some((ticket, write)) = under_way.pop_front() else { return };
+    let written = inner.device.finish(write).await.is_ok();
+    inner.state.borrow_mut().apply_ended(ticket, written);
+}
+
+/// Submits the write of the oldest image that may go; nothing when there is none.
+fn start_one<E: Env>(inner: &Inner<E>) -> Option<Write<E>> {
+    let apply = inner.state.borrow_mut().next_apply()?;
     let at = u64::from(apply.sector_in_block) * u64::from(SECTOR_BYTES);
     let position = inner.block_start(apply.block) + at;
-    let write = inner.device.start_write(Io::Apply, position, apply.image.clone());
-    let owner = inner.clone();
-    inner.spawn(async move {
-        let written = owner.device.finish(write).await.is_ok();
-        owner.state.borrow_mut().apply_ended(apply.ticket, written);
-        owner.applies_in_flight.set(owner.applies_in_flight.get() - 1);
-        owner.applied.notify();
-    });
-    true
+    let write = inner.device.start_write(Io::Apply, position, apply.image);
+    Some((apply.ticket, write))
 }

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use engine_runtime::{Buf, Bytes, Env, FileError, PoolExhausted};
 use engine_store::overlay::View;
 use engine_store::pins::Pin;
-use engine_store::read::{Home, Piece, Source};
+use engine_store::read::{Piece, Source};
 use engine_store::record::checksum_word;
 use engine_store::{ChunkKey, Head, RecordRef};
 use engine_types::{SECTOR_BYTES, crc32c};
@@ -25,18 +25,13 @@ pub(crate) enum FetchError {
     Corrupt { block: u32 },
 }
 
-/// A piece that has arrived.
+/// A piece of a version: under way inside a [`Fetch`], arrived outside.
 pub(crate) struct Fetched<E: Env> {
     pub(crate) piece: Piece,
     /// The sectors of a home piece; nothing for a hole.
     pub(crate) bytes: Option<Bytes<E::Memory>>,
-}
-
-/// One device read under way, with what it is to be judged by: the record may be another one when
-/// it completes.
-struct Part<E: Env> {
-    piece: Piece,
     read: Option<Pending<E, Bytes<E::Memory>>>,
+    /// What it is to be judged by: the record may be another one when it completes.
     words: Vec<u32>,
     images: Vec<(u16, Image<E>)>,
 }
@@ -47,7 +42,7 @@ pub(crate) struct Fetch<E: Env> {
     inner: Rc<Inner<E>>,
     key: ChunkKey,
     head: Head,
-    parts: Vec<Part<E>>,
+    parts: Vec<Fetched<E>>,
     pin: Option<Pin>,
 }
 
@@ -63,22 +58,21 @@ impl<E: Env> Fetch<E> {
     ) -> Self {
         let state = inner.state.borrow();
         let parts = pieces.into_iter().map(|piece| {
-            let Source::Home(home) = &piece.source else {
-                return Part { piece, read: None, words: Vec::new(), images: Vec::new() };
-            };
+            let mut part =
+                Fetched { piece, bytes: None, read: None, words: Vec::new(), images: Vec::new() };
+            let Source::Home(home) = &part.piece.source else { return part };
             let verify = home.verify.start as usize..home.verify.end as usize;
-            let words = record.checksums()[verify].to_vec();
-            let mut images = Vec::new();
+            part.words.extend_from_slice(&record.checksums()[verify]);
             let end = u16::try_from(home.sectors.end()).expect("a chunk has 16,384 sectors");
             let sectors = home.sectors.first..end;
             state.overlay().overlay(&key, view, sectors, |sector, image: &Image<E>| {
-                images.push((sector, image.clone()));
+                part.images.push((sector, image.clone()));
             });
             let position = inner.block_start(home.block) + u64::from(home.at());
-            let read = Some(inner.device.start_read(kind, position, home.bytes() as usize));
-            Part { piece, read, words, images }
+            part.read = Some(inner.device.start_read(kind, position, home.bytes() as usize));
+            part
         });
-        let parts: Vec<Part<E>> = parts.collect();
+        let parts: Vec<Fetched<E>> = parts.collect();
         drop(state);
         let reads = parts.iter().any(|part| part.read.is_some());
         let pin = reads.then(|| inner.state.borrow().take_pin());
@@ -87,53 +81,41 @@ impl<E: Env> Fetch<E> {
 
     /// Waits for the bytes, lays images over them and verifies what is to be verified.
     pub(crate) async fn finish(mut self) -> Result<Vec<Fetched<E>>, FetchError> {
-        let mut arrived = Vec::with_capacity(self.parts.len());
         let mut failure = None;
         for index in 0..self.parts.len() {
             // The handle stays in its part until it has completed, for `drop`.
-            let Some(read) = self.parts[index].read.as_mut() else {
-                arrived.push(None);
-                continue;
-            };
+            let Some(read) = self.parts[index].read.as_mut() else { continue };
             let result = self.inner.device.wait(read).await;
             self.parts[index].read = None;
             match result {
-                Ok(bytes) => arrived.push(Some(bytes)),
-                Err(why) => {
-                    failure = failure.or(Some(why));
-                    arrived.push(None);
-                }
+                Ok(bytes) => self.parts[index].bytes = Some(bytes),
+                Err(why) => failure = failure.or(Some(why)),
             }
         }
         self.give_pin();
         if let Some(why) = failure {
             return Err(FetchError::Io(why));
         }
-        let parts = core::mem::take(&mut self.parts);
-        let mut fetched = Vec::with_capacity(parts.len());
-        for (part, bytes) in parts.into_iter().zip(arrived) {
-            fetched.push(self.complete(part, bytes).await?);
+        let mut parts = core::mem::take(&mut self.parts);
+        for part in &mut parts {
+            if !part.images.is_empty() {
+                Box::pin(self.overlay(part)).await?;
+            }
+            self.verify(part)?;
         }
-        Ok(fetched)
+        Ok(parts)
     }
 
-    async fn complete(
-        &self,
-        part: Part<E>,
-        bytes: Option<Bytes<E::Memory>>,
-    ) -> Result<Fetched<E>, FetchError> {
-        let Part { piece, words, images, .. } = part;
-        let (Source::Home(home), Some(mut bytes)) = (&piece.source, bytes) else {
-            return Ok(Fetched { piece, bytes: None });
+    /// Compares the bytes of a part with what the record says of them.
+    fn verify(&self, part: &Fetched<E>) -> Result<(), FetchError> {
+        let (Source::Home(home), Some(bytes)) = (&part.piece.source, &part.bytes) else {
+            return Ok(());
         };
         if bytes.len() != home.bytes() as usize {
             return Err(FetchError::Corrupt { block: home.verify.start });
         }
-        if !images.is_empty() {
-            bytes = self.overlay(home, bytes, &images).await?;
-        }
         let counters = &self.inner.device.counters;
-        for (index, word) in home.verify.clone().zip(words) {
+        for (index, &word) in home.verify.clone().zip(&part.words) {
             let start = index * self.head.size.checksum_block_bytes();
             let valid = start..start + self.head.valid_bytes(index);
             let found = checksum_word(self.key.chunk, index, crc32c(&bytes[home.within(&valid)]));
@@ -145,15 +127,14 @@ impl<E: Env> Fetch<E> {
             }
         }
         add(&counters.verified_blocks, u64::from(home.verify.end - home.verify.start));
-        Ok(Fetched { piece, bytes: Some(bytes) })
+        Ok(())
     }
 
-    async fn overlay(
-        &self,
-        home: &Home,
-        bytes: Bytes<E::Memory>,
-        images: &[(u16, Image<E>)],
-    ) -> Result<Bytes<E::Memory>, FetchError> {
+    /// Lays the images of a part over its bytes. A read that came back short is left as it is.
+    async fn overlay(&self, part: &mut Fetched<E>) -> Result<(), FetchError> {
+        let Source::Home(home) = &part.piece.source else { return Ok(()) };
+        let whole = |bytes: &Bytes<E::Memory>| bytes.len() == home.bytes() as usize;
+        let Some(bytes) = part.bytes.take_if(|bytes| whole(bytes)) else { return Ok(()) };
         let mut buf = match bytes.try_into_buf() {
             Ok(buf) => buf,
             Err(shared) => {
@@ -164,11 +145,12 @@ impl<E: Env> Fetch<E> {
                 buf
             }
         };
-        for (sector, image) in images {
+        for (sector, image) in &part.images {
             let at = usize::from(sector - home.sectors.first) * SECTOR;
             buf[at..at + SECTOR].copy_from_slice(image);
         }
-        Ok(buf.freeze())
+        part.bytes = Some(buf.freeze());
+        Ok(())
     }
 
     fn give_pin(&mut self) {

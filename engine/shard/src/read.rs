@@ -96,13 +96,14 @@ impl<E: Env> ChunkStore<E> {
                 }
             };
             let Some(record) = record else { return Err(ReadError::NoSuchChunk { key }) };
-            let mut planned = Vec::with_capacity(1);
+            let mut planned = inner.pieces.take();
             pieces(record, offset..offset.saturating_add(len), verify, &mut planned);
             let is_dead = |sector| is_dead(&record, sector);
             let view = put.map_or(View::Committed, |put| {
                 View::Pending(put.version, Kills::new(&put.direct, &is_dead))
             });
-            let fetch = Fetch::start(inner, Io::Read, key, record, view, planned);
+            let fetch = Fetch::start(inner, Io::Read, key, record, view, planned.drain(..));
+            inner.pieces.replace(planned);
             (fetch, record.head.version, record.head.len)
         };
         let fetched = fetch.finish().await.map_err(|why| read_error(key, version, why))?;
@@ -161,7 +162,7 @@ impl<E: Env> Inner<E> {
     /// The wanted bytes of fetched pieces.
     fn parts(&self, fetched: Vec<Fetched<E>>) -> Vec<Bytes<E::Memory>> {
         let mut parts = Vec::with_capacity(fetched.len());
-        for Fetched { piece, bytes } in fetched {
+        for Fetched { piece, bytes, .. } in fetched {
             match (&piece.source, bytes) {
                 (Source::Home(home), Some(bytes)) => {
                     let within = home.within(&piece.wanted);

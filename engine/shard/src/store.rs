@@ -86,9 +86,6 @@ pub(crate) struct Inner<E: Env> {
     pub(crate) snapshot_wanted: Cell<bool>,
     pub(crate) snapshot: RefCell<Option<engine_store::store::Snapshot>>,
     pub(crate) snapshot_taken: Notify,
-    pub(crate) applies_in_flight: Cell<usize>,
-    /// An image write has ended.
-    pub(crate) applied: Notify,
     pub(crate) ring_pressed: Cell<bool>,
     pub(crate) overlay_pressed: Cell<bool>,
     /// Everything is to be applied: the store closes.
@@ -98,6 +95,8 @@ pub(crate) struct Inner<E: Env> {
     pub(crate) starved: Cell<bool>,
     /// Segments to claim, discard or empty.
     pub(crate) space_wanted: Notify,
+    /// Kept between reads for its capacity, empty.
+    pub(crate) pieces: RefCell<Vec<engine_store::read::Piece>>,
     /// Kept between groups for its capacity.
     pub(crate) entry_bytes: RefCell<Vec<u8>>,
     /// What holes are read from.
@@ -482,7 +481,6 @@ impl<E: Env> Inner<E> {
         self.keeper_wanted.notify();
         self.space_wanted.notify();
         self.snapshot_taken.notify();
-        self.applied.notify();
         self.progress.notify();
     }
 

@@ -225,7 +225,7 @@ impl<E: Env> Merges<E> {
         let head = self.head.expect("only a chunk that is there has bytes to fetch");
         let start = block * head.size.checksum_block_bytes();
         let bytes = start..start + head.valid_bytes(block);
-        for Fetched { piece, bytes: data } in &self.pieces {
+        for Fetched { piece, bytes: data, .. } in &self.pieces {
             if let (Source::Home(home), Some(data)) = (&piece.source, data)
                 && home.verify.contains(&block)
             {
@@ -245,10 +245,12 @@ async fn prepare<E: Env>(
     let fetch = {
         let state = inner.state.borrow();
         state.committed(&key).filter(|_| !ticket.plan.fetches().is_empty()).map(|record| {
-            let mut pieces = Vec::new();
+            let mut pieces = inner.pieces.take();
             whole_blocks(record, ticket.plan.fetches(), &mut pieces);
             let view = View::Committed;
-            (record.head, Fetch::start(inner, Io::Merge, key, record, view, pieces))
+            let fetch = Fetch::start(inner, Io::Merge, key, record, view, pieces.drain(..));
+            inner.pieces.replace(pieces);
+            (record.head, fetch)
         })
     };
     let pool = inner.env.pool();

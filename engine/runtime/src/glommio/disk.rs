@@ -87,7 +87,7 @@ impl GlommioFile {
                 Ok(()) => work.await,
                 Err(error) => Err(error),
             };
-            answer.map_err(|error| disk::file_error(operation, &file.path, position, len, error))
+            answer.map_err(|error| file.error(operation, position, len, error))
         })
     }
 
@@ -112,20 +112,18 @@ impl File<GlommioEnv> for GlommioFile {
     }
 
     fn read(&self, position: u64, len: usize) -> Join<Result<Bytes<GlommioMemory>, FileError>> {
-        self.operate(FileOperation::Read, position, len as u64, async move |file| {
-            let reserved = file.core.pool.reserve(len).await;
-            let reserved = reserved.map_err(|e| io::Error::new(io::ErrorKind::OutOfMemory, e))?;
-            let (memory, got) = file.read(position, len).await?;
-            let mut buf = file.core.pool.adopt(memory, reserved);
-            buf.set_len(got);
-            Ok(buf.freeze())
+        let file = self.inner.clone();
+        self.inner.core.submit(async move {
+            let answer = file.read_pooled(position, len).await;
+            answer.map_err(|e| file.error(FileOperation::Read, position, len as u64, e))
         })
     }
 
     fn write(&self, position: u64, data: Bytes<GlommioMemory>) -> Join<Result<(), FileError>> {
-        let len = data.len() as u64;
-        self.operate(FileOperation::Write, position, len, async move |file| {
-            file.write(position, &data).await
+        let file = self.inner.clone();
+        self.inner.core.submit(async move {
+            let answer = file.write(position, &data).await;
+            answer.map_err(|e| file.error(FileOperation::Write, position, data.len() as u64, e))
         })
     }
 
@@ -159,6 +157,16 @@ impl Inner {
         self.dma.as_ref().expect("taken only when the last reference ends")
     }
 
+    fn error(
+        &self,
+        operation: FileOperation,
+        position: u64,
+        len: u64,
+        error: io::Error,
+    ) -> FileError {
+        disk::file_error(operation, &self.path, position, len, error)
+    }
+
     fn check(&self, position: u64, len: u64) -> io::Result<()> {
         check_aligned(self.opened.geometry.align, position, len)?;
         match position.checked_add(len) {
@@ -174,17 +182,30 @@ impl Inner {
         self.dma().read_at_aligned(position, len).await.map_err(plain)
     }
 
-    /// Reads `len` bytes, fewer at the end of the file only.
-    async fn read(&self, position: u64, len: usize) -> io::Result<(GlommioMemory, usize)> {
-        if len == 0 {
-            return Ok((GlommioMemory::filled(ReadResult::default()), 0));
-        }
-        let start = self.read_some(position, len).await?;
-        let got = start.len();
-        if got == len || self.bytes_from(position)? <= got as u64 {
-            return Ok((GlommioMemory::filled(start), got));
-        }
-        self.read_rest(position, len, &start).await
+    /// Reads `len` bytes, fewer at the end of the file only. What is rare is boxed: futures are
+    /// moved several times on their way into a task.
+    async fn read_pooled(&self, position: u64, len: usize) -> io::Result<Bytes<GlommioMemory>> {
+        self.check(position, len as u64)?;
+        let pool = &self.core.pool;
+        let reserved = match pool.try_reserve(len) {
+            Ok(reserved) => Ok(reserved),
+            Err(_) => Box::pin(pool.reserve(len)).await,
+        };
+        let reserved = reserved.map_err(|e| io::Error::new(io::ErrorKind::OutOfMemory, e))?;
+        let (memory, got) = if len == 0 {
+            (GlommioMemory::filled(ReadResult::default()), 0)
+        } else {
+            let start = self.read_some(position, len).await?;
+            let got = start.len();
+            if got == len || self.bytes_from(position)? <= got as u64 {
+                (GlommioMemory::filled(start), got)
+            } else {
+                Box::pin(self.read_rest(position, len, start)).await?
+            }
+        };
+        let mut buf = pool.adopt(memory, reserved);
+        buf.set_len(got);
+        Ok(buf.freeze())
     }
 
     /// Reads what a short read left out. Usually it was short because of an error further on,
@@ -193,12 +214,12 @@ impl Inner {
         &self,
         position: u64,
         len: usize,
-        start: &[u8],
+        start: ReadResult,
     ) -> io::Result<(GlommioMemory, usize)> {
         let align = usize::try_from(self.opened.geometry.align).expect("32 bits fit");
         let mut whole = zeroed(len);
         let memory = whole.as_bytes_mut();
-        memory[..start.len()].copy_from_slice(start);
+        memory[..start.len()].copy_from_slice(&start);
         let mut got = start.len();
         loop {
             let from = got / align * align;
@@ -221,6 +242,7 @@ impl Inner {
     }
 
     async fn write(&self, position: u64, data: &Bytes<GlommioMemory>) -> io::Result<()> {
+        self.check(position, data.len() as u64)?;
         if data.is_empty() {
             return Ok(());
         }
@@ -231,11 +253,12 @@ impl Inner {
             Some(GlommioMemory(Kind::Pooled(buffer))) => {
                 self.dma().write_rc_at(buffer.clone(), position).await.map_err(plain)?
             }
-            _ => self.write_copy(position, data).await?,
+            _ => Box::pin(self.write_copy(position, data)).await?,
         };
         // A short write met the end of the space; what is left then meets the error itself.
         while written < data.len() {
-            let more = self.write_copy(position + written as u64, &data[written..]).await?;
+            let rest = self.write_copy(position + written as u64, &data[written..]);
+            let more = Box::pin(rest).await?;
             if more == 0 {
                 return Err(io::ErrorKind::WriteZero.into());
             }

@@ -108,9 +108,7 @@ unsafe extern "C" fn __sys_io_uring_enter(
     signals: *mut c_void,
 ) -> c_int {
     // SAFETY: the arguments are the caller's.
-    unsafe {
-        __sys_io_uring_enter2(ring, to_submit, min_complete, flags, signals, SIGNALS_BYTES)
-    }
+    unsafe { __sys_io_uring_enter2(ring, to_submit, min_complete, flags, signals, SIGNALS_BYTES) }
 }
 
 /// # Safety
