@@ -122,6 +122,17 @@ pub(crate) struct DeviceBytes {
     pub(crate) written_per_byte: f64,
     /// Operations that one flush of the device made durable, mean; none without flushes.
     pub(crate) ops_per_flush: Option<f64>,
+    /// The journal, where writes went through one.
+    pub(crate) journal: Option<JournalTurns>,
+}
+
+/// How often a ring was filled: bytes written per byte are final after two turns.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub(crate) struct JournalTurns {
+    /// Bytes of the ring.
+    pub(crate) ring_bytes: u64,
+    /// Bytes written to it, in rings.
+    pub(crate) turns: f64,
 }
 
 impl Row {

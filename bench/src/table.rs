@@ -7,7 +7,7 @@ mod tests;
 
 /// Widths of the columns after the name; wide enough for every figure this project can reach. The
 /// titles of the shares of CPU time and the last column are the suite's.
-const WIDTHS: [usize; 9] = [10, 10, 5, 6, 6, 24, 17, 29, 23];
+const WIDTHS: [usize; 9] = [10, 10, 5, 6, 6, 24, 17, 29, 29];
 
 /// Two spaces between columns.
 const GAP: &str = "  ";
@@ -37,7 +37,7 @@ impl Table {
             &cpu,
             "limit's",
             "p50/p99 us (limit's)",
-            "device r+w/B, ops/flush",
+            "device r+w/B, ops/flush, ring",
         ];
         self.line("row", titles.map(str::to_owned))
     }
@@ -80,12 +80,15 @@ fn cpu(figure: &Figure) -> String {
 }
 
 fn device(device: &DeviceBytes) -> String {
-    let DeviceBytes { read_per_byte, written_per_byte, ops_per_flush } = device;
-    let bytes = format!("{read_per_byte:.2}+{written_per_byte:.2}");
-    match ops_per_flush {
-        Some(ops) => format!("{bytes}, {ops:.1}"),
-        None => bytes,
+    let DeviceBytes { read_per_byte, written_per_byte, ops_per_flush, journal } = device;
+    let mut text = format!("{read_per_byte:.2}+{written_per_byte:.2}");
+    if let Some(ops) = ops_per_flush {
+        text += &format!(", {ops:.1}");
     }
+    if let Some(journal) = journal {
+        text += &format!(", {:.1}x{}M", journal.turns, journal.ring_bytes >> 20);
+    }
+    text
 }
 
 fn latency(row: &Row) -> String {

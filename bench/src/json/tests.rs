@@ -27,6 +27,7 @@ fn example_rows() -> [Row; 1] {
             read_per_byte: 1.0,
             written_per_byte: 0.5,
             ops_per_flush: None,
+            journal: None,
         }),
     }]
 }
@@ -86,7 +87,8 @@ fn field_names_are_stable() {
             "goal": 0.8,
             "pairs": 5,
             "slice_seconds": 0.2,
-            "device": { "read_per_byte": 1.0, "written_per_byte": 0.5, "ops_per_flush": null },
+            "device": { "read_per_byte": 1.0, "written_per_byte": 0.5, "ops_per_flush": null,
+                "journal": null },
             "goal_met": true,
         }],
         "failures": [{ "name": "a-b/1m", "reason": "no ring" }],

@@ -303,6 +303,8 @@ impl<E: Env> Subject<E> for Chunks<E> {
             read_bytes: metrics.device_bytes_read(),
             written_bytes: metrics.device_bytes_written(),
             flushes: metrics.groups,
+            journal_bytes: metrics.io(Io::Journal).bytes,
+            ring_bytes: self.store.superblock().layout.ring.len,
         }
     }
 

@@ -10,13 +10,16 @@ use super::chunks::Chunks;
 use super::device::Place;
 use super::fio;
 use super::raw::RawFile;
-use super::shape::{Layer, Setting, Shape};
+use super::shape::{Layer, Setting, Shape, Work};
 use super::subject::{Counters, Subject};
 use crate::cpu::{CpuUsed, KernelThreads, TaskTimes};
 use crate::meter::{Measured, Meter, slice};
 use crate::runtime::Main;
 use crate::stats::{self, Division, Side};
 use crate::suite::{Event, Row};
+
+/// A row goes on for so many times its pairs at most until the journal has turned.
+const ROUNDS_MORE: u32 = 4;
 
 /// What one core measures.
 pub(super) struct Job {
@@ -92,7 +95,14 @@ async fn row<E: Env, S: Subject<E>>(
     drop(called);
     drop(fio_slice(env, job, shape, &counters).await?);
     let before = subject.counters();
-    for round in 1..=division.pairs {
+    let enough = |round| match shape.work {
+        // What overwrites cost is known when the journal has turned, however long that takes.
+        Work::Overwrite if round <= division.pairs * ROUNDS_MORE => {
+            division.pairs < round && (subject.counters() - before).has_turned()
+        }
+        _ => division.pairs < round,
+    };
+    for round in (1..).take_while(|&round| !enough(round)) {
         // Whoever comes second finds a warmer machine or a more tired one: they take turns (B1).
         if round.is_multiple_of(2) {
             let (called, counted) = subject_slice(env, job, subject, shape).await?;

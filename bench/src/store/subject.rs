@@ -8,7 +8,7 @@ use engine_types::Rng;
 
 use super::device::Place;
 use super::shape::Work;
-use crate::suite::DeviceBytes;
+use crate::suite::{DeviceBytes, JournalTurns};
 
 #[cfg(test)]
 mod tests;
@@ -49,13 +49,32 @@ pub(super) struct Counters {
     pub(super) written_bytes: u64,
     /// Flushes that made something durable.
     pub(super) flushes: u64,
+    /// Bytes written to the journal.
+    pub(super) journal_bytes: u64,
+    /// Bytes of the journal's ring; 0 without one.
+    pub(super) ring_bytes: u64,
 }
+
+/// Turns of the ring after which what overwrites cost is final: everything was applied, dumped and
+/// overwritten by then.
+const TURNS: f64 = 2.0;
 
 impl Counters {
     /// Operations per flush, where there were flushes.
     pub(super) fn ops_per_flush(&self) -> Option<f64> {
         let per = self.writes as f64 / self.flushes as f64;
         (self.writes != 0 && self.flushes != 0).then_some(per)
+    }
+
+    /// Whether the ring was filled as often as figures of writes need.
+    pub(super) fn has_turned(&self) -> bool {
+        self.journal().is_none_or(|journal| TURNS <= journal.turns)
+    }
+
+    fn journal(&self) -> Option<JournalTurns> {
+        let Self { journal_bytes, ring_bytes, .. } = *self;
+        let turns = journal_bytes as f64 / ring_bytes as f64;
+        (journal_bytes != 0 && ring_bytes != 0).then_some(JournalTurns { ring_bytes, turns })
     }
 
     /// Shares for a row; nothing when nothing was done.
@@ -65,6 +84,7 @@ impl Counters {
             read_per_byte: per_byte(self.read_bytes),
             written_per_byte: per_byte(self.written_bytes),
             ops_per_flush: self.ops_per_flush(),
+            journal: self.journal(),
         })
     }
 }
@@ -79,6 +99,8 @@ impl Sub for Counters {
             read_bytes: self.read_bytes - earlier.read_bytes,
             written_bytes: self.written_bytes - earlier.written_bytes,
             flushes: self.flushes - earlier.flushes,
+            journal_bytes: self.journal_bytes - earlier.journal_bytes,
+            ring_bytes: self.ring_bytes,
         }
     }
 }

@@ -1,5 +1,5 @@
 use super::*;
-use crate::suite::Latency;
+use crate::suite::{JournalTurns, Latency};
 
 const SHOWN: Shown = Shown { cpu_shares: ["client", "server"], device_bytes: false };
 
@@ -45,9 +45,15 @@ fn columns_line_up() {
 fn device_bytes_are_shown_where_the_suite_counts_them() {
     let shown = Shown { cpu_shares: ["process", "kernel"], device_bytes: true };
     let table = Table::new(&["a row".to_owned()], shown);
-    let device = DeviceBytes { read_per_byte: 0.5, written_per_byte: 2.25, ops_per_flush: None };
+    let device = DeviceBytes {
+        read_per_byte: 0.5,
+        written_per_byte: 2.25,
+        ops_per_flush: None,
+        journal: None,
+    };
+    let journal = Some(JournalTurns { ring_bytes: 64 << 20, turns: 2.04 });
     let mut with = row("", 1.0, None, None);
-    with.device = Some(DeviceBytes { ops_per_flush: Some(7.5), ..device });
+    with.device = Some(DeviceBytes { ops_per_flush: Some(7.5), journal, ..device });
     let mut without_flushes = row("", 1.0, None, None);
     without_flushes.device = Some(device);
     let lines = [table.header(), table.row(&with), table.row(&without_flushes)];
@@ -55,7 +61,7 @@ fn device_bytes_are_shown_where_the_suite_counts_them() {
         assert_eq!(line.len(), lines[0].len(), "{line}");
     }
     assert!(lines[0].contains("process+kernel"), "{}", lines[0]);
-    assert!(lines[1].ends_with(" 0.50+2.25, 7.5"), "{}", lines[1]);
+    assert!(lines[1].ends_with(" 0.50+2.25, 7.5, 2.0x64M"), "{}", lines[1]);
     assert!(lines[2].ends_with(" 0.50+2.25"), "{}", lines[2]);
 }
 
