@@ -5,6 +5,7 @@ use std::rc::Rc;
 use engine_runtime::{Env, yield_now};
 use engine_store::ChunkKey;
 use engine_store::format::{self, CheckpointRef, Item, PageWriter, Pushed, StoreFlags};
+use engine_store::planted;
 use engine_store::store::Snapshot;
 use engine_types::reached;
 
@@ -77,13 +78,16 @@ async fn write<E: Env>(inner: &Rc<Inner<E>>, closing: bool) -> Result<(), StoreE
             continue;
         };
         // The dump shows decisions that may not be durable yet: they are before it is named.
-        if inner.state.borrow().has_group_room() && !inner.journal_ended.get() {
+        let flushes = !planted!(CheckpointNotFlushed);
+        if flushes && inner.state.borrow().has_group_room() && !inner.journal_ended.get() {
             let token = inner.state.borrow_mut().queue_marker();
             inner.durable(token).await.map_err(|_| {
                 StoreError::OutOfService(inner.device.failure().unwrap_or_default())
             })?;
         }
-        inner.device.flush().await?;
+        if flushes {
+            inner.device.flush().await?;
+        }
         // Only now: a tail taken earlier could be behind images that were released since.
         let tail = inner.state.borrow().tail_candidate(start);
         inner
@@ -138,12 +142,12 @@ async fn dump<E: Env>(
         writer: PageWriter::new(store, generation, half, region.len, snapshot.start),
         region: region.offset,
     };
-    for (slot, record) in snapshot.targets {
+    for (slot, record) in snapshot.targets.into_iter().filter(|_| !planted!(TargetsNotDumped)) {
         if !dump.push(&Item::Target { slot, record }).await? {
             return Ok(None);
         }
     }
-    for fence in snapshot.fences {
+    for fence in snapshot.fences.into_iter().filter(|_| !planted!(FencesNotDumped)) {
         if !dump.push(&Item::Fence(fence)).await? {
             return Ok(None);
         }
@@ -153,7 +157,8 @@ async fn dump<E: Env>(
             return Ok(None);
         }
     }
-    if !dump.requests().await? || !dump.chunks().await? {
+    let requests = planted!(RequestsNotDumped) || dump.requests().await?;
+    if !requests || !dump.chunks().await? {
         return Ok(None);
     }
     dump.finish().await.map(Some)

@@ -6,6 +6,7 @@ use std::rc::Rc;
 use engine_runtime::{Buf, Bytes, Env, FileError, PoolExhausted};
 use engine_store::overlay::View;
 use engine_store::pins::Pin;
+use engine_store::planted;
 use engine_store::read::{Piece, Source};
 use engine_store::record::checksum_word;
 use engine_store::{ChunkKey, Head, RecordRef};
@@ -68,6 +69,12 @@ impl<E: Env> Fetch<E> {
             state.overlay().overlay(&key, view, sectors, |sector, image: &Image<E>| {
                 part.images.push((sector, image.clone()));
             });
+            if planted!(ScrubIgnoresImages) && kind == Io::Scrub {
+                part.images.clear();
+            }
+            if planted!(MergeNotVerified) && kind == Io::Merge {
+                part.words.clear();
+            }
             let position = inner.block_start(home.block) + u64::from(home.at());
             part.read = Some(inner.device.start_read(kind, position, home.bytes() as usize));
             part

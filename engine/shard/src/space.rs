@@ -6,6 +6,7 @@ use std::rc::Rc;
 
 use engine_runtime::{Env, until, yield_now};
 use engine_store::overlay::View;
+use engine_store::planted;
 use engine_store::read::{Source, pieces};
 use engine_store::store::MoveTicket;
 use engine_store::{ChunkKey, SEGMENT_BYTES, SegmentId};
@@ -191,7 +192,10 @@ async fn copy<E: Env>(inner: &Rc<Inner<E>>, ticket: &MoveTicket) -> Option<()> {
                 continue;
             };
             let position = inner.block_start(block) + u64::from(home.at());
-            inner.device.write(Io::Move, position, bytes).await.ok()?;
+            let write = inner.device.start_write(Io::Move, position, bytes);
+            if !planted!(MovedBeforeCopied) {
+                inner.device.finish(write).await.ok()?;
+            }
         }
     }
     Some(())

@@ -14,6 +14,7 @@ pub mod index;
 pub mod overlay;
 pub mod pins;
 pub mod plan;
+pub mod planted;
 pub mod read;
 pub mod record;
 pub mod recover;

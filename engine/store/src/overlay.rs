@@ -44,6 +44,7 @@ use engine_types::{ChunkVersion, Map, SECTOR_BYTES, reached};
 
 use crate::address::{ChunkKey, Lsn};
 use crate::entry::SectorRange;
+use crate::planted;
 
 mod check;
 mod images;
@@ -236,7 +237,9 @@ impl<T: Clone> Overlay<T> {
                     images.kill(older, lsn);
                 }
             }
-            images.set(id, State::Committed { lsn, pin });
+            let early = planted!(AppliedBeforeDurable);
+            images
+                .set(id, if early { State::Ready { pin } } else { State::Committed { lsn, pin } });
         }
     }
 

@@ -21,6 +21,7 @@ use engine_types::{ChunkVersion, Map, reached};
 use crate::address::{ChunkKey, Lsn, Slot};
 use crate::entry::{Entry, Fence, Put, SectorRange};
 use crate::index::{Builder, INDEX_BYTES_MAX, Index, IndexFull, NotAscending};
+use crate::planted;
 use crate::record::RecordRef;
 use crate::request::{Outcome, Tag, TargetRecord};
 use crate::store::{is_dead, outcome};
@@ -133,7 +134,8 @@ fn commit_images(chunk: &mut ChunkImages) {
     };
     let record = record.as_ref();
     chunk.committed.retain(|old| {
-        !covers(&put.direct, old.sector)
+        planted!(BlindRedo) && !images.iter().any(|new| new.sector == old.sector)
+            || !covers(&put.direct, old.sector)
             && !is_dead(&record, old.sector)
             && images.iter().all(|new| new.sector != old.sector)
     });
@@ -308,7 +310,7 @@ impl Replay {
                 self.index.remove(key);
             }
         }
-        if let Some(tag) = put.tag {
+        if let Some(tag) = put.tag.filter(|_| !planted!(RequestNotReplayed)) {
             self.dedup.learn(key.slot, tag, outcome(&put, tag));
         }
         Ok(())

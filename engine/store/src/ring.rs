@@ -27,6 +27,7 @@ use alloc::collections::VecDeque;
 use engine_types::SECTOR_BYTES;
 
 use crate::address::Lsn;
+use crate::planted;
 
 #[cfg(test)]
 mod tests;
@@ -351,12 +352,17 @@ impl Ring {
     pub fn tail_candidate(&self, start: Lsn) -> Position {
         let known = self.first <= start && start <= self.next_lsn();
         assert!(known, "E184: {start} is outside {}..={}", self.first, self.next_lsn());
-        let lsn = self.oldest.map_or(start, |oldest| oldest.min(start));
+        let lsn = self.held().map_or(start, |oldest| oldest.min(start));
         match self.index(lsn) {
             Some(index) => self.position(index),
             // Behind the newest group, whose hash may not be known yet: then it stays.
             None => self.end().unwrap_or_else(|| self.position(self.groups.len() - 1)),
         }
+    }
+
+    /// The group that the tail may not pass.
+    fn held(&self) -> Option<Lsn> {
+        self.oldest.filter(|_| !planted!(TailPassesImages))
     }
 
     /// A superblock that names this checkpoint start and this tail is durable.
@@ -367,7 +373,7 @@ impl Ring {
         assert!(self.start <= start, "E184: replay starts at {start}, before {}", self.start);
         let lsn = tail.lsn;
         assert!(self.first <= lsn && lsn <= start, "E184: tail {lsn}, start {start}");
-        assert!(self.oldest.is_none_or(|oldest| lsn <= oldest), "E184: {lsn} passes an image");
+        assert!(self.held().is_none_or(|oldest| lsn <= oldest), "E184: {lsn} passes an image");
         assert!(start <= self.next_lsn(), "E184: replay cannot start at {start}");
         let passed = usize::try_from(lsn.get() - self.first.get());
         self.groups.drain(..passed.expect("at most the live groups"));
@@ -422,7 +428,7 @@ impl Ring {
     /// Pending versions whose images were logged before the returned group hold back the tail for
     /// half a ring, and are to be logged again (S9). Nothing when no image is that old.
     pub fn due_relog(&self) -> Option<Lsn> {
-        let oldest = self.oldest?;
+        let oldest = self.oldest.filter(|_| !planted!(NotLoggedAgain))?;
         let old = |group: &Group| self.limits.relog < self.head - group.start;
         let before = self.lsn(self.groups.partition_point(old));
         Some(before).filter(|&before| oldest < before)

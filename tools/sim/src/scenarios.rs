@@ -7,5 +7,11 @@ pub mod rpc;
 pub mod store;
 
 /// All of them, in the order in which seeds visit them.
-pub const ALL: &[Scenario] =
-    &[rpc::SCENARIO, disk::SCENARIO, store::SCENARIO, store::damage::SCENARIO];
+pub const ALL: &[Scenario] = &[
+    rpc::SCENARIO,
+    disk::SCENARIO,
+    store::SCENARIO,
+    store::damage::SCENARIO,
+    store::ring::SCENARIO,
+    store::limits::SCENARIO,
+];

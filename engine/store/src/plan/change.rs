@@ -8,6 +8,7 @@ use engine_types::limits::PAYLOAD_BYTES_MAX;
 use engine_types::reached;
 
 use super::content::Extent;
+use crate::planted;
 use crate::record::RecordRef;
 use crate::request::{Change, Update, UpdateError};
 
@@ -58,7 +59,8 @@ pub(super) fn outline(
                 data_end: base_end.max(range.end),
                 zeroed: 0..0,
                 // The old end is completed with zeros when it becomes an inner one (S13).
-                touched: base_end.min(offset)..range.end,
+                touched: if planted!(GapNotZeroed) { offset } else { base_end.min(offset) }
+                    ..range.end,
                 extents,
             })
         }

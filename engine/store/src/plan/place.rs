@@ -11,6 +11,7 @@ use super::Facts;
 use super::content::{Content, Source};
 use super::output::{self, Output, Run, sectors};
 use crate::address::{BlockAddress, BlockClass};
+use crate::planted;
 
 /// Most bytes of images that one update logs for one block. A quarter of a MiB is one segment of a
 /// payload; above it the journal would carry what fresh blocks carry better.
@@ -51,6 +52,7 @@ pub(super) fn class(content: &Content<'_>) -> BlockClass {
         _ if data_end == 0 => BlockClass::MIN,
         None => BlockClass::holding(data_end).unwrap_or(BlockClass::MAX),
         Some(class) if class == BlockClass::MAX || data_end <= class.bytes() => class,
+        Some(_) if planted!(GrowsByClasses) => BlockClass::holding(data_end).expect("it has grown"),
         Some(_) => {
             reached!("S19: the blocks of a chunk grow to the size of the chunk");
             let whole = content.size.bytes().min(BLOCK_BYTES_MAX);
@@ -182,7 +184,9 @@ impl Planner<'_> {
     fn may_write(&self, sector: u32) -> bool {
         let block = self.content.checksum_block(sector * SECTOR_BYTES);
         let in_hole = || self.content.base.is_some_and(|base| base.is_hole(block));
-        let unnamed = self.facts.named_end <= sector * SECTOR_BYTES
+        let named_end = self.facts.named_end;
+        let partial = if planted!(PartialSectorInPlace) { named_end % SECTOR_BYTES } else { 0 };
+        let unnamed = named_end - partial <= sector * SECTOR_BYTES
             || (self.facts.holes_in_place && in_hole());
         unnamed && !(self.facts.live_image)(super::short(sector))
     }

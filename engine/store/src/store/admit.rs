@@ -15,6 +15,7 @@ use crate::format::limits::{PENDING_BYTES_MAX, PENDINGS_MAX};
 use crate::format::put_bytes_max;
 use crate::pins::Pin;
 use crate::plan::{self, Assembled, Facts, Material, Sink, WritePlan};
+use crate::planted;
 use crate::record::Record;
 use crate::request::{Change, Outcome, Tag, TargetPhase, Update, UpdateError};
 use crate::tables::Known;
@@ -258,7 +259,7 @@ impl<T: Clone> Store<T> {
         self.prune_undurable();
         let key = update.key;
         let base = self.index.get(&key);
-        let undurable = self.undurable.get(&key);
+        let undurable = self.undurable.get(&key).filter(|_| !planted!(InPlaceOverUndurable));
         let base_end = base.map_or(0, |base| base.head.data_end);
         let facts = Facts {
             named_end: undurable.map_or(base_end, |u| u.named_end.max(base_end)),
@@ -288,7 +289,8 @@ impl<T: Clone> Store<T> {
             return Err(Refusal::Wait(Wait::Ring));
         }
         let bytes = self.index.bytes() + self.promised.index_bytes;
-        if self.index_budget < bytes + promised.index_bytes && !plan.shrinks() {
+        let full = self.index_budget < bytes + promised.index_bytes;
+        if full && !plan.shrinks() && !planted!(RecordsUnbounded) {
             let max = self.index_budget;
             return Err(UpdateError::NoRecords { bytes, max }.into());
         }

@@ -4,6 +4,7 @@ use super::Store;
 use crate::address::{BLOCK_SECTORS_MAX, BlockAddress, ChunkKey};
 use crate::overlay::{self, FlushToken};
 use crate::pins::Pin;
+use crate::planted;
 
 /// One image to be written to its home block.
 #[derive(Debug)]
@@ -29,7 +30,9 @@ impl<T: Clone> Store<T> {
     /// The oldest image that may go home: its commit is durable, and every plan that was made
     /// before the commit has ended (S4).
     pub fn next_apply(&mut self) -> Option<Apply<T>> {
-        let next = self.overlay.next_apply(self.pins.borrow().oldest())?;
+        let oldest = self.pins.borrow().oldest();
+        let oldest = if planted!(AppliedUnderReads) { u64::MAX } else { oldest };
+        let next = self.overlay.next_apply(oldest)?;
         let block = self.home(&next.key, next.sector);
         let sector_in_block = u32::from(next.sector) % BLOCK_SECTORS_MAX;
         let ticket = ApplyTicket { image: next.ticket, pin: self.take_pin() };
@@ -52,6 +55,10 @@ impl<T: Clone> Store<T> {
         self.scratch_lsns.clear();
         if written {
             self.overlay.apply_written(image, &mut self.scratch_lsns);
+            if planted!(ReleasedBeforeFlush) {
+                let token = self.overlay.flush_started();
+                self.overlay.flush_done(token, &mut self.scratch_lsns);
+            }
         }
         self.release_holds();
     }

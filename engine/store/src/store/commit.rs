@@ -9,6 +9,7 @@ use crate::address::{ChunkKey, Slot};
 use crate::entry::{Entry, Fence, Put};
 use crate::format::checkpoint::pending_bytes;
 use crate::overlay::Kills;
+use crate::planted;
 use crate::record::RecordRef;
 use crate::request::{Outcome, Tag, TargetRecord, UpdateError};
 use crate::tables::{Known, TableError};
@@ -193,7 +194,8 @@ impl<T: Clone> Store<T> {
         let named = put.record.as_ref().map(crate::Record::as_ref);
         let committed = self.index.get(&key);
         let end = data_end(named).max(data_end(committed));
-        for (block, _) in Self::dropped(named, committed) {
+        let gone = Self::dropped(named, committed);
+        for (block, _) in gone.into_iter().filter(|_| !planted!(AbortKeepsBlocks)) {
             self.allocator.quarantine(block, lsn, pin);
         }
         self.overlay.dropped_version(&key, put.version, lsn);

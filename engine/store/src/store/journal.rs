@@ -9,6 +9,7 @@ use super::{Pending, QueuedPut, Store, Token, Undurable};
 use crate::address::{ChunkKey, Lsn};
 use crate::entry::{Entry, Put};
 use crate::format::{GROUP_BYTES_MAX, encoded_len, group_bytes};
+use crate::planted;
 use crate::ring::Place;
 
 /// A group to be written: the driver encodes it, writes it, waits for the data writes of its PUTs,
@@ -78,7 +79,11 @@ impl<T: Clone> Store<T> {
         };
         group.tokens.append(&mut self.markers);
         for (entry, token) in self.small.drain(..) {
-            group.entries.push(entry);
+            let lost = planted!(CommitsNotLogged) && matches!(entry, Entry::Commit { .. })
+                || planted!(AbortsNotLogged) && matches!(entry, Entry::Abort { .. });
+            if !lost {
+                group.entries.push(entry);
+            }
             group.tokens.push(token);
         }
         self.small_bytes = 0;
@@ -180,7 +185,9 @@ impl<T: Clone> Store<T> {
 
     /// Frees quarantined blocks whose time has come (E143).
     pub fn release_blocks(&mut self) -> u64 {
-        self.allocator.release(self.durable, self.pins.borrow().oldest())
+        let durable = if planted!(FreedBeforeDurable) { Lsn::new(u64::MAX) } else { self.durable };
+        let oldest = self.pins.borrow().oldest();
+        self.allocator.release(durable, if planted!(FreedUnderReads) { u64::MAX } else { oldest })
     }
 
     pub(super) fn release_holds(&mut self) {

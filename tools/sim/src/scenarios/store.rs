@@ -27,15 +27,17 @@ pub mod damage;
 pub mod doubt;
 pub mod ledger;
 pub mod life;
+pub mod limits;
 pub mod model;
 pub mod perform;
 pub mod recovered;
 pub mod request;
+pub mod ring;
 pub mod setting;
 
 use ledger::{Ledger, Phase, Shared, Tolerance, Wish};
 use life::Setting;
-use setting::Medium;
+use setting::{Flavour, Medium};
 
 #[cfg(test)]
 mod tests;
@@ -58,19 +60,25 @@ pub struct Shape {
     pub troubles: bool,
     /// Whether lives end badly at all.
     pub crashes: bool,
+    /// What the world is rich in, when it is not for the seed to say.
+    pub flavour: Option<Flavour>,
 }
 
 impl Shape {
     /// A world of the scenario.
-    pub const USUAL: Self = Self { cycles: 5, requests: 30, troubles: true, crashes: true };
+    pub const USUAL: Self =
+        Self { cycles: 5, requests: 30, troubles: true, crashes: true, flavour: None };
     /// One long life that nothing disturbs.
-    pub const CALM: Self = Self { cycles: 1, requests: 2_000, troubles: false, crashes: false };
+    pub const CALM: Self =
+        Self { cycles: 1, requests: 2_000, troubles: false, crashes: false, flavour: None };
 }
 
 /// Time in which anything that a healthy device lets happen has happened.
 const LIMIT: Duration = Duration::from_secs(60);
 /// Time after which a full host is asked again, and more.
 const CLAIMS_AGAIN: Duration = Duration::from_secs(6);
+/// Several groups are written meanwhile.
+const SLOW_READ: Duration = Duration::from_millis(6);
 /// Openings in a thousand that crash before they have ended.
 const CRASHES_AGAIN: u32 = 250;
 
@@ -93,6 +101,7 @@ pub fn play_with(seed: u64, shape: &Shape, disk: DiskFaults) -> Played {
 enum Trouble {
     None,
     Slow,
+    SlowReads,
     ReadErrors,
     WriteErrors,
     FlushErrors,
@@ -275,11 +284,12 @@ impl Play<'_> {
             return Trouble::None;
         }
         match self.rng.below(20) {
-            0..=1 => Trouble::Slow,
-            2 => Trouble::ReadErrors,
-            3 => Trouble::WriteErrors,
-            4 => Trouble::FlushErrors,
-            5..=6 if self.medium == Medium::File => Trouble::Full,
+            0 => Trouble::Slow,
+            1..=2 => Trouble::SlowReads,
+            3 => Trouble::ReadErrors,
+            4 => Trouble::WriteErrors,
+            5 => Trouble::FlushErrors,
+            6..=7 if self.medium == Medium::File => Trouble::Full,
             _ => Trouble::None,
         }
     }
@@ -294,6 +304,8 @@ impl Play<'_> {
                 disk.slow_factor = u32::try_from(self.rng.range(2..=30)).expect("small");
                 disk.tail_permille = 50;
             }
+            // Reads outlive what they were planned with (S4).
+            Trouble::SlowReads => disk.read = (Duration::from_micros(50), SLOW_READ),
             Trouble::ReadErrors => {
                 disk.read_error_permille = permille(&mut self.rng, 200);
                 tolerance.read_errors = true;

@@ -165,6 +165,7 @@ impl<E: Env> Worker<E> {
             }
             match wish {
                 Wish::Work | Wish::Rest | Wish::Inspect => {
+                    self.context.check_audit();
                     shared.borrow_mut().enter(Phase::Resting);
                     changed(&shared).await;
                 }

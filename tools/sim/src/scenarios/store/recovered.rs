@@ -63,6 +63,13 @@ impl<E: Env> Context<E> {
         Ok(())
     }
 
+    /// Blocks are accounted for while nothing is under way, too (T46).
+    pub fn check_audit(&self) {
+        if let Err(why) = self.store.audit() {
+            self.broken(AUDIT, why);
+        }
+    }
+
     fn is_there(&self, key: &ChunkKey, number: u64) -> bool {
         self.shared.borrow().model.chunk(key).at(number).committed.is_some()
     }

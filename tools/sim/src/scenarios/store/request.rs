@@ -194,6 +194,9 @@ fn write(rng: &mut Rng, chunk: &Chunk) -> Drawn {
         3..=7 if 0 < here => u32::try_from(rng.below(here.into())).expect("below u32"),
         _ => u32::try_from(rng.below(size.into())).expect("below u32"),
     };
+    // A block of the chunk's own size at once, most of it holes.
+    let sparse = here == 0 && rng.chance(500);
+    let offset = if sparse { offset.max(size / 8 * 5) } else { offset };
     let appends = offset == here;
     let offset = if appends { offset } else { align(rng, chunk, offset) };
     let most = (size - offset).min(PAYLOAD_BYTES_MAX);

@@ -55,7 +55,7 @@ pub struct Drawn {
 
 /// What a world is rich in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Flavour {
+pub enum Flavour {
     /// A dozen chunks of all sizes.
     Mixed,
     /// Large chunks that are overwritten in small pieces: images, and a ring that fills.
@@ -73,7 +73,9 @@ pub fn draw(rng: &mut Rng, shape: &Shape) -> Drawn {
         5..=8 => Medium::Device,
         _ => Medium::WriteThrough,
     };
-    let flavour = match rng.below(100) {
+    let drawn = rng.below(100);
+    let flavour = match drawn {
+        _ if shape.flavour.is_some() => shape.flavour.expect("it is there"),
         0..=64 => Flavour::Mixed,
         65..=89 => Flavour::Images,
         _ if !shape.troubles => Flavour::Mixed,
@@ -84,7 +86,7 @@ pub fn draw(rng: &mut Rng, shape: &Shape) -> Drawn {
         // Every class of blocks takes a segment of its own; some stay in reserve.
         Flavour::Mixed | Flavour::Images => rng.range(15..=20),
         Flavour::Tight => rng.range(4..=9),
-        Flavour::Crowded => rng.range(6..=7),
+        Flavour::Crowded => rng.range(5..=7),
     };
     let journal = if rng.chance(600) { 2 * MIB } else { rng.range(512..=1024) * 4096 };
     let create = CreateOptions {
@@ -115,10 +117,10 @@ fn chunks(rng: &mut Rng, flavour: Flavour) -> Vec<(ChunkKey, ChunkSize)> {
             vec![4 << 10, 4 << 10, 4 << 10, 16 << 10, 16 << 10, 64 << 10, 64 << 10, 64 << 10]
         }
         Flavour::Images => vec![4 << 10, 16 << 10, 64 << 10, 256 << 10, 256 << 10, 1 << 20],
-        Flavour::Crowded => vec![1 << 20; 70],
+        Flavour::Crowded => vec![1 << 20; 100],
     };
     sizes.extend(match flavour {
-        Flavour::Crowded => [4 << 10, 16 << 10, 64 << 10],
+        Flavour::Crowded => [4 << 10, 4 << 10, 64 << 10],
         _ => [128 << 10, 1 << 20, 1 << 20],
     });
     if flavour == Flavour::Mixed && rng.chance(60) {
