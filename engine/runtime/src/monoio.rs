@@ -28,8 +28,9 @@ use std::panic::resume_unwind;
 use std::path::Path;
 use std::rc::Rc;
 
-use ::monoio::{FusionRuntime, IoUringDriver, LegacyDriver, RuntimeBuilder};
+use ::monoio::{FusionRuntime, IoUringDriver, LegacyDriver, Runtime, RuntimeBuilder};
 use engine_types::{Instant, Rng, WallTime};
+use io_uring::IoUring;
 
 mod executor;
 mod file;
@@ -176,10 +177,24 @@ fn runtime(
 ) -> io::Result<FusionRuntime<IoUringDriver, LegacyDriver>> {
     let entries = spec.ring_entries;
     Ok(if driver == Driver::Uring {
-        RuntimeBuilder::<IoUringDriver>::new().with_entries(entries).build()?.into()
+        on_uring(entries)?.into()
     } else {
         RuntimeBuilder::<LegacyDriver>::new().with_entries(entries).build()?.into()
     })
+}
+
+/// Completions do not interrupt the core: it sees them when it enters the kernel next, as it does
+/// in each turn (`IORING_SETUP_COOP_TASKRUN`). Kernels before 5.19 do not know the flag.
+fn on_uring(entries: u32) -> io::Result<Runtime<IoUringDriver>> {
+    let build = |ring: &io_uring::Builder| {
+        let builder = RuntimeBuilder::<IoUringDriver>::new().with_entries(entries);
+        builder.uring_builder(ring.clone()).build()
+    };
+    let mut ring = IoUring::builder();
+    match build(ring.setup_coop_taskrun()) {
+        Err(unknown) if unknown.raw_os_error() == Some(libc::EINVAL) => build(&IoUring::builder()),
+        built => built,
+    }
 }
 
 struct Core {
