@@ -17,6 +17,10 @@ pub struct StoreConfig {
     pub apply_backlog: usize,
     /// Longest time that a commit alone waits for other entries to share its group.
     pub commit_delay: Duration,
+    /// Longest time that an update waits for what only others can end: decisions about pending
+    /// versions that hold the room for images, reads of blocks that were dropped. A chain decides
+    /// within milliseconds; while one does not, updates are better refused than kept in memory.
+    pub room_wait: Duration,
     /// Discard segments that became empty: the device learns that their bytes are nobody's, a file
     /// gives its space back to the host. Off where discards cost more than they bring.
     pub discard: bool,
@@ -42,6 +46,7 @@ impl Default for StoreConfig {
             apply_inflight_max: 32,
             apply_backlog: 1024,
             commit_delay: Duration::from_millis(20),
+            room_wait: Duration::from_secs(5),
             discard: true,
             full_permille: 980,
             slow_io: Duration::from_secs(1),

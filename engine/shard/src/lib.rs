@@ -3,6 +3,7 @@
 //! [`ChunkStore`] opens a file or device, recovers what a crash left, and serves reads and updates
 //! of chunks; see `store` for its tasks and invariants, and `engine/DESIGN.md` for the format.
 
+mod admission;
 mod applier;
 mod checkpoint;
 mod config;

@@ -98,13 +98,14 @@ async fn discard<E: Env>(inner: &Rc<Inner<E>>) {
 async fn compact<E: Env>(inner: &Rc<Inner<E>>) {
     let Some(segment) = freeze_emptiest(inner) else {
         // Nothing to move: who waits asks again, and is told that the store is full.
-        inner.starved.set(true);
+        inner.starved.set(inner.starved.get() + 1);
         inner.progress.notify();
         return;
     };
     reached!("DESIGN 5: a segment is emptied for a starving class");
     if !move_owners(inner, segment).await {
-        inner.starved.set(true); // asking again would find the same segment
+        // Asking again would find the same segment.
+        inner.starved.set(inner.starved.get() + 1);
     }
     // What could not be moved keeps the segment; otherwise it is empty once the moves are durable.
     inner.flush_wanted.set(true);

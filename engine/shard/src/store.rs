@@ -91,8 +91,10 @@ pub(crate) struct Inner<E: Env> {
     /// Everything is to be applied: the store closes.
     pub(crate) draining: Cell<bool>,
     pub(crate) compaction_wanted: Cell<bool>,
-    /// Compaction found nothing to move.
-    pub(crate) starved: Cell<bool>,
+    /// Compactions that found nothing to move.
+    pub(crate) starved: Cell<u64>,
+    /// Updates that wait for decisions about others.
+    pub(crate) undecided: Cell<usize>,
     /// Segments to claim, discard or empty.
     pub(crate) space_wanted: Notify,
     /// Kept between reads for its capacity, empty.
@@ -191,7 +193,9 @@ impl<E: Env> ChunkStore<E> {
         self.inner.in_service()?;
         self.inner.state.borrow_mut().commit(key, version)?;
         self.inner.journal_wanted.notify();
-        self.inner.progress.notify();
+        if self.inner.undecided.get() != 0 {
+            self.inner.progress.notify();
+        }
         Ok(())
     }
 

@@ -210,3 +210,4 @@ fn an_acknowledged_version_survives_a_power_loss() {
 }
 
 mod history;
+mod room;

@@ -6,10 +6,11 @@ use engine_runtime::{Buf, Bytes, Env, Memory};
 use engine_store::overlay::View;
 use engine_store::plan::{Material, Sink};
 use engine_store::read::{Source, whole_blocks};
-use engine_store::store::{Admission, Refusal, Ticket, Wait};
+use engine_store::store::{Admission, Refusal, Ticket};
 use engine_store::{BlockAddress, Update, UpdateError};
 use engine_types::{ChunkVersion, Crc32c, SECTOR_BYTES};
 
+use crate::admission::Patience;
 use crate::fetch::{Fetch, FetchError, Fetched};
 use crate::metrics::{Io, add};
 use crate::store::{ChunkStore, DataWrites, Inner};
@@ -107,40 +108,17 @@ async fn admit<E: Env>(
         .iter()
         .map(|(offset, data)| (*offset, u32::try_from(data.len()).unwrap_or(u32::MAX)))
         .collect();
+    let mut patience = Patience::default();
     loop {
         inner.in_service()?;
         let refusal = match inner.state.borrow_mut().admit(update, &places) {
             Ok(admission) => return Ok(admission),
             Err(refusal) => refusal,
         };
-        let wait = match refusal {
+        match refusal {
             Refusal::Error(why) => return Err(why),
-            Refusal::Wait(wait) => wait,
-        };
-        add(&inner.device.counters.waits, 1);
-        match wait {
-            Wait::Claim => inner.space_wanted.notify(),
-            Wait::Compaction => {
-                if inner.starved.take() {
-                    let needed = 0;
-                    let free = inner.state.borrow().allocator().usage().free_for_writes;
-                    return Err(UpdateError::NoSpace { free, needed });
-                }
-                inner.compaction_wanted.set(true);
-                inner.space_wanted.notify();
-            }
-            Wait::Ring => {
-                inner.ring_pressed.set(true);
-                inner.apply_wanted.notify();
-                inner.keeper_wanted.notify();
-            }
-            Wait::Overlay => {
-                inner.overlay_pressed.set(true);
-                inner.apply_wanted.notify();
-            }
-            Wait::Move => {}
+            Refusal::Wait(wait) => patience.wait(inner, wait).await?,
         }
-        inner.progress.notified().await;
     }
 }
 

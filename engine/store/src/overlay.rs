@@ -438,6 +438,11 @@ impl<T: Clone> Overlay<T> {
         self.images.alive() + images <= self.images_max
     }
 
+    /// Images that there is room for.
+    pub const fn images_max(&self) -> usize {
+        self.images_max
+    }
+
     /// Images that are not released.
     pub fn count(&self) -> usize {
         self.images.len()

@@ -22,6 +22,8 @@
 //!         budget; a commit never fails for memory
 //!   E145  a version is committed only after it is durable; reads see committed versions, or
 //!         durable pending ones when asked for
+//!   E149  images of undecided versions take at most half of the overlay and a quarter of the ring,
+//!         unless they are one version's: what is decided always finds room
 
 use alloc::collections::VecDeque;
 use alloc::rc::Rc;
@@ -149,6 +151,8 @@ pub struct Store<T> {
     promised: Promised,
     /// Bytes that the pending versions take in a checkpoint.
     pending_bytes: u64,
+    /// Images of versions that are neither committed nor aborted, from their admission on (E149).
+    undecided_images: usize,
     /// A checkpoint outgrew its half: the index may not grow until the next one is written.
     growth_held: bool,
     scratch_lsns: Vec<Lsn>,
@@ -205,12 +209,14 @@ impl<T: Clone> Store<T> {
             next_token: 0,
             promised: Promised::default(),
             pending_bytes: 0,
+            undecided_images: 0,
             growth_held: false,
             scratch_lsns: Vec::new(),
         };
         for (put, lsn) in parts.pending {
             store.promised.index_bytes += admit::index_cost(put.record.as_ref());
             store.pending_bytes += pending_bytes(&put) as u64;
+            store.undecided_images += put.images.len();
             let pending =
                 Pending { put: put.clone(), lsn: Some(lsn), durable: true, relogging: false };
             assert!(store.pending.insert(put.key, pending).is_none(), "E140: one pending version");

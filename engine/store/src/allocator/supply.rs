@@ -133,6 +133,11 @@ impl Allocator {
         self.wants_claim() || self.wants_discard()
     }
 
+    /// Whether space is being given back to the host, or will be.
+    pub fn is_discarding(&self) -> bool {
+        0 < self.supply.discarding || self.wants_discard()
+    }
+
     fn wants_claim(&self) -> bool {
         let supply = &self.supply;
         0 < supply.claimable() && supply.ready() + supply.claiming < self.claimed_wanted()

@@ -37,6 +37,8 @@ pub struct ClassUsage {
     pub segments: u32,
     /// Its live blocks.
     pub live: u64,
+    /// Its blocks that are about to become free.
+    pub quarantined: u64,
     /// Its free blocks, those of frozen segments included.
     pub free: u64,
 }
@@ -65,6 +67,7 @@ impl Allocator {
             usage.frozen_segments += counts.frozen;
             usage.classes[usize::from(class.get())] = ClassUsage {
                 segments: counts.segments,
+                quarantined: counts.quarantined,
                 live: counts.live(),
                 free: counts.free(class),
             };

@@ -4,10 +4,10 @@ use alloc::boxed::Box;
 use alloc::rc::Rc;
 use alloc::vec::Vec;
 
-use engine_types::{ChunkVersion, reached};
+use engine_types::{ChunkVersion, SECTOR_BYTES, reached};
 
 use super::{Pending, QueuedPut, Store, Token};
-use crate::address::{BlockAddress, ChunkKey};
+use crate::address::{BlockAddress, BlockClass, ChunkKey};
 use crate::allocator::{NoBlock, Purpose};
 use crate::entry::Put;
 use crate::format::checkpoint::pending_bytes;
@@ -18,6 +18,7 @@ use crate::plan::{self, Assembled, Facts, Material, Sink, WritePlan};
 use crate::planted;
 use crate::record::Record;
 use crate::request::{Change, Outcome, Tag, TargetPhase, Update, UpdateError};
+use crate::ring::Share;
 use crate::tables::Known;
 
 /// An admitted update: what it will do and what it holds (E141).
@@ -51,8 +52,22 @@ pub enum Wait {
     Ring,
     /// Images have to be applied.
     Overlay,
+    /// Dropped blocks have to become free: the decision that dropped them is not durable yet, or a
+    /// plan from before it is still under way. `needed` bytes are.
+    Release {
+        /// Bytes of blocks that the update needs.
+        needed: u64,
+    },
     /// A segment has to be emptied for this class.
-    Compaction,
+    Compaction {
+        /// Bytes of blocks that the update needs.
+        needed: u64,
+    },
+    /// Pending versions hold the room for images: callers have to commit or abort some.
+    Decisions {
+        /// Versions that are pending.
+        pending: usize,
+    },
     /// The chunk is being moved.
     Move,
 }
@@ -87,6 +102,11 @@ impl From<UpdateError> for Refusal {
 /// or image per checksum block.
 const PENDING_ESTIMATE: u64 = 16 << 10;
 
+/// Most of the ring that images of undecided versions take. Those that lie further back than half
+/// the ring are logged again (S9), which comes to an end only if all of them take less than that;
+/// and decisions need room beside them.
+const UNDECIDED_SHARE: Share = Share { of: 4, take: 1 };
+
 /// Most index bytes that a record of so many words takes, its share of the tree included.
 const fn entry_cost(words: usize) -> u64 {
     56 + 4 * words as u64
@@ -116,6 +136,7 @@ impl<T: Clone> Store<T> {
         let plan = self.plan(update, extents)?;
         let promised = self.check_room(&plan)?;
         let blocks = self.reserve(&plan)?;
+        self.undecided_images += promised.images;
         self.promised.index_bytes += promised.index_bytes;
         self.promised.images += promised.images;
         self.promised.ring_bytes += promised.ring_bytes;
@@ -151,6 +172,7 @@ impl<T: Clone> Store<T> {
         self.promised.index_bytes -= promised.index_bytes;
         self.promised.index_bytes += index_cost(assembled.record.as_ref());
         self.promised.images -= promised.images - images.len();
+        self.undecided_images -= promised.images - images.len();
         let len = assembled.record.as_ref().map_or(0, |record| record.head.len);
         let put = Rc::new(Put {
             key: update.key,
@@ -179,6 +201,7 @@ impl<T: Clone> Store<T> {
         }
         self.promised.index_bytes -= ticket.promised.index_bytes;
         self.promised.images -= ticket.promised.images;
+        self.undecided_images -= ticket.promised.images;
         self.promised.ring_bytes -= ticket.promised.ring_bytes;
         let was = self.preparing.remove(&ticket.update.key);
         assert_eq!(was, Some(ticket.update.version), "E140: only an admitted update is given up");
@@ -294,6 +317,11 @@ impl<T: Clone> Store<T> {
             let max = self.index_budget;
             return Err(UpdateError::NoRecords { bytes, max }.into());
         }
+        let undecided = self.undecided_images + promised.images;
+        if self.undecided_max() < undecided && 0 < self.undecided_images.min(promised.images) {
+            reached!("E149: an update waits for the decisions about others");
+            return Err(Refusal::Wait(Wait::Decisions { pending: pendings }));
+        }
         if !self.overlay.room(self.promised.images + promised.images) {
             reached!("DESIGN 4.5: an update waits for images to be applied");
             return Err(Refusal::Wait(Wait::Overlay));
@@ -305,29 +333,60 @@ impl<T: Clone> Store<T> {
         Ok(promised)
     }
 
+    /// Most images of versions that are not decided (E149).
+    fn undecided_max(&self) -> usize {
+        let images = UNDECIDED_SHARE.of(self.ring.capacity()) / u64::from(SECTOR_BYTES);
+        usize::try_from(images).unwrap_or(usize::MAX).min(self.overlay.images_max() / 2)
+    }
+
     fn reserve(&mut self, plan: &WritePlan) -> Result<Vec<BlockAddress>, Refusal> {
         let (class, count) = plan.fresh();
         let mut blocks = Vec::with_capacity(count);
         // Removals and holes may use the last reserve (R18).
         let purpose = if plan.shrinks() { Purpose::Recover } else { Purpose::Write };
-        for _ in 0..count {
+        while blocks.len() < count {
             match self.allocator.reserve(class, purpose) {
                 Ok(block) => blocks.push(block),
+                // Reads tell nobody that they have ended.
+                Err(_) if 0 < self.release_blocks() => {}
                 Err(why) => {
                     blocks.iter().for_each(|&block| self.allocator.unreserve(block));
-                    return Err(match why {
-                        NoBlock::Unclaimed => Refusal::Wait(Wait::Claim),
-                        NoBlock::Discarding => Refusal::Wait(Wait::Claim),
-                        NoBlock::Starved { .. } => Refusal::Wait(Wait::Compaction),
-                        NoBlock::Full { .. } | NoBlock::HostFull => {
-                            let free = self.allocator.usage().free_for_writes;
-                            let needed = u64::from(class.bytes()) * count as u64;
-                            Refusal::Error(UpdateError::NoSpace { free, needed })
-                        }
-                    });
+                    let needed = u64::from(class.bytes()) * count as u64;
+                    return Err(self.no_block(why, class, needed));
                 }
             }
         }
         Ok(blocks)
+    }
+
+    /// Whether to wait for a block: as long as one is on its way to become free.
+    fn no_block(&self, why: NoBlock, class: BlockClass, needed: u64) -> Refusal {
+        let usage = self.allocator.usage();
+        let dropped = match why {
+            NoBlock::Unclaimed | NoBlock::Discarding => return Refusal::Wait(Wait::Claim),
+            // What other classes drop may empty a segment; what this one drops can be had.
+            NoBlock::Starved { .. } => usage.classes[usize::from(class.get())].quarantined,
+            NoBlock::Full { .. } | NoBlock::HostFull => usage.quarantined,
+        };
+        if 0 < dropped {
+            reached!("R18: an update waits for blocks that were dropped");
+            return Refusal::Wait(Wait::Release { needed });
+        }
+        match why {
+            NoBlock::Starved { .. } => Refusal::Wait(Wait::Compaction { needed }),
+            // The host gets space back, and may give it again.
+            NoBlock::HostFull if self.allocator.is_discarding() => Refusal::Wait(Wait::Claim),
+            _ => Refusal::Error(self.no_space(needed)),
+        }
+    }
+
+    /// The answer to an update for which there is no space, and none on its way.
+    pub fn no_space(&self, needed: u64) -> UpdateError {
+        UpdateError::NoSpace { free: self.allocator.usage().free_for_writes, needed }
+    }
+
+    /// Whether dropped blocks wait to become free.
+    pub fn is_anything_dropped(&self) -> bool {
+        0 < self.allocator.usage().quarantined
     }
 }

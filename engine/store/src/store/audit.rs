@@ -49,6 +49,10 @@ impl<T: Clone> Store<T> {
                 named.push((block, record.head.class));
             }
         }
+        if self.preparing.is_empty() {
+            let counted: usize = self.pending.values().map(|p| p.put.images.len()).sum();
+            assert_eq!(counted, self.undecided_images, "E149: images of undecided versions");
+        }
         audit.blocks = named.len() as u64;
         self.allocator.audit(named.into_iter()).map_err(|why| why.to_string())?;
         self.allocator.check();

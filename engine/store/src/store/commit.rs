@@ -85,8 +85,7 @@ impl<T: Clone> Store<T> {
             if relogging {
                 self.forget_relog(&put);
             }
-            self.pending_bytes -= pending_bytes(&put) as u64;
-            self.promised.index_bytes -= super::admit::index_cost(put.record.as_ref());
+            self.forget_pending(&put);
             self.drop_put(&put, lsn);
         }
         let pin = self.pins.borrow().next();
@@ -182,9 +181,15 @@ impl<T: Clone> Store<T> {
         if relogging {
             self.forget_relog(&put);
         }
-        self.pending_bytes -= pending_bytes(&put) as u64;
-        self.promised.index_bytes -= super::admit::index_cost(put.record.as_ref());
+        self.forget_pending(&put);
         Ok(put)
+    }
+
+    /// A version is decided: what was counted for it is not any more.
+    fn forget_pending(&mut self, put: &Put) {
+        self.pending_bytes -= pending_bytes(put) as u64;
+        self.undecided_images -= put.images.len();
+        self.promised.index_bytes -= super::admit::index_cost(put.record.as_ref());
     }
 
     /// Quarantines what only the dropped version named.

@@ -1,0 +1,111 @@
+//! Waiting for room: what an update that is not admitted yet sets in motion, and how long it waits.
+
+use core::time::Duration;
+
+use engine_runtime::{Env, until};
+use engine_store::UpdateError;
+use engine_store::store::Wait;
+use engine_types::{Instant, reached};
+
+use crate::metrics::add;
+use crate::store::Inner;
+
+/// Pause before dropped blocks are looked at again: a read that held them tells nobody of its end.
+const RELEASE_PAUSE: Duration = Duration::from_millis(1);
+
+/// How long one update has waited.
+#[derive(Default)]
+pub(crate) struct Patience {
+    /// When the waiting for others began.
+    began: Option<Instant>,
+    /// Fruitless compactions when this update first asked for one.
+    starved: Option<u64>,
+}
+
+impl Patience {
+    /// Does what helps, and waits until asking again is worth it. Called in the turn of the
+    /// refusal, so that no notice is missed.
+    ///
+    /// # Errors
+    /// When waiting does not help: `NoSpace`, `TooManyPending`.
+    pub(crate) async fn wait<E: Env>(
+        &mut self,
+        inner: &Inner<E>,
+        wait: Wait,
+    ) -> Result<(), UpdateError> {
+        add(&inner.device.counters.waits, 1);
+        match wait {
+            Wait::Claim => inner.space_wanted.notify(),
+            Wait::Release { needed } => return self.wait_for_release(inner, needed).await,
+            Wait::Compaction { needed } if self.is_fruitless(inner) => {
+                // What others drop may empty a segment.
+                return self.wait_for_release(inner, needed).await;
+            }
+            Wait::Compaction { .. } => {
+                inner.compaction_wanted.set(true);
+                inner.space_wanted.notify();
+                inner.progress.notified().await;
+                return Ok(());
+            }
+            Wait::Ring => {
+                inner.ring_pressed.set(true);
+                inner.apply_wanted.notify();
+                inner.keeper_wanted.notify();
+            }
+            Wait::Overlay => {
+                inner.overlay_pressed.set(true);
+                inner.apply_wanted.notify();
+            }
+            Wait::Decisions { pending } => return self.wait_for_decisions(inner, pending).await,
+            Wait::Move => {}
+        }
+        self.began = None;
+        inner.progress.notified().await;
+        Ok(())
+    }
+
+    /// Dropped blocks become free with the group of the decision that dropped them.
+    async fn wait_for_release<E: Env>(
+        &mut self,
+        inner: &Inner<E>,
+        needed: u64,
+    ) -> Result<(), UpdateError> {
+        let late = self.late(inner) <= inner.env.now(); // a read does not come to its end
+        if late || !inner.state.borrow().is_anything_dropped() {
+            return Err(inner.state.borrow().no_space(needed));
+        }
+        inner.flush_wanted.set(true);
+        inner.journal_wanted.notify();
+        let again = inner.env.now().saturating_add(RELEASE_PAUSE);
+        let _ = until(&inner.env, again, inner.progress.notified()).await; // asked again either way
+        Ok(())
+    }
+
+    /// Whether a compaction since this update first asked for one has found nothing to move.
+    fn is_fruitless<E: Env>(&mut self, inner: &Inner<E>) -> bool {
+        let fruitless = inner.starved.get();
+        *self.starved.get_or_insert(fruitless) < fruitless
+    }
+
+    /// Only callers can end this, and they may be gone: the wait is bounded.
+    async fn wait_for_decisions<E: Env>(
+        &mut self,
+        inner: &Inner<E>,
+        pending: usize,
+    ) -> Result<(), UpdateError> {
+        let late = self.late(inner);
+        inner.undecided.set(inner.undecided.get() + 1);
+        let ended = until(&inner.env, late, inner.progress.notified()).await;
+        inner.undecided.set(inner.undecided.get() - 1);
+        if ended.is_err() {
+            reached!("E149: pending versions held all room for too long");
+            return Err(UpdateError::TooManyPending { max: pending });
+        }
+        Ok(())
+    }
+
+    fn late<E: Env>(&mut self, inner: &Inner<E>) -> Instant {
+        let began = *self.began.get_or_insert(inner.env.now());
+        began.saturating_add(inner.config.room_wait)
+    }
+}
