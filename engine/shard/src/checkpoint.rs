@@ -229,20 +229,24 @@ impl<E: Env> Dump<E> {
     }
 
     async fn write_page(&mut self) -> Result<(), StoreError> {
-        let mut buf = self.inner.env.pool().alloc_wait(format::PAGE_BYTES).await?;
+        let memory = &self.inner.page_memory;
+        let mut buf = memory.take(self.inner.env.pool(), format::PAGE_BYTES).await?;
         let sealed = self.writer.seal();
         buf.extend_from_slice(sealed.bytes);
-        let position = self.region + sealed.offset;
-        self.inner.device.write(Io::Checkpoint, position, buf.freeze()).await?;
+        let (position, bytes) = (self.region + sealed.offset, buf.freeze());
+        memory.lent(&bytes);
+        self.inner.device.write(Io::Checkpoint, position, bytes).await?;
         Ok(())
     }
 
     async fn finish(mut self) -> Result<CheckpointRef, StoreError> {
-        let mut buf = self.inner.env.pool().alloc_wait(format::PAGE_BYTES).await?;
+        let memory = &self.inner.page_memory;
+        let mut buf = memory.take(self.inner.env.pool(), format::PAGE_BYTES).await?;
         let (sealed, reference, _) = self.writer.finish();
         buf.extend_from_slice(sealed.bytes);
-        let position = self.region + sealed.offset;
-        self.inner.device.write(Io::Checkpoint, position, buf.freeze()).await?;
+        let (position, bytes) = (self.region + sealed.offset, buf.freeze());
+        memory.lent(&bytes);
+        self.inner.device.write(Io::Checkpoint, position, bytes).await?;
         Ok(reference)
     }
 }

@@ -156,7 +156,8 @@ async fn encode<E: Env>(
     inner: &Inner<E>,
     group: &Group<Bytes<E::Memory>>,
 ) -> Option<Bytes<E::Memory>> {
-    let mut buf: Buf<E::Memory> = match inner.env.pool().alloc_wait(group.bytes).await {
+    let memory = &inner.group_memory;
+    let mut buf: Buf<E::Memory> = match memory.take(inner.env.pool(), group.bytes).await {
         Ok(buf) => buf,
         Err(why) => {
             inner.device.fail(format!("no memory for a journal group: {why}"));
@@ -183,5 +184,7 @@ async fn encode<E: Env>(
     let header = fill(&mut buf, identity, salt, (&entries, count), images);
     inner.entry_bytes.replace(entries);
     inner.state.borrow_mut().group_encoded(group.lsn, header.hash(salt));
-    Some(buf.freeze())
+    let bytes = buf.freeze();
+    memory.lent(&bytes);
+    Some(bytes)
 }

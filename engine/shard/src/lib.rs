@@ -17,6 +17,7 @@ mod open;
 pub mod probe;
 mod query;
 mod read;
+mod reserve;
 mod scrub;
 mod space;
 mod store;

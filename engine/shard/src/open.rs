@@ -18,7 +18,7 @@ use engine_runtime::{Env, File, Gate, Notify, OpenOptions, yield_now};
 use engine_store::allocator::{Allocator, AllocatorConfig};
 use engine_store::format::superblock::SUPERBLOCK_BYTES;
 use engine_store::format::superblock::newest;
-use engine_store::format::{Access, Layout, StoreFlags, Superblock};
+use engine_store::format::{Access, GROUP_BYTES_MAX, Layout, PAGE_BYTES, StoreFlags, Superblock};
 use engine_store::planted;
 use engine_store::store::{Parts, Store};
 use engine_store::{ChunkKey, Entry, Lsn};
@@ -28,6 +28,7 @@ use crate::config::StoreConfig;
 use crate::device::Device;
 use crate::error::StoreError;
 use crate::metrics::Io;
+use crate::reserve::Reserve;
 use crate::store::{ChunkStore, Image, Inner, write_superblock};
 use crate::waiters::Waiters;
 
@@ -216,9 +217,16 @@ async fn build<E: Env>(
     };
     let overlay = images.load(&recovered, &mut ring).await?;
     let engine_store::recover::Recovered { index, targets, fences, dedup, pending, .. } = recovered;
+    let ring_bytes = ring.group_bytes_max();
     let parts = Parts { index, allocator, overlay, ring, targets, fences, dedup, pending };
     let state: Store<Image<E>> = Store::new(parts);
     let update_memory_max = (env.pool().limit() as u64 / 4).max(UPDATE_MEMORY_MIN);
+    let pool = env.pool();
+    let own = |len: usize| if config.read_only { SUPERBLOCK_BYTES } else { len };
+    let group_bytes = usize::try_from(ring_bytes).unwrap_or(usize::MAX).min(GROUP_BYTES_MAX);
+    let group_memory = Reserve::new(pool, own(group_bytes)).await?;
+    let page_memory = Reserve::new(pool, own(PAGE_BYTES)).await?;
+    let superblock_memory = Reserve::new(pool, SUPERBLOCK_BYTES).await?;
     let mut zeros = env.pool().alloc_wait(ZEROS_BYTES).await?;
     zeros.set_len(ZEROS_BYTES);
     zeros.fill(0);
@@ -255,6 +263,9 @@ async fn build<E: Env>(
         journal_ended: Cell::new(false),
         tasks: Cell::new(0),
         pieces: RefCell::default(),
+        group_memory,
+        page_memory,
+        superblock_memory,
         entry_bytes: RefCell::new(Vec::new()),
         zeros: zeros.freeze(),
     }))

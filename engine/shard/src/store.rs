@@ -23,7 +23,7 @@ use core::cell::{Cell, RefCell};
 use core::time::Duration;
 use std::rc::Rc;
 
-use engine_runtime::{Bytes, Env, Gate, Notify};
+use engine_runtime::{Buf, Bytes, Env, Gate, Memory, Notify};
 use engine_store::format::superblock::SUPERBLOCK_BYTES;
 use engine_store::format::{Layout, StoreFlags, Superblock};
 use engine_store::store::{ChunkState, Store, Token};
@@ -34,6 +34,7 @@ use crate::config::StoreConfig;
 use crate::device::{Device, Pending};
 use crate::error::{DecisionError, StoreError};
 use crate::metrics::{Io, Metrics};
+use crate::reserve::Reserve;
 use crate::waiters::Waiters;
 
 /// The handle of an image: one sector of memory.
@@ -99,6 +100,10 @@ pub(crate) struct Inner<E: Env> {
     pub(crate) space_wanted: Notify,
     /// Kept between reads for its capacity, empty.
     pub(crate) pieces: RefCell<Vec<engine_store::read::Piece>>,
+    /// Memory that nobody else gets (E154).
+    pub(crate) group_memory: Reserve<E::Memory>,
+    pub(crate) page_memory: Reserve<E::Memory>,
+    pub(crate) superblock_memory: Reserve<E::Memory>,
     /// Kept between groups for its capacity.
     pub(crate) entry_bytes: RefCell<Vec<u8>>,
     /// What holes are read from.
@@ -551,7 +556,11 @@ impl<E: Env> Inner<E> {
             next.sequence += 1;
             next
         };
-        write_superblock(&self.env, &self.device, &next).await?;
+        let memory = &self.superblock_memory;
+        let page = encode_superblock(memory.take(self.env.pool(), SUPERBLOCK_BYTES).await?, &next);
+        memory.lent(&page);
+        self.device.write(Io::Checkpoint, next.offset(), page).await?;
+        self.device.flush().await?;
         *self.superblock.borrow_mut() = next;
         Ok(())
     }
@@ -564,12 +573,16 @@ pub(crate) async fn write_superblock<E: Env>(
     device: &Device<E>,
     superblock: &Superblock,
 ) -> Result<(), StoreError> {
-    let mut page = env.pool().alloc_wait(SUPERBLOCK_BYTES).await?;
+    let page = encode_superblock(env.pool().alloc_wait(SUPERBLOCK_BYTES).await?, superblock);
+    device.write(Io::Checkpoint, superblock.offset(), page).await?;
+    device.flush().await?;
+    Ok(())
+}
+
+fn encode_superblock<M: Memory>(mut page: Buf<M>, superblock: &Superblock) -> Bytes<M> {
     page.set_len(SUPERBLOCK_BYTES);
     let place: &mut [u8; SUPERBLOCK_BYTES] =
         (&mut page[..]).try_into().expect("it has this length");
     superblock.encode(place);
-    device.write(Io::Checkpoint, superblock.offset(), page.freeze()).await?;
-    device.flush().await?;
-    Ok(())
+    page.freeze()
 }

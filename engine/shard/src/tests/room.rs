@@ -152,3 +152,31 @@ fn e149_undecided_versions_leave_room_and_nobody_waits_for_ever() {
         store.audit().unwrap();
     });
 }
+
+#[test]
+fn e154_groups_and_checkpoints_need_no_memory_of_callers() {
+    let ground = Ground::new(4);
+    ground.run(move |env| async move {
+        let store = create(&env).await;
+        for chunk in 0..8 {
+            fill(&env, &store, key(chunk), 64 * KIB).await.unwrap();
+        }
+        overwrite(&env, &store, key(0), 2).await.unwrap();
+        let mut all = Vec::new();
+        for len in [1 << 20, 64 << 10, 4 << 10] {
+            while let Ok(buf) = env.pool().alloc(len) {
+                all.push(buf);
+            }
+        }
+        store.commit(&key(0), ChunkVersion::new(2)).unwrap();
+        for round in 3..40 {
+            assert!(store.erase(&key(round % 8)).await.is_ok());
+            store.sync().await.unwrap();
+            crate::checkpoint::checkpoint(&store.inner, false).await.unwrap();
+            store.set_timeline(engine_types::Timeline::new(round)).await.unwrap();
+        }
+        store.close().await.unwrap();
+        drop(all);
+    });
+    ground.run(move |env| async move { open(&env).await.0.audit().unwrap() });
+}
