@@ -4,14 +4,16 @@ use core::time::Duration;
 
 use engine_runtime::{Env, until};
 use engine_store::UpdateError;
+use engine_store::pins::{PLANS_MAX, READS_MAX, User};
 use engine_store::store::Wait;
 use engine_types::{Instant, reached};
 
+use crate::error::ReadError;
 use crate::metrics::add;
 use crate::store::Inner;
 
-/// Pause before dropped blocks are looked at again: a read that held them tells nobody of its end.
-const RELEASE_PAUSE: Duration = Duration::from_millis(1);
+/// Pause before room is looked for again that reads hold: they tell nobody of their end.
+const PAUSE: Duration = Duration::from_millis(1);
 
 /// How long one update has waited.
 #[derive(Default)]
@@ -57,6 +59,7 @@ impl Patience {
                 inner.apply_wanted.notify();
             }
             Wait::Decisions { pending } => return self.wait_for_decisions(inner, pending).await,
+            Wait::Plans => return self.wait_for_plans(inner).await,
             Wait::Move => {}
         }
         self.began = None;
@@ -76,7 +79,7 @@ impl Patience {
         }
         inner.flush_wanted.set(true);
         inner.journal_wanted.notify();
-        let again = inner.env.now().saturating_add(RELEASE_PAUSE);
+        let again = inner.env.now().saturating_add(PAUSE);
         let _ = until(&inner.env, again, inner.progress.notified()).await; // asked again either way
         Ok(())
     }
@@ -104,8 +107,35 @@ impl Patience {
         Ok(())
     }
 
+    /// A device that does not answer may keep plans for ever.
+    async fn wait_for_plans<E: Env>(&mut self, inner: &Inner<E>) -> Result<(), UpdateError> {
+        if self.late(inner) <= inner.env.now() {
+            return Err(UpdateError::TooManyPlans { max: PLANS_MAX });
+        }
+        inner.env.sleep_until(inner.env.now().saturating_add(PAUSE)).await;
+        Ok(())
+    }
+
     fn late<E: Env>(&mut self, inner: &Inner<E>) -> Instant {
         let began = *self.began.get_or_insert(inner.env.now());
         began.saturating_add(inner.config.room_wait)
+    }
+}
+
+impl<E: Env> Inner<E> {
+    /// Refuses a read when too many are under way (E181).
+    pub(crate) fn room_for_read(&self) -> Result<(), ReadError> {
+        if self.state.borrow().room_for(User::Read) {
+            return Ok(());
+        }
+        reached!("E181: a read was refused");
+        Err(ReadError::TooManyReads { max: READS_MAX })
+    }
+
+    /// Waits until the store itself may begin another plan (E181), or is over.
+    pub(crate) async fn room_for_own(&self) {
+        while !self.state.borrow().room_for(User::Store) && !self.is_over() {
+            self.env.sleep_until(self.env.now().saturating_add(PAUSE)).await;
+        }
     }
 }

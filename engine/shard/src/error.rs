@@ -128,6 +128,12 @@ pub enum ReadError {
         /// The device's answer.
         source: FileError,
     },
+    /// Too many reads are under way.
+    #[error("{max} reads are under way, no more fit")]
+    TooManyReads {
+        /// The limit.
+        max: usize,
+    },
     /// No memory for the answer.
     #[error(transparent)]
     Memory(#[from] PoolExhausted),
@@ -143,7 +149,7 @@ impl ReadError {
             Self::NoTarget { .. } => Retry::RefreshRouting,
             Self::NoSuchChunk { .. } | Self::TooLarge { .. } => Retry::Never,
             Self::Corrupt { .. } | Self::Io { .. } | Self::OutOfService => Retry::OtherTarget,
-            Self::Memory(_) => Retry::AfterBackoff,
+            Self::Memory(_) | Self::TooManyReads { .. } => Retry::AfterBackoff,
         }
     }
 }

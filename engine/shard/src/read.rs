@@ -81,6 +81,7 @@ impl<E: Env> ChunkStore<E> {
         if inner.device.is_failed() {
             return Err(ReadError::OutOfService);
         }
+        inner.room_for_read()?;
         let verify = verify || inner.config.verify_small_reads;
         let (fetch, version, chunk_len) = {
             let state = inner.state.borrow();

@@ -135,6 +135,7 @@ impl<E: Env> ChunkStore<E> {
         let per_step = STEP_BYTES / record.head.size.checksum_block_bytes();
         for first in (0..count).step_by(per_step as usize) {
             // As it is now: another version may have come since the last step.
+            self.inner.room_for_own().await;
             let fetch = {
                 let state = self.inner.state.borrow();
                 let Some(now) = state.committed(key).filter(|now| *now == record.as_ref()) else {
@@ -169,6 +170,7 @@ impl<E: Env> ChunkStore<E> {
         progress: &mut ScrubProgress,
     ) {
         for block in blocks {
+            self.inner.room_for_own().await;
             let fetch = {
                 let state = self.inner.state.borrow();
                 let Some(now) = state.committed(key).filter(|now| *now == record.as_ref()) else {

@@ -11,7 +11,7 @@
 //! Invariants
 //!   E180  a number is out at most once, and given back exactly once
 //!   E181  the plans under way and the window have limits: whoever makes plans asks for
-//!         [`Pins::room`] first
+//!         [`Pins::room_for`] first
 //!
 //! Crash: nothing remains, and nothing needs to; recovery starts without plans.
 
@@ -26,6 +26,21 @@ pub const PLANS_MAX: usize = 1 << 16;
 /// Numbers between the oldest plan under way and the next one. At a million plans a second a device
 /// that does not complete an access for a minute fills it; the bits take 8 MiB then.
 pub const PLAN_AGE_MAX: u64 = 1 << 26;
+
+/// Reads under way at once: the rest is for those who end what is under way.
+pub const READS_MAX: usize = PLANS_MAX / 4 * 3;
+
+/// Who begins a plan. Reads leave a quarter of the room, updates an eighth: an update that was
+/// admitted reads what it merges with another plan; applies and moves leave a sixteenth for that.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum User {
+    /// A read of a caller.
+    Read,
+    /// An update of a caller.
+    Update,
+    /// The store itself.
+    Store,
+}
 
 /// Numbers per word of the window.
 const WORD: u64 = 64;
@@ -65,6 +80,17 @@ impl Pins {
     /// a path that has lost its pin.
     pub fn room(&self) -> bool {
         self.out < PLANS_MAX && self.age() < PLAN_AGE_MAX
+    }
+
+    /// Whether another plan of `user` may begin.
+    pub fn room_for(&self, user: User) -> bool {
+        let part = match user {
+            User::Read => 4,
+            User::Update => 8,
+            User::Store => 16,
+        };
+        let age_max = PLAN_AGE_MAX - PLAN_AGE_MAX / part;
+        (self.out as u64) < PLANS_MAX as u64 - PLANS_MAX as u64 / part && self.age() < age_max
     }
 
     /// The number of a new plan.

@@ -261,6 +261,12 @@ pub enum UpdateError {
         /// The limit.
         max: usize,
     },
+    /// Too many reads and updates are under way, and do not end.
+    #[error("{max} reads and updates are under way, no more fit")]
+    TooManyPlans {
+        /// The limit.
+        max: usize,
+    },
     /// The core's buffers are smaller than what this update needs.
     #[error("{key}: no memory for its buffers")]
     OutOfMemory {
@@ -282,9 +288,10 @@ impl UpdateError {
                 Retry::AfterBackoff
             }
             Self::Corrupt { .. } | Self::OutOfService => Retry::OtherTarget,
-            Self::BadPayload { .. } | Self::OutOfMemory { .. } | Self::TooManyPending { .. } => {
-                Retry::AfterBackoff
-            }
+            Self::BadPayload { .. }
+            | Self::OutOfMemory { .. }
+            | Self::TooManyPending { .. }
+            | Self::TooManyPlans { .. } => Retry::AfterBackoff,
             Self::Fenced { .. }
             | Self::TooManyChannels { .. }
             | Self::OldRequest { .. }

@@ -38,7 +38,7 @@ use crate::entry::{Entry, Put};
 use crate::format::checkpoint::pending_bytes;
 use crate::index::{INDEX_BYTES_MAX, Index};
 use crate::overlay::Overlay;
-use crate::pins::{Pin, Pins};
+use crate::pins::{Pin, Pins, User};
 use crate::record::RecordRef;
 use crate::ring::Ring;
 use crate::tables::{Dedup, Fences, Targets};
@@ -322,6 +322,11 @@ impl<T: Clone> Store<T> {
     /// A plan begins that reads or writes home blocks (S4).
     pub fn take_pin(&self) -> Pin {
         self.pins.borrow_mut().take()
+    }
+
+    /// Whether a plan of `user` may begin (E181).
+    pub fn room_for(&self, user: User) -> bool {
+        self.pins.borrow().room_for(user)
     }
 
     /// The last I/O of a plan has completed.

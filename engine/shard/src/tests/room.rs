@@ -1,9 +1,11 @@
 //! Room that is not there: what is waited for, what is refused, and that nothing waits for ever.
 
 use engine_store::UpdateError;
+use engine_store::pins::{PLANS_MAX, READS_MAX};
 use engine_types::limits::BLOCK_BYTES_MAX;
 
 use super::*;
+use crate::ReadError;
 
 /// A store with five segments, of which writes get three.
 async fn create_small(env: &SimEnv) -> ChunkStore<SimEnv> {
@@ -179,4 +181,34 @@ fn e154_groups_and_checkpoints_need_no_memory_of_callers() {
         drop(all);
     });
     ground.run(move |env| async move { open(&env).await.0.audit().unwrap() });
+}
+
+#[test]
+fn e181_reads_beyond_the_limit_are_refused_and_updates_wait() {
+    let ground = Ground::new(5);
+    ground.run(move |env| async move {
+        let store = create(&env).await;
+        fill(&env, &store, key(0), 64 * KIB).await.unwrap();
+        let read = Read { key: key(0), offset: 0, len: 1, version: Which::Committed, verify: true };
+        let take = |count: usize| -> Vec<_> {
+            (0..count).map(|_| store.inner.state.borrow().take_pin()).collect()
+        };
+        let mut pins = take(READS_MAX - 1);
+        store.read(read).await.unwrap();
+        pins.extend(take(1));
+        let refused = store.read(read).await;
+        assert!(matches!(refused, Err(ReadError::TooManyReads { max: READS_MAX })), "{refused:?}");
+        // Updates and the store itself have room left.
+        overwrite(&env, &store, key(0), 2).await.unwrap();
+        pins.extend(take(PLANS_MAX / 8));
+        let refused = fill(&env, &store, key(1), 64 * KIB).await;
+        assert_eq!(refused, Err(UpdateError::TooManyPlans { max: PLANS_MAX }));
+        store.commit(&key(0), ChunkVersion::new(2)).unwrap();
+        let (again, other) = (env.clone(), store.clone());
+        let waiting = env.spawn(async move { fill(&again, &other, key(1), 64 * KIB).await });
+        env.sleep_until(env.now().saturating_add(Duration::from_secs(1))).await;
+        pins.into_iter().for_each(|pin| store.inner.state.borrow().give_pin(pin));
+        waiting.await.unwrap();
+        store.close().await.unwrap();
+    });
 }

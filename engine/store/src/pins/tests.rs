@@ -3,7 +3,7 @@ use alloc::vec::Vec;
 
 use engine_types::Rng;
 
-use super::{PLAN_AGE_MAX, PLANS_MAX, Pin, Pins};
+use super::{PLAN_AGE_MAX, PLANS_MAX, Pin, Pins, READS_MAX, User};
 
 #[test]
 fn a_number_has_passed_when_every_plan_before_it_has_ended() {
@@ -96,4 +96,31 @@ fn e180_a_pin_of_another_window_is_noticed() {
 fn e180_a_pin_that_was_never_taken_is_noticed() {
     let foreign = Pins::new().take();
     Pins::new().give(foreign);
+}
+
+#[test]
+fn e181_reads_leave_room_for_updates_and_those_for_the_store() {
+    let mut pins = Pins::new();
+    let users = [User::Read, User::Update, User::Store];
+    let room = |pins: &Pins| users.map(|user| pins.room_for(user));
+    let mut out = Vec::new();
+    for (count, expected) in [
+        (READS_MAX - 1, [true, true, true]),
+        (READS_MAX, [false, true, true]),
+        (PLANS_MAX / 8 * 7, [false, false, true]),
+        (PLANS_MAX / 16 * 15, [false, false, false]),
+    ] {
+        while out.len() < count {
+            out.push(pins.take());
+        }
+        assert_eq!(room(&pins), expected, "{count} plans");
+        assert!(pins.room());
+    }
+    out.drain(1..).for_each(|pin| pins.give(pin));
+    assert_eq!(room(&pins), [true; 3]);
+    for age in [PLAN_AGE_MAX / 4 * 3 - 1, PLAN_AGE_MAX / 4 * 3] {
+        pins.next = age;
+        assert_eq!(pins.room_for(User::Read), age < PLAN_AGE_MAX / 4 * 3);
+        assert!(pins.room_for(User::Update));
+    }
 }

@@ -13,7 +13,7 @@ use crate::entry::Put;
 use crate::format::checkpoint::pending_bytes;
 use crate::format::limits::{PENDING_BYTES_MAX, PENDINGS_MAX};
 use crate::format::put_bytes_max;
-use crate::pins::Pin;
+use crate::pins::{Pin, User};
 use crate::plan::{self, Assembled, Facts, Material, Sink, WritePlan};
 use crate::planted;
 use crate::record::Record;
@@ -68,6 +68,8 @@ pub enum Wait {
         /// Versions that are pending.
         pending: usize,
     },
+    /// Reads and updates under way have to end.
+    Plans,
     /// The chunk is being moved.
     Move,
 }
@@ -133,6 +135,10 @@ impl<T: Clone> Store<T> {
             return Err(Refusal::Wait(Wait::Move));
         }
         self.check_chunk(update)?;
+        if !self.room_for(User::Update) {
+            reached!("E181: an update waits for plans to end");
+            return Err(Refusal::Wait(Wait::Plans));
+        }
         let plan = self.plan(update, extents)?;
         let promised = self.check_room(&plan)?;
         let blocks = self.reserve(&plan)?;

@@ -3,7 +3,7 @@
 use super::Store;
 use crate::address::{BLOCK_SECTORS_MAX, BlockAddress, ChunkKey};
 use crate::overlay::{self, FlushToken};
-use crate::pins::Pin;
+use crate::pins::{Pin, User};
 use crate::planted;
 
 /// One image to be written to its home block.
@@ -30,6 +30,9 @@ impl<T: Clone> Store<T> {
     /// The oldest image that may go home: its commit is durable, and every plan that was made
     /// before the commit has ended (S4).
     pub fn next_apply(&mut self) -> Option<Apply<T>> {
+        if !self.room_for(User::Store) {
+            return None;
+        }
         let oldest = self.pins.borrow().oldest();
         let oldest = if planted!(AppliedUnderReads) { u64::MAX } else { oldest };
         let next = self.overlay.next_apply(oldest)?;

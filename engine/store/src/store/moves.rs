@@ -13,7 +13,7 @@ use super::{Store, Token};
 use crate::address::{BlockAddress, ChunkKey};
 use crate::allocator::{NoBlock, Purpose};
 use crate::entry::{Entry, SectorRange};
-use crate::pins::Pin;
+use crate::pins::{Pin, User};
 use crate::record::Record;
 
 /// A move under way.
@@ -46,7 +46,8 @@ impl<T: Clone> Store<T> {
         key: &ChunkKey,
         wanted: impl Fn(usize, BlockAddress) -> bool,
     ) -> Result<Option<MoveTicket>, NoBlock> {
-        if self.busy(key).is_some() || self.moving.contains(key) {
+        let busy = self.busy(key).is_some() || self.moving.contains(key);
+        if busy || !self.room_for(User::Store) {
             return Ok(None);
         }
         let Some(record) = self.index.get(key).map(|record| record.to_owned()) else {
