@@ -74,6 +74,8 @@ struct Pending {
     durable: bool,
     /// It is queued to be logged again (S9).
     relogging: bool,
+    /// Promised for its commit (E144).
+    index_bytes: u64,
 }
 
 /// What recovery could still bring back of a chunk whose newest commit or abort is not durable, or
@@ -161,7 +163,7 @@ pub struct Store<T> {
 /// Room set aside between admission and publication.
 #[derive(Clone, Copy, Debug, Default)]
 struct Promised {
-    /// Index bytes of records that are not in the index yet.
+    /// Index bytes that commits of versions to come or pending add.
     index_bytes: u64,
     /// Images that are not in the overlay yet.
     images: usize,
@@ -214,11 +216,12 @@ impl<T: Clone> Store<T> {
             scratch_lsns: Vec::new(),
         };
         for (put, lsn) in parts.pending {
-            store.promised.index_bytes += admit::index_cost(put.record.as_ref());
+            let index_bytes = store.index_growth(&put.key, put.record.as_ref());
+            store.promised.index_bytes += index_bytes;
             store.pending_bytes += pending_bytes(&put) as u64;
             store.undecided_images += put.images.len();
-            let pending =
-                Pending { put: put.clone(), lsn: Some(lsn), durable: true, relogging: false };
+            let (lsn, durable, relogging) = (Some(lsn), true, false);
+            let pending = Pending { put: put.clone(), lsn, durable, relogging, index_bytes };
             assert!(store.pending.insert(put.key, pending).is_none(), "E140: one pending version");
         }
         store

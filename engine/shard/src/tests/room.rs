@@ -212,3 +212,58 @@ fn e181_reads_beyond_the_limit_are_refused_and_updates_wait() {
         store.close().await.unwrap();
     });
 }
+
+#[test]
+fn e144_an_overwrite_that_does_not_grow_needs_no_record_room() {
+    let ground = Ground::new(6);
+    ground.run(move |env| async move {
+        create(&env).await.close().await.unwrap();
+        let config = StoreConfig { index_bytes_max: Some(256 << 10), ..config() };
+        let (store, _) = ChunkStore::open(&env, Path::new(PATH), config).await.unwrap();
+        let small = |index| key(index);
+        let write = async |index, version, len: u32| {
+            let data = bytes(&env, &vec![3; len as usize]).await;
+            let change = Change::Write { offset: 0, len };
+            let asked = update(small(index), version, 64 * KIB, change);
+            store.update(asked, Payload::new(0, data)).await
+        };
+        let mut count = 0;
+        let refused = loop {
+            match write(count, 1, 4 * KIB).await {
+                Ok(stored) => store.commit(&small(count), stored.version).unwrap(),
+                Err(why) => break why,
+            }
+            count += 1;
+        };
+        assert!(matches!(refused, UpdateError::NoRecords { .. }), "{refused:?}");
+        let full = store.space().index_bytes;
+        // Overwrites of the same size, pending side by side, promise nothing.
+        for index in 0..20 {
+            write(index, 2, 4 * KIB).await.unwrap();
+        }
+        store.audit().unwrap();
+        let refused = write(20, 2, 64 * KIB).await;
+        assert!(matches!(refused, Err(UpdateError::NoRecords { .. })), "{refused:?}");
+        for index in 0..20 {
+            store.commit(&small(index), ChunkVersion::new(2)).unwrap();
+        }
+        assert_eq!(store.space().index_bytes, full);
+        // What was removed is room for growth, once the removal is committed.
+        for index in 0..8 {
+            let removal = update(small(index), 3, 64 * KIB, Change::Remove);
+            store.update(removal, Payload::NONE).await.unwrap();
+        }
+        assert!(write(20, 2, 64 * KIB).await.is_err());
+        for index in 0..8 {
+            store.commit(&small(index), ChunkVersion::new(3)).unwrap();
+        }
+        while store.space().index_bytes + 100 > store.space().index_bytes_max {
+            count -= 1;
+            assert!(store.erase(&small(count)).await.unwrap());
+        }
+        write(20, 2, 64 * KIB).await.unwrap();
+        store.commit(&small(20), ChunkVersion::new(2)).unwrap();
+        store.audit().unwrap();
+        store.close().await.unwrap();
+    });
+}

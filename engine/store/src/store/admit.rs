@@ -114,9 +114,19 @@ const fn entry_cost(words: usize) -> u64 {
     56 + 4 * words as u64
 }
 
-/// Most index bytes that a record takes.
-pub(super) fn index_cost(record: Option<&Record>) -> u64 {
-    record.map_or(0, |record| entry_cost(record.words.len()))
+/// Beyond a certain number of words they have a table of their own, with its owner and handle.
+const TABLE_COST: u64 = 8;
+
+/// Most index bytes that a chunk takes more when a record of `new` words replaces the committed
+/// one, of `old` words; nothing stands for no record. What it takes less counts only once it is
+/// gone: a commit that shrinks may come after one that grows (E144).
+const fn growth_cost(old: Option<usize>, new: Option<usize>) -> u64 {
+    match (old, new) {
+        (_, None) => 0,
+        (None, Some(new)) => entry_cost(new),
+        (Some(old), Some(new)) if new <= old => 0,
+        (Some(old), Some(new)) => entry_cost(new) - entry_cost(old) + TABLE_COST,
+    }
 }
 
 impl<T: Clone> Store<T> {
@@ -140,7 +150,7 @@ impl<T: Clone> Store<T> {
             return Err(Refusal::Wait(Wait::Plans));
         }
         let plan = self.plan(update, extents)?;
-        let promised = self.check_room(&plan)?;
+        let promised = self.check_room(&update.key, &plan)?;
         let blocks = self.reserve(&plan)?;
         self.undecided_images += promised.images;
         self.promised.index_bytes += promised.index_bytes;
@@ -175,8 +185,9 @@ impl<T: Clone> Store<T> {
             self.allocator.publish(block);
         }
         // Index room stays promised until the commit; the exact figure replaces the bound.
+        let index_bytes = self.index_growth(&update.key, assembled.record.as_ref());
         self.promised.index_bytes -= promised.index_bytes;
-        self.promised.index_bytes += index_cost(assembled.record.as_ref());
+        self.promised.index_bytes += index_bytes;
         self.promised.images -= promised.images - images.len();
         self.undecided_images -= promised.images - images.len();
         let len = assembled.record.as_ref().map_or(0, |record| record.head.len);
@@ -192,7 +203,9 @@ impl<T: Clone> Store<T> {
         self.pending_bytes += pending_bytes(&put) as u64;
         let was = self.preparing.remove(&update.key);
         assert_eq!(was, Some(update.version), "E140: only an admitted update is logged");
-        let pending = Pending { put: put.clone(), lsn: None, durable: false, relogging: false };
+        let relogging = false;
+        let pending =
+            Pending { put: put.clone(), lsn: None, durable: false, relogging, index_bytes };
         assert!(self.pending.insert(update.key, pending).is_none(), "E140: one pending version");
         let token = self.token();
         let ring_bytes = promised.ring_bytes;
@@ -298,9 +311,17 @@ impl<T: Clone> Store<T> {
         plan::plan(base, update, extents, &facts)
     }
 
-    fn check_room(&self, plan: &WritePlan) -> Result<super::Promised, Refusal> {
+    /// Most index bytes that the commit of `record` adds to what `key` has. The committed record
+    /// stays of its size until then: its chunk takes no other update, and moves keep the words.
+    pub(super) fn index_growth(&self, key: &ChunkKey, record: Option<&Record>) -> u64 {
+        let old = self.index.get(key).map(|old| old.words.len());
+        growth_cost(old, record.map(|record| record.words.len()))
+    }
+
+    fn check_room(&self, key: &ChunkKey, plan: &WritePlan) -> Result<super::Promised, Refusal> {
+        let base_words = self.index.get(key).map(|base| base.words.len());
         let promised = super::Promised {
-            index_bytes: plan.words_max().map_or(0, entry_cost),
+            index_bytes: growth_cost(base_words, plan.words_max()),
             images: plan.image_count(),
             ring_bytes: put_bytes_max(plan.words_max().unwrap_or(0), plan.image_count()),
         };
@@ -318,7 +339,8 @@ impl<T: Clone> Store<T> {
             return Err(Refusal::Wait(Wait::Ring));
         }
         let bytes = self.index.bytes() + self.promised.index_bytes;
-        let full = self.index_budget < bytes + promised.index_bytes;
+        let grows = promised.index_bytes != 0;
+        let full = grows && self.index_budget < bytes + promised.index_bytes;
         if full && !plan.shrinks() && !planted!(RecordsUnbounded) {
             let max = self.index_budget;
             return Err(UpdateError::NoRecords { bytes, max }.into());

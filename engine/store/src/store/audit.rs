@@ -52,6 +52,12 @@ impl<T: Clone> Store<T> {
         if self.preparing.is_empty() {
             let counted: usize = self.pending.values().map(|p| p.put.images.len()).sum();
             assert_eq!(counted, self.undecided_images, "E149: images of undecided versions");
+            let growth = self.pending.values().map(|p| {
+                let now = self.index_growth(&p.put.key, p.put.record.as_ref());
+                assert_eq!(now, p.index_bytes, "E144: {} grows otherwise", p.put.key);
+                now
+            });
+            assert_eq!(growth.sum::<u64>(), self.promised.index_bytes, "E144: promised bytes");
         }
         audit.blocks = named.len() as u64;
         self.allocator.audit(named.into_iter()).map_err(|why| why.to_string())?;

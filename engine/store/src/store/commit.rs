@@ -81,12 +81,9 @@ impl<T: Clone> Store<T> {
             return Ok(None);
         }
         let (lsn, token) = self.queue_small(Entry::Erase { key: *key });
-        if let Some(Pending { put, relogging, .. }) = pending {
-            if relogging {
-                self.forget_relog(&put);
-            }
-            self.forget_pending(&put);
-            self.drop_put(&put, lsn);
+        if let Some(pending) = pending {
+            self.forget_pending(&pending);
+            self.drop_put(&pending.put, lsn);
         }
         let pin = self.pins.borrow().next();
         let old = self.index.get(key);
@@ -172,24 +169,24 @@ impl<T: Clone> Store<T> {
         key: &ChunkKey,
         version: ChunkVersion,
     ) -> Result<Rc<Put>, UpdateError> {
-        let pending = self.pending.get(key).filter(|p| p.durable && p.put.version == version);
-        let Some(pending) = pending else {
+        let found = self.pending.get(key).is_some_and(|p| p.durable && p.put.version == version);
+        if !found {
             return Err(UpdateError::NotPending { key: *key, version });
-        };
-        let (put, relogging) = (pending.put.clone(), pending.relogging);
-        self.pending.remove(key);
-        if relogging {
-            self.forget_relog(&put);
         }
-        self.forget_pending(&put);
-        Ok(put)
+        let pending = self.pending.remove(key).expect("it was found");
+        self.forget_pending(&pending);
+        Ok(pending.put)
     }
 
     /// A version is decided: what was counted for it is not any more.
-    fn forget_pending(&mut self, put: &Put) {
+    fn forget_pending(&mut self, pending: &Pending) {
+        let Pending { put, relogging, index_bytes, .. } = pending;
+        if *relogging {
+            self.forget_relog(put);
+        }
         self.pending_bytes -= pending_bytes(put) as u64;
         self.undecided_images -= put.images.len();
-        self.promised.index_bytes -= super::admit::index_cost(put.record.as_ref());
+        self.promised.index_bytes -= index_bytes;
     }
 
     /// Quarantines what only the dropped version named.
