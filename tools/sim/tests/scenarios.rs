@@ -83,25 +83,3 @@ fn a_replay_prints_what_is_needed() {
         assert!(printed.contains(part), "{part} is missing: {printed}");
     }
 }
-
-/// Megabytes that this process holds.
-fn resident_mb() -> u64 {
-    let text = std::fs::read_to_string("/proc/self/statm").expect("Linux tells");
-    let pages = text.split(' ').nth(1).and_then(|pages| pages.parse::<u64>().ok());
-    (pages.expect("the second number counts pages") * 4096) >> 20
-}
-
-/// A world that a cycle of references keeps alive costs a megabyte or more: a search over many
-/// seeds would end for lack of memory.
-#[test]
-fn a_world_leaves_no_memory_behind() {
-    const WORLDS: u64 = 200;
-    const GROWTH_MB_MAX: u64 = 64;
-    for scenario in Scenario::all() {
-        scenario.run(0);
-        let before = resident_mb();
-        (1..=WORLDS).for_each(|seed| drop(scenario.run(seed)));
-        let grown = resident_mb().saturating_sub(before);
-        assert!(grown < GROWTH_MB_MAX, "{}: {WORLDS} worlds leave {grown} MB", scenario.name);
-    }
-}

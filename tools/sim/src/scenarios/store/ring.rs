@@ -206,7 +206,8 @@ impl Bench<'_> {
     /// Position and bytes of the groups of the ring, from its start on.
     fn groups(&self) -> Result<Vec<(u64, u64)>, CheckFailure> {
         let Superblock { layout, store, salt, .. } = self.superblock()?;
-        let ring = self.peek(layout.ring.offset, usize::try_from(layout.ring.len).expect("small"))?;
+        let ring =
+            self.peek(layout.ring.offset, usize::try_from(layout.ring.len).expect("small"))?;
         let mut groups = Vec::new();
         let mut at = 0;
         while let Some(header) = ring.get(at..).and_then(|page| peek(page, store, salt)) {
