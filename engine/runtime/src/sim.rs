@@ -57,6 +57,7 @@ pub use env::{SimEnv, SimWatch, Sleep};
 pub use fault::{ClockSpec, Count, DiskFaults, Link, NetFaults, NodeSpec, SimConfig, SimReport};
 pub use file::SimFile;
 pub use join::Join;
+pub use pages::CrashMode;
 pub use scheduler::{Failure, FailureKind};
 pub use stream::{SimCloser, SimListener, SimReader, SimWriter};
 
@@ -122,6 +123,13 @@ impl Sim {
     /// (E44). The machine is off until the next [`start`](Self::start). Nothing if it is off.
     pub fn crash(&self, node: NodeId) {
         self.world.end(node.get(), End::Crashed);
+    }
+
+    /// Power loss that takes so much of what was not flushed, and of what was under way.
+    pub fn crash_as(&self, node: NodeId, mode: CrashMode) {
+        self.world.state.borrow_mut().crash_mode = Some(mode);
+        self.crash(node);
+        self.world.state.borrow_mut().crash_mode = None;
     }
 
     /// The process dies, the machine lives: its sockets are closed or reset, what it had written

@@ -39,10 +39,12 @@ compile_error!("planted bugs are refused by builds without debug assertions");
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use engine_runtime::sim::CrashMode;
 use engine_store::planted::{Bug, plant};
 use tools_sim::commit::commit;
 use tools_sim::scenario::{FailureReport, Run, Scenario};
 use tools_sim::scenarios::store::setting::Flavour;
+use tools_sim::scenarios::store::steps::{End, History, crash, names};
 use tools_sim::scenarios::store::{self, Shape, play_shape};
 use tools_sim::sweep;
 
@@ -147,6 +149,30 @@ fn every_planted_bug_is_found() {
         }
     }
     assert!(missed.is_empty(), "not found: {missed:?}");
+}
+
+/// A crash after each step of one history finds bugs that a crash at random finds in some worlds.
+#[test]
+fn a_crash_after_each_step_finds_bugs() {
+    let _turn = Planted::turn();
+    let histories = [1, 2, 3, 4].map(|seed| {
+        let history = History { seed, flavour: Flavour::Mixed, requests: 24 };
+        (history, names(&history).expect("it passes without a bug").len())
+    });
+    for (bug, mode) in [
+        (Bug::ToldBeforeFlush, CrashMode::LoseAll),
+        (Bug::LastGroupNotVerified, CrashMode::PerSector),
+        (Bug::CommitsNotLogged, CrashMode::KeepAll),
+        (Bug::CheckpointNotFlushed, CrashMode::PerSector),
+    ] {
+        plant(Some(bug));
+        let all = histories.iter().flat_map(|&(history, steps)| {
+            (1..=steps).map(move |step| (history, End { step, mode, again: None }))
+        });
+        let found = all.into_iter().find(|(history, end)| crash(history, *end).verdict.is_err());
+        println!("{bug:?}: found by {found:?}");
+        assert!(found.is_some(), "{bug:?} is not found");
+    }
 }
 
 #[test]

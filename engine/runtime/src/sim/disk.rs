@@ -338,7 +338,12 @@ impl State {
 
     /// A write that ended badly: any subset of its sectors.
     pub(super) fn land_torn(&mut self, node: u32, file: u32, position: u64, data: &[u8]) {
-        let mode = self.streams.crash.below(3);
+        let mode = match self.crash_mode {
+            None => self.streams.crash.below(3),
+            Some(CrashMode::LoseAll) => 0,
+            Some(CrashMode::KeepAll) => 1,
+            Some(CrashMode::PerSector) => 2,
+        };
         self.land(node, file, position, data, |state| match mode {
             0 => 0,
             1 => WHOLE,
@@ -472,11 +477,11 @@ impl State {
 
     /// The machine lost power, after [`Self::end_operations`].
     pub(super) fn crash_disk(&mut self, node: u32) {
-        let mode = match self.streams.crash.below(6) {
+        let mode = self.crash_mode.unwrap_or_else(|| match self.streams.crash.below(6) {
             0 => CrashMode::KeepAll,
             1 => CrashMode::LoseAll,
             _ => CrashMode::PerSector,
-        };
+        });
         let rng = &mut self.streams.crash;
         let mut lost = 0;
         for file in &mut self.nodes[node as usize].disk.files {

@@ -14,7 +14,7 @@ use super::env::{Memory, SimEnv};
 use super::fault::Count;
 use super::file::SimFile;
 use super::join::Promise;
-use super::pages::{Ranges, SECTOR, WHOLE};
+use super::pages::{CrashMode, Ranges, SECTOR, WHOLE};
 use super::scheduler::Home;
 use super::trace::Happened;
 use super::world::{Event, State, nanos};
@@ -329,7 +329,12 @@ impl State {
         for key in keys {
             let Some(operation) = self.take_operation(key) else { continue };
             let file = operation.file;
-            let chance = whole || self.streams.crash.chance(500);
+            let chance = match self.crash_mode {
+                _ if whole => true,
+                Some(CrashMode::KeepAll) => true,
+                Some(CrashMode::LoseAll) => false,
+                Some(CrashMode::PerSector) | None => self.streams.crash.chance(500),
+            };
             match operation.work {
                 Work::Write { position, data, .. } => {
                     let len = data.len() as u64;

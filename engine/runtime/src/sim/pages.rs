@@ -78,7 +78,7 @@ pub(super) struct Stamp {
 
 /// How much a crash takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum CrashMode {
+pub enum CrashMode {
     /// Everything that was written survives, flushed or not.
     KeepAll,
     /// Everything that was not flushed is gone.

@@ -21,6 +21,7 @@ use super::join::Promise;
 use super::mailboxes::Mailboxes;
 use super::net::{Net, Segment};
 use super::operation::Operation;
+use super::pages::CrashMode;
 use super::scheduler::{Failure, Task, WakeQueue};
 use super::trace::{Happened, Trace};
 use crate::core_spec::CoreEnd;
@@ -201,6 +202,8 @@ pub(super) struct State {
     pub(super) trace: Trace,
     pub(super) report: SimReport,
     pub(super) failure: Option<Failure>,
+    /// How the crash that is under way treats what was not flushed; nothing: it is drawn.
+    pub(super) crash_mode: Option<CrashMode>,
 }
 
 /// A world, shared by the handles of its nodes.
@@ -243,6 +246,7 @@ impl World {
             trace: Trace::new(config.seed, config.trace_lines),
             report: SimReport::default(),
             failure: None,
+            crash_mode: None,
             config,
         };
         Rc::new(Self {

@@ -14,6 +14,7 @@ use core::time::Duration;
 use std::rc::Rc;
 
 use engine_runtime::sim::{Count, DiskFaults, Sim};
+use engine_runtime::{FileLog, Traced};
 use engine_types::{NodeId, Rng, reached};
 
 use crate::check::{Verdict, fail};
@@ -34,6 +35,7 @@ pub mod recovered;
 pub mod request;
 pub mod ring;
 pub mod setting;
+pub mod steps;
 
 use ledger::{Ledger, Phase, Shared, Tolerance, Wish};
 use life::Setting;
@@ -260,6 +262,11 @@ impl Play<'_> {
     }
 
     fn start(&mut self) {
+        self.start_seen(None);
+    }
+
+    /// Starts the process; what becomes of its file operations is written down.
+    fn start_seen(&mut self, log: Option<FileLog>) {
         {
             let ledger = &mut *self.shared.borrow_mut();
             (ledger.begun, ledger.in_flight) = (0, 0);
@@ -273,7 +280,13 @@ impl Play<'_> {
         self.world.start(self.node, move |env| {
             let notes = env.clone();
             let note = move |text: String| notes.note(text);
-            life::live(env, shared.clone(), setting.clone(), note)
+            let (shared, setting, log) = (shared.clone(), setting.clone(), log.clone());
+            async move {
+                match log {
+                    None => life::live(env, shared, setting, note).await,
+                    Some(log) => life::live(Traced::new(env, log), shared, setting, note).await,
+                }
+            }
         });
     }
 
