@@ -2,6 +2,7 @@
 //! as long as it takes to believe it.
 
 mod fuzz;
+mod store;
 mod trace_hash;
 
 use std::io::{Write, stdout};
@@ -33,6 +34,12 @@ enum Which {
     Fuzz(fuzz::Args),
     /// Every planted bug is found, the correct version survives 20,000 seeds
     PlantedBugs,
+    /// The chunk store keeps what it acknowledged through 100,000 crashes
+    StoreCrash(store::CrashArgs),
+    /// Processes that write to a chunk store are killed 100 times
+    StoreKill(store::KillArgs),
+    /// The chunk store and a reference agree over 10,000,000 operations
+    StoreModel(store::ModelArgs),
     /// The same seed gives the same trace in every build profile
     TraceHash(trace_hash::Args),
 }
@@ -45,7 +52,7 @@ struct Campaign {
 }
 
 /// In the order of the list that `cargo x campaign` prints.
-const CAMPAIGNS: [Campaign; 3] = [
+const CAMPAIGNS: [Campaign; 6] = [
     Campaign {
         name: "fuzz",
         proves: "no input makes a decoder panic, hang or allocate beyond its limits",
@@ -55,6 +62,21 @@ const CAMPAIGNS: [Campaign; 3] = [
         name: "planted-bugs",
         proves: "checkers find every planted bug and accept the correct version on 20,000 seeds",
         takes: "three minutes on two cores",
+    },
+    Campaign {
+        name: "store-crash",
+        proves: "a chunk store keeps what it acknowledged through 100,000 crashes",
+        takes: "five to ten minutes on two cores, or --cycles",
+    },
+    Campaign {
+        name: "store-kill",
+        proves: "what a killed process had acknowledged is in the store, 100 times",
+        takes: "half a minute, or --cycles",
+    },
+    Campaign {
+        name: "store-model",
+        proves: "a chunk store and a reference agree over 10,000,000 operations",
+        takes: "four to ten minutes on two cores, or --operations",
     },
     Campaign {
         name: "trace-hash",
@@ -87,6 +109,9 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<bool> {
             command.env(variable, seeds).env_remove(PLANTED_BUGS_ONE_SEED);
             child::succeeds(command.current_dir(tree::root()?))
         }
+        Some(Which::StoreCrash(args)) => store::crash(args),
+        Some(Which::StoreKill(args)) => store::kill(args),
+        Some(Which::StoreModel(args)) => store::model(args),
         Some(Which::TraceHash(args)) => trace_hash::run(args),
     }
 }
