@@ -31,7 +31,7 @@ pub use config::StoreConfig;
 pub use create::CreateOptions;
 pub use error::{DecisionError, ReadError, StoreError};
 pub use metrics::{Io, IoFigures, Metrics};
-pub use open::Opened;
+pub use open::{CLASH_LIST_MAX, Clash, Opened};
 pub use query::{LIST_COUNT_MAX, Listed};
 pub use read::{Content, Read, Which};
 pub use scrub::{DAMAGE_LIST_MAX, Damage, RepairError, ScrubLimits, ScrubProgress};

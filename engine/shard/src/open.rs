@@ -14,11 +14,10 @@ use core::time::Duration;
 use std::path::Path;
 use std::rc::Rc;
 
-use engine_runtime::{Env, File, Gate, Notify, OpenOptions, yield_now};
-use engine_store::allocator::{Allocator, AllocatorConfig};
+use engine_runtime::{Env, File, Gate, Notify, OpenOptions};
 use engine_store::format::superblock::SUPERBLOCK_BYTES;
 use engine_store::format::superblock::newest;
-use engine_store::format::{Access, GROUP_BYTES_MAX, Layout, PAGE_BYTES, StoreFlags, Superblock};
+use engine_store::format::{Access, GROUP_BYTES_MAX, PAGE_BYTES, StoreFlags, Superblock};
 use engine_store::planted;
 use engine_store::store::{Parts, Store};
 use engine_store::{ChunkKey, Entry, Lsn};
@@ -32,11 +31,15 @@ use crate::reserve::Reserve;
 use crate::store::{ChunkStore, Image, Inner, write_superblock};
 use crate::waiters::Waiters;
 
+mod adopt;
 mod images;
 mod load;
 mod scan;
 mod verify;
 
+pub use adopt::{CLASH_LIST_MAX, Clash};
+
+use adopt::Adopted;
 use load::Loaded;
 
 /// What an opening found.
@@ -51,8 +54,15 @@ pub struct Opened {
     /// Images that were not home.
     pub images: u64,
     /// Acknowledged updates may be missing (S8): the store is not eligible as last server and has
-    /// to be resynced. Pending versions were dropped.
+    /// to be resynced. When the journal is damaged, pending versions were dropped.
     pub damaged: bool,
+    /// A group in the middle of the journal is damaged.
+    pub journal_damaged: bool,
+    /// Chunks, or pending versions of chunks, that were given up because their records name blocks
+    /// of others.
+    pub lost: u64,
+    /// The first of them, at most `CLASH_LIST_MAX`.
+    pub clashes: Vec<Clash>,
     /// A last group was given up because its data was not whole.
     pub dropped_group: bool,
     /// Time for the checkpoint, the journal, and everything.
@@ -107,6 +117,7 @@ impl<E: Env> ChunkStore<E> {
             opened.journal_time = loaded.journal_time;
             opened.damaged = loaded.damaged || found.flags.has(StoreFlags::DAMAGED);
             let broken = loaded.damaged;
+            opened.journal_damaged = broken;
             if write {
                 // What was read is durable from here on, so that anything may be built on it.
                 device.flush().await?;
@@ -125,7 +136,7 @@ impl<E: Env> ChunkStore<E> {
                     opened.dropped_group = true;
                     stop = Some(group.lsn);
                 }
-                _ => break (inner, broken),
+                _ => break (inner, broken || 0 < opened.lost),
             }
         };
         let store = Self { inner };
@@ -200,9 +211,12 @@ async fn build<E: Env>(
     loaded: Loaded,
     opened: &mut Opened,
 ) -> Result<Rc<Inner<E>>, StoreError> {
-    let Loaded { recovered, mut ring, last_group, .. } = loaded;
+    let Loaded { mut recovered, mut ring, last_group, .. } = loaded;
     let layout = superblock.layout;
-    let allocator = adopt(&layout, config, &device, &recovered).await?;
+    let Adopted { allocator, lost, clashes } =
+        adopt::adopt(&layout, config, &device, &mut recovered).await?;
+    (opened.lost, opened.clashes) = (lost, clashes);
+    opened.damaged |= 0 < lost;
     // Images live in the core's pool, beside everything else: waiting for memory that only their
     // release would free must not happen.
     let overlay_bytes = config.overlay_bytes_max.min(env.pool().limit() / 4);
@@ -269,52 +283,6 @@ async fn build<E: Env>(
         entry_bytes: RefCell::new(Vec::new()),
         zeros: zeros.freeze(),
     }))
-}
-
-/// Records whose blocks are adopted between two yields.
-const ADOPT_COUNT: usize = 4096;
-
-/// The allocator that belongs to the records: what they name is live, everything else free.
-async fn adopt<E: Env>(
-    layout: &Layout,
-    config: &StoreConfig,
-    device: &Device<E>,
-    recovered: &engine_store::recover::Recovered,
-) -> Result<Allocator, StoreError> {
-    let sparse = device.geometry().kind == engine_runtime::FileKind::Regular;
-    let mut settings = AllocatorConfig::new(layout.segment_count, sparse);
-    settings.full_permille = config.full_permille;
-    let mut allocator =
-        Allocator::new(settings).map_err(|why| StoreError::Recovery(why.to_string()))?;
-    let clash =
-        |key: ChunkKey, why: &dyn core::fmt::Display| StoreError::Recovery(format!("{key}: {why}"));
-    let mut after = None;
-    loop {
-        let mut count = 0;
-        for (key, record) in recovered.index.after(after).take(ADOPT_COUNT) {
-            for (_, block) in record.blocks() {
-                allocator.adopt(block, record.head.class).map_err(|why| clash(key, &why))?;
-            }
-            after = Some(key);
-            count += 1;
-        }
-        if count < ADOPT_COUNT {
-            break;
-        }
-        yield_now().await;
-    }
-    for (put, _) in &recovered.pending {
-        let Some(record) = &put.record else { continue };
-        let committed = recovered.index.get(&put.key);
-        for (_, block) in record.as_ref().blocks() {
-            let shared = committed.is_some_and(|c| c.blocks().any(|(_, other)| other == block));
-            if !shared {
-                let class = record.head.class;
-                allocator.adopt(block, class).map_err(|why| clash(put.key, &why))?;
-            }
-        }
-    }
-    Ok(allocator)
 }
 
 /// A group that recovery has to judge by its data.

@@ -209,5 +209,6 @@ fn an_acknowledged_version_survives_a_power_loss() {
     }
 }
 
+mod damage;
 mod history;
 mod room;

@@ -54,6 +54,65 @@ impl Allocator {
     /// # Panics
     /// E114: its segment is being claimed or discarded; recovery comes before both.
     pub fn adopt(&mut self, block: BlockAddress, class: BlockClass) -> Result<(), AdoptError> {
+        let segment = self.take_named(block, class)?;
+        let carved = self.table.carved(segment);
+        let (place, is_full) = (carved.place, carved.is_full());
+        let state = &mut self.classes[usize::from(class.get())];
+        match place {
+            Place::Current if is_full => {
+                state.current = None;
+                state.settle(&mut self.table, segment);
+            }
+            Place::Current | Place::Frozen => {}
+            Place::Listed(_) | Place::Full => state.settle(&mut self.table, segment),
+        }
+        Ok(())
+    }
+
+    /// As [`Self::adopt`], for an allocator that gives no blocks yet: segments are put where their
+    /// fill says once, by [`Self::loaded`], and not with every block.
+    ///
+    /// # Errors
+    /// As `adopt`.
+    pub fn load(&mut self, block: BlockAddress, class: BlockClass) -> Result<(), AdoptError> {
+        self.take_named(block, class).map(|_| ())
+    }
+
+    /// A block that was loaded is nobody's after all.
+    ///
+    /// # Panics
+    /// E110: it is not live. E113: blocks were given out already.
+    pub fn unload(&mut self, block: BlockAddress) {
+        let carved = self.table.carved_mut(block.segment());
+        assert_eq!(carved.place, Place::Full, "E113: {block} is unloaded before all is loaded");
+        let was_live = carved.bits.clear(carved.index(block));
+        assert!(was_live, "E110: {block} is unloaded, but it is free");
+        carved.taken -= 1;
+        let class = carved.class;
+        self.class_mut(class).counts.taken -= 1;
+        self.taken_bytes -= u64::from(class.bytes());
+    }
+
+    /// All records are loaded: blocks may be given out.
+    pub fn loaded(&mut self) {
+        for raw in 0..self.config.segments {
+            let segment = SegmentId::new(raw);
+            let Some(Segment::Carved(carved)) = self.table.get(segment) else { continue };
+            let (class, is_empty) = (carved.class, carved.taken == 0);
+            if is_empty {
+                self.drain(segment); // all of it was unloaded again
+            } else if carved.place == Place::Full {
+                self.classes[usize::from(class.get())].settle(&mut self.table, segment);
+            }
+        }
+    }
+
+    /// A free block becomes live, wherever its segment stands.
+    fn take_named(
+        &mut self,
+        block: BlockAddress,
+        class: BlockClass,
+    ) -> Result<SegmentId, AdoptError> {
         let segment = self.locate(block, class)?;
         if !matches!(self.table.get(segment), Some(Segment::Carved(_))) {
             self.adopt_segment(segment, class);
@@ -66,20 +125,12 @@ impl Allocator {
             return Err(AdoptError::Shared { block, class });
         }
         carved.taken += 1;
-        let (place, is_full) = (carved.place, carved.is_full());
-        let state = &mut self.classes[usize::from(class.get())];
-        state.counts.taken += 1;
+        let is_frozen = carved.place == Place::Frozen;
+        let counts = &mut self.class_mut(class).counts;
+        counts.taken += 1;
+        counts.frozen_free -= u64::from(is_frozen);
         self.taken_bytes += u64::from(class.bytes());
-        match place {
-            Place::Frozen => state.counts.frozen_free -= 1,
-            Place::Current if !is_full => {}
-            Place::Current => {
-                state.current = None;
-                state.settle(&mut self.table, segment);
-            }
-            Place::Listed(_) | Place::Full => state.settle(&mut self.table, segment),
-        }
-        Ok(())
+        Ok(segment)
     }
 
     /// The segment of a block, if the data area can have such a block.

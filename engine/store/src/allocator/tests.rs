@@ -215,6 +215,27 @@ fn adoption_finds_contradictions() {
 }
 
 #[test]
+fn what_was_loaded_is_listed_once_and_what_was_unloaded_is_free() {
+    let mut store = Allocator::new(AllocatorConfig::new(4, true)).unwrap();
+    for index in [0, 1, 2] {
+        store.load(big(0, index), BIG).unwrap();
+    }
+    store.load(big(1, 0), BIG).unwrap();
+    assert_eq!(
+        store.load(big(0, 2), BIG),
+        Err(AdoptError::Shared { block: big(0, 2), class: BIG })
+    );
+    store.unload(big(0, 1));
+    store.unload(big(1, 0));
+    store.loaded();
+    store.check();
+    let live: Vec<_> = store.live_blocks(segment(0)).collect();
+    assert_eq!(live, [big(0, 0), big(0, 2)]);
+    assert_eq!(store.segment_state(segment(1)), Some(SegmentState::Draining));
+    assert_eq!(store.reserve(BIG, Purpose::Write), Ok(big(0, 1)));
+}
+
+#[test]
 fn a_segment_can_be_adopted_until_it_is_full_whatever_it_was() {
     // Current, frozen, draining and unclaimed segments.
     let mut store = Allocator::new(AllocatorConfig::new(8, true)).unwrap();

@@ -113,7 +113,14 @@ async fn examine<E: Env>(
             return Ok(found);
         }
     };
-    if opened.damaged && !store.superblock().flags.has(StoreFlags::DAMAGED) {
+    for clash in &opened.clashes {
+        found.add(&clash.key.to_string(), clash.to_string());
+    }
+    let listed = opened.clashes.len() as u64;
+    if listed < opened.lost {
+        found.add("records", format!("{} more chunks are lost in this way", opened.lost - listed));
+    }
+    if opened.journal_damaged {
         found.add("journal", "a group in its middle is damaged: updates are missing".to_owned());
     }
     if let Err(why) = store.audit() {

@@ -290,9 +290,10 @@ impl Run {
             ..*self
         };
         for &(block, class) in &named {
-            self.store.adopt(block, class).unwrap();
+            self.store.load(block, class).unwrap();
             self.naive.adopt(block, class);
         }
+        self.store.loaded();
         self.store.check();
         self.naive.compare(&self.store);
     }

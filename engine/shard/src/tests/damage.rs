@@ -1,0 +1,118 @@
+//! Stores that are not as they were written: what opens, what is said, what is kept.
+
+use engine_runtime::{File, OpenOptions};
+use engine_store::allocator::AdoptError;
+use engine_store::format::{Item, PAGE_BYTES, PageWriter, Superblock};
+use engine_store::record::checksum_word;
+use engine_store::ring::Position;
+use engine_store::{BlockAddress, BlockClass, Head, Lsn, Record};
+use engine_types::{Crc32c, crc32c};
+
+use super::*;
+use crate::ReadError;
+use crate::device::Device;
+use crate::open::read_superblock;
+use crate::store::write_superblock;
+
+const CLASS: BlockClass = BlockClass::new(0).unwrap();
+
+async fn device(env: &SimEnv) -> Device<SimEnv> {
+    let options = OpenOptions { write: true, create: false, truncate: false, lock: false };
+    let file = env.open(Path::new(PATH), options).await.unwrap();
+    Device::new(env, file, Duration::MAX, true)
+}
+
+/// The record of a chunk of 4 KiB that holds `data`, whose blocks are these.
+fn record(key: ChunkKey, block: u32, class: BlockClass, data: &[u8]) -> Record {
+    let head = Head {
+        len: 4 * KIB,
+        data_end: 4 * KIB,
+        version: ChunkVersion::new(3),
+        chain_version: ChainVersion::new(1),
+        epoch: TruncateEpoch::new(0),
+        size: ChunkSize::new(if class == CLASS { 4 * KIB } else { MIB }).unwrap(),
+        class,
+    };
+    let plain: Crc32c = crc32c(data);
+    let words = vec![checksum_word(key.chunk, 0, plain)];
+    Record { head, block: BlockAddress::new(block), words }
+}
+
+/// Makes a store whose checkpoint holds these records.
+async fn forge(env: &SimEnv, records: &[(ChunkKey, Record)]) -> Superblock {
+    ChunkStore::format(env, Path::new(PATH), &options()).await.unwrap();
+    let device = device(env).await;
+    let mut superblock = read_superblock(&device).await.unwrap();
+    let half = superblock.layout.halves[0];
+    let start = Lsn::new(1);
+    let mut writer = PageWriter::new(superblock.store, 1, 0, half.len, start);
+    let _ = writer.push(&Item::Target { slot: SLOT, record: target() });
+    for (key, record) in records {
+        let _ = writer.push_chunk(key, record.as_ref());
+    }
+    let (sealed, reference, _) = writer.finish();
+    assert!(sealed.bytes.len() <= PAGE_BYTES);
+    let page = bytes(env, sealed.bytes).await;
+    device.write(crate::Io::Checkpoint, half.offset, page).await.unwrap();
+    superblock.checkpoint = Some(reference);
+    let prev_hash = engine_store::format::group::first_hash(superblock.salt);
+    superblock.tail = Position { lsn: start, offset: 0, prev_hash };
+    superblock.sequence += 1;
+    write_superblock(env, &device, &superblock).await.unwrap();
+    superblock
+}
+
+#[test]
+fn s_a_a_block_that_two_chunks_name_stays_with_the_first() {
+    let ground = Ground::new(1);
+    ground.run(move |env| async move {
+        let data = [5; 4 << 10];
+        let large = BlockClass::new(1).unwrap();
+        let forged = [
+            (key(0), record(key(0), 7, CLASS, &data)),
+            (key(1), record(key(1), 7, CLASS, &data)),
+            (key(2), record(key(2), 8, CLASS, &data)),
+            (key(3), record(key(3), 10, large, &data)),
+            (key(4), record(key(4), u32::MAX - 1, CLASS, &data)),
+        ];
+        let superblock = forge(&env, &forged).await;
+        {
+            let device = device(&env).await;
+            let home = superblock.layout.block_offset(BlockAddress::new(7));
+            device.write(crate::Io::Data, home, bytes(&env, &data).await).await.unwrap();
+        }
+        for read_only in [true, false] {
+            let config = StoreConfig { read_only, ..config() };
+            let (store, opened) = ChunkStore::open(&env, Path::new(PATH), config).await.unwrap();
+            assert!(opened.damaged && !opened.journal_damaged);
+            let found: Vec<_> =
+                opened.clashes.iter().map(|clash| (clash.key, clash.other)).collect();
+            let expected = [(key(1), Some(key(0))), (key(3), Some(key(0))), (key(4), None)];
+            assert_eq!((found, opened.lost), (expected.to_vec(), 3));
+            let block = BlockAddress::new(7);
+            assert_eq!(opened.clashes[0].why, AdoptError::Shared { block, class: CLASS });
+            let both = [key(0), key(1)].map(|key| key.to_string());
+            let said = format!("{}: {}", opened.clashes[0].key, opened.clashes[0]);
+            assert!(both.iter().all(|name| said.contains(name)), "{said}");
+            assert_eq!(read_all(&store, key(0)).await, data);
+            let read =
+                Read { key: key(1), offset: 0, len: 1, version: Which::Committed, verify: true };
+            let gone = store.read(read).await;
+            assert!(matches!(gone, Err(ReadError::NoSuchChunk { .. })), "{gone:?}");
+            assert_eq!(store.audit().unwrap().chunks, 2);
+            if !read_only {
+                write(&env, &store, key(9), 1, (0, &data)).await;
+            }
+            store.close().await.unwrap();
+        }
+    });
+    // The flag stays until the caller takes it away; the chunks are gone for good.
+    ground.run(move |env| async move {
+        let (store, opened) = open(&env).await;
+        assert_eq!((opened.damaged, opened.lost, opened.chunks), (true, 0, 3));
+        store.clear_damage().await.unwrap();
+        store.audit().unwrap();
+        store.close().await.unwrap();
+    });
+    ground.run(move |env| async move { assert!(!open(&env).await.1.damaged) });
+}
