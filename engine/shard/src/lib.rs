@@ -34,6 +34,6 @@ pub use metrics::{Io, IoFigures, Metrics};
 pub use open::{CLASH_LIST_MAX, Clash, Opened};
 pub use query::{LIST_COUNT_MAX, Listed};
 pub use read::{Content, Read, Which};
-pub use scrub::{DAMAGE_LIST_MAX, Damage, RepairError, ScrubLimits, ScrubProgress};
+pub use scrub::{DAMAGE_LIST_MAX, Damage, DamageKind, RepairError, ScrubLimits, ScrubProgress};
 pub use store::{ChunkStore, Space};
 pub use update::{Payload, Stored};

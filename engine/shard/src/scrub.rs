@@ -24,6 +24,9 @@ pub const DAMAGE_LIST_MAX: usize = 1024;
 /// Bytes read at once: large enough for a device's bandwidth, small beside reads of callers.
 const STEP_BYTES: u32 = 1 << 20;
 
+/// Checksum blocks with their valid bytes, ascending.
+type Replacements = std::collections::BTreeMap<u32, Vec<u8>>;
+
 /// How fast a pass goes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ScrubLimits {
@@ -33,7 +36,16 @@ pub struct ScrubLimits {
     pub chunks: Option<u64>,
 }
 
-/// A checksum block that does not match.
+/// What is wrong with a checksum block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DamageKind {
+    /// Its bytes are not those that were written.
+    Checksum,
+    /// The device does not give its bytes.
+    Unreadable,
+}
+
+/// A checksum block that is not as it was written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Damage {
     /// The chunk.
@@ -42,6 +54,8 @@ pub struct Damage {
     pub version: ChunkVersion,
     /// The checksum block.
     pub block: u32,
+    /// What is wrong with it.
+    pub kind: DamageKind,
 }
 
 /// How far a pass has come.
@@ -53,11 +67,11 @@ pub struct ScrubProgress {
     pub chunks: u64,
     /// Bytes verified.
     pub bytes: u64,
-    /// Damaged checksum blocks.
+    /// Damaged checksum blocks, those that cannot be read included.
     pub damaged: u64,
     /// The first of them.
     pub damage: Vec<Damage>,
-    /// Reads that the device answered with an error.
+    /// Checksum blocks that were not judged, because there was no memory to read them.
     pub errors: u64,
     /// Whether the end was reached.
     pub finished: bool,
@@ -152,11 +166,10 @@ impl<E: Env> ChunkStore<E> {
             };
             match fetch.finish().await {
                 Ok(_) => {}
-                Err(FetchError::Corrupt { .. }) => {
+                Err(_) => {
                     self.find_damage(key, record, first..count.min(first + per_step), progress)
                         .await;
                 }
-                Err(_) => progress.errors += 1,
             }
         }
     }
@@ -183,48 +196,78 @@ impl<E: Env> ChunkStore<E> {
                 whole_blocks(now, &[block], &mut planned);
                 Fetch::start(&self.inner, Io::Scrub, *key, now, View::Committed, planned)
             };
-            if let Err(FetchError::Corrupt { block }) = fetch.finish().await {
-                progress.damaged += 1;
-                if progress.damage.len() < DAMAGE_LIST_MAX {
-                    let version = record.head.version;
-                    progress.damage.push(Damage { key: *key, version, block });
+            let kind = match fetch.finish().await {
+                Ok(_) => continue,
+                Err(FetchError::Memory(_)) => {
+                    progress.errors += 1;
+                    continue;
                 }
+                Err(FetchError::Corrupt { .. }) => DamageKind::Checksum,
+                Err(FetchError::Io(_)) => DamageKind::Unreadable,
+            };
+            progress.damaged += 1;
+            if progress.damage.len() < DAMAGE_LIST_MAX {
+                let version = record.head.version;
+                progress.damage.push(Damage { key: *key, version, block, kind });
             }
         }
     }
 
-    /// Puts `data`, the valid bytes of a checksum block as another replica has them, in the place
-    /// of damaged ones: the block of the chunk is written anew elsewhere, with them, and switched
-    /// to if the version is still the committed one.
+    /// Puts the valid bytes of checksum blocks, as another replica has them, in the place of
+    /// damaged ones: the blocks of the chunk that hold them are written anew elsewhere, with them,
+    /// and switched to if the version is still the committed one. Everything else in those blocks
+    /// is verified; when that finds more damage, its checksum block has to be given as well.
     ///
     /// # Errors
     /// See [`RepairError`].
-    pub async fn repair(&self, damage: Damage, data: &[u8]) -> Result<(), RepairError> {
+    pub async fn repair(
+        &self,
+        key: ChunkKey,
+        version: ChunkVersion,
+        replacements: &[(u32, &[u8])],
+    ) -> Result<(), RepairError> {
         self.inner.in_service().map_err(|_| RepairError::OutOfService)?;
+        if replacements.is_empty() {
+            return Ok(());
+        }
+        let owned = replacements.iter().map(|(block, data)| (*block, data.to_vec())).collect();
         // In a task: a caller that gives up must not leave a closed chunk behind (E151).
-        let (store, data) = (self.clone(), data.to_vec());
-        self.inner.env.spawn(async move { store.repair_to_end(damage, &data).await }).await
+        let store = self.clone();
+        self.inner.env.spawn(async move { store.repair_to_end(key, version, owned).await }).await
     }
 
-    async fn repair_to_end(&self, damage: Damage, data: &[u8]) -> Result<(), RepairError> {
-        let Damage { key, version, block } = damage;
+    async fn repair_to_end(
+        &self,
+        key: ChunkKey,
+        version: ChunkVersion,
+        replacements: Replacements,
+    ) -> Result<(), RepairError> {
         let inner = &self.inner;
+        inner.room_for_own().await;
         let changed = RepairError::Changed { key, version };
-        let place = {
-            let state = inner.state.borrow();
+        let ticket = {
+            let mut state = inner.state.borrow_mut();
             let Some(record) = state.committed(&key).filter(|r| r.head.version == version) else {
                 return Err(changed);
             };
-            let word = checksum_word(key.chunk, block, crc32c(data));
-            if record.checksums().get(block as usize) != Some(&word) {
-                return Err(RepairError::Mismatch { key, block });
+            let mut places = Vec::new();
+            for (block, data) in &replacements {
+                let word = checksum_word(key.chunk, *block, crc32c(data));
+                if record.checksums().get(*block as usize) != Some(&word) {
+                    return Err(RepairError::Mismatch { key, block: *block });
+                }
+                places.push((valid(&record, *block).start / BLOCK_BYTES_MAX) as usize);
             }
-            (valid(&record, block).start / BLOCK_BYTES_MAX) as usize
+            let begun = state.begin_move(&key, |place, _| places.contains(&place));
+            let Ok(Some(ticket)) = begun else { return Err(changed) };
+            ticket
         };
-        let begun = inner.state.borrow_mut().begin_move(&key, |found, _| found == place);
-        let Ok(Some(ticket)) = begun else { return Err(changed) };
-        let new = ticket.places[0].1;
-        let copied = self.copy_repaired(&ticket.record, key, (place, new), (block, data)).await;
+        let mut copied = Ok(());
+        for &place in &ticket.places {
+            if copied.is_ok() {
+                copied = self.copy_repaired(&ticket.record, key, place, &replacements).await;
+            }
+        }
         let token = {
             let mut state = inner.state.borrow_mut();
             match &copied {
@@ -241,22 +284,28 @@ impl<E: Env> ChunkStore<E> {
         inner.durable(token).await.map_err(|_| RepairError::OutOfService)
     }
 
+    /// Writes one place anew: verified bytes as they are, and the replacements among them.
     async fn copy_repaired(
         &self,
         record: &Record,
         key: ChunkKey,
         (place, new): (usize, BlockAddress),
-        (block, data): (u32, &[u8]),
+        replacements: &Replacements,
     ) -> Result<(), RepairError> {
         let inner = &self.inner;
         let record = record.as_ref();
         let version = record.head.version;
-        let repaired = valid(&record, block);
         let start = u32::try_from(place).expect("at most 16 places") * BLOCK_BYTES_MAX;
         let end = start.saturating_add(BLOCK_BYTES_MAX).min(record.head.data_end);
+        let own = replacements.iter().map(|(block, data)| (valid(&record, *block), data));
+        let own = own.filter(|(bytes, _)| (start..end).contains(&bytes.start));
         let mut planned = Vec::new();
-        pieces(record, start..repaired.start, true, &mut planned);
-        pieces(record, repaired.end..end, true, &mut planned);
+        let mut at = start;
+        for (bytes, _) in own.clone() {
+            pieces(record, at..bytes.start, true, &mut planned);
+            at = bytes.end;
+        }
+        pieces(record, at..end, true, &mut planned);
         let fetch = Fetch::start(inner, Io::Move, key, record, View::Committed, planned);
         let fetched =
             fetch.finish().await.map_err(|why| crate::read::read_error(key, version, why))?;
@@ -267,13 +316,16 @@ impl<E: Env> ChunkStore<E> {
                 written.map_err(|_| RepairError::OutOfService)?;
             }
         }
-        let sectors = data.len().next_multiple_of(engine_types::SECTOR_BYTES as usize);
-        let mut buf = inner.env.pool().alloc_wait(sectors).await.map_err(ReadError::Memory)?;
-        buf.extend_from_slice(data);
-        buf.set_len(sectors);
-        buf[data.len()..].fill(0);
-        let position = inner.block_start(new) + u64::from(repaired.start - start);
-        let written = inner.device.write(Io::Move, position, buf.freeze()).await;
-        written.map_err(|_| RepairError::OutOfService)
+        for (bytes, data) in own {
+            let sectors = data.len().next_multiple_of(engine_types::SECTOR_BYTES as usize);
+            let mut buf = inner.env.pool().alloc_wait(sectors).await.map_err(ReadError::Memory)?;
+            buf.extend_from_slice(data);
+            buf.set_len(sectors);
+            buf[data.len()..].fill(0);
+            let position = inner.block_start(new) + u64::from(bytes.start - start);
+            let written = inner.device.write(Io::Move, position, buf.freeze()).await;
+            written.map_err(|_| RepairError::OutOfService)?;
+        }
+        Ok(())
     }
 }

@@ -1,5 +1,6 @@
 //! Stores that are not as they were written: what opens, what is said, what is kept.
 
+use engine_runtime::sim::DiskFaults;
 use engine_runtime::{File, OpenOptions};
 use engine_store::allocator::AdoptError;
 use engine_store::format::{Item, PAGE_BYTES, PageWriter, Superblock};
@@ -9,10 +10,10 @@ use engine_store::{BlockAddress, BlockClass, Head, Lsn, Record};
 use engine_types::{Crc32c, crc32c};
 
 use super::*;
-use crate::ReadError;
 use crate::device::Device;
 use crate::open::read_superblock;
 use crate::store::write_superblock;
+use crate::{DamageKind, ReadError, RepairError, ScrubLimits};
 
 const CLASS: BlockClass = BlockClass::new(0).unwrap();
 
@@ -115,4 +116,71 @@ fn s_a_a_block_that_two_chunks_name_stays_with_the_first() {
         store.close().await.unwrap();
     });
     ground.run(move |env| async move { assert!(!open(&env).await.1.damaged) });
+}
+
+/// Byte of the device at which a checksum block of 64 KiB of a chunk lies.
+fn home(store: &ChunkStore<SimEnv>, key: ChunkKey, block: u32) -> u64 {
+    let state = store.inner.state.borrow();
+    let record = state.committed(&key).unwrap();
+    store.inner.layout.block_offset(record.block(0)) + u64::from(block * 64 * KIB)
+}
+
+#[test]
+fn s15_a_repair_takes_as_many_checksum_blocks_as_are_damaged() {
+    let ground = Ground::new(2);
+    let places = ground.run(move |env| async move {
+        let store = create(&env).await;
+        write(&env, &store, key(0), 1, (0, &pattern(1000 * KIB, 3))).await;
+        let places = [2, 3, 15].map(|block| home(&store, key(0), block) + 100);
+        store.close().await.unwrap();
+        places
+    });
+    for place in places {
+        ground.sim.flip_bit(ground.node, PATH, place, 3);
+    }
+    ground.run(move |env| async move {
+        let (store, _) = open(&env).await;
+        let data = pattern(1000 * KIB, 3);
+        let seen = store.scrub(None, ScrubLimits::default(), |_| {}).await.unwrap();
+        let blocks: Vec<u32> = seen.damage.iter().map(|damage| damage.block).collect();
+        assert_eq!((blocks, seen.damaged, seen.errors), (vec![2, 3, 15], 3, 0));
+        assert!(seen.damage.iter().all(|damage| damage.kind == DamageKind::Checksum));
+        let version = ChunkVersion::new(1);
+        let good = |block: u32| {
+            let start = (block * 64 * KIB) as usize;
+            (block, &data[start..data.len().min(start + (64 << 10))])
+        };
+        let wrong = store.repair(key(0), version, &[good(2), (3, good(4).1)]).await;
+        assert!(matches!(wrong, Err(RepairError::Mismatch { block: 3, .. })), "{wrong:?}");
+        let more = store.repair(key(0), version, &[good(2), good(15)]).await;
+        let Err(RepairError::Read(ReadError::Corrupt { block: 3, .. })) = more else {
+            panic!("{more:?}");
+        };
+        store.audit().unwrap();
+        store.repair(key(0), version, &[good(15), good(2), good(3)]).await.unwrap();
+        assert_eq!(read_all(&store, key(0)).await, data);
+        let seen = store.scrub(None, ScrubLimits::default(), |_| {}).await.unwrap();
+        assert_eq!(seen.damaged, 0);
+        store.audit().unwrap();
+        store.close().await.unwrap();
+    });
+}
+
+#[test]
+fn s15_the_scrubber_lists_what_cannot_be_read() {
+    let ground = Ground::new(3);
+    ground.sim.start(ground.node, move |env| async move {
+        let store = create(&env).await;
+        write(&env, &store, key(0), 1, (0, &pattern(300 * KIB, 3))).await;
+        env.sleep_until(env.now().saturating_add(HOUR)).await;
+        let seen = store.scrub(None, ScrubLimits::default(), |_| {}).await.unwrap();
+        let found: Vec<_> = seen.damage.iter().map(|it| (it.block, it.kind)).collect();
+        assert_eq!(found, [0, 1, 2, 3, 4].map(|block| (block, DamageKind::Unreadable)));
+        assert_eq!((seen.damaged, seen.errors, seen.finished), (5, 0, true));
+    });
+    ground.sim.run_for(HOUR / 2).unwrap();
+    let faults = DiskFaults { read_error_permille: 1000, ..DiskFaults::default() };
+    ground.sim.set_disk(ground.node, faults);
+    ground.sim.run_for(HOUR).unwrap();
+    assert!(!ground.sim.is_running(ground.node));
 }

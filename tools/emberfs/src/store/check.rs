@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use engine_runtime::{Env, File as _};
-use engine_shard::{ChunkStore, Damage, ScrubLimits};
+use engine_shard::{ChunkStore, Damage, DamageKind, ScrubLimits};
 use engine_store::format::{StoreFlags, Superblock};
 use serde::Serialize;
 
@@ -150,15 +150,19 @@ async fn verify<E: Env>(
     let seen = seen.await.map_err(Failure::environment)?;
     progress.clear();
     found.verified_bytes = seen.bytes;
-    for Damage { key, version, block } in &seen.damage {
-        found.add(&key.to_string(), format!("checksum block {block} of {version} is damaged"));
+    for Damage { key, version, block, kind } in &seen.damage {
+        let what = match kind {
+            DamageKind::Checksum => "is damaged",
+            DamageKind::Unreadable => "cannot be read",
+        };
+        found.add(&key.to_string(), format!("checksum block {block} of {version} {what}"));
     }
     let listed = seen.damage.len() as u64;
     if listed < seen.damaged {
         found.add("chunks", format!("{} more checksum blocks are damaged", seen.damaged - listed));
     }
     if seen.errors != 0 {
-        found.add("device", format!("{} reads failed", seen.errors));
+        found.add("device", format!("no memory to read {} checksum blocks", seen.errors));
     }
     Ok(())
 }
