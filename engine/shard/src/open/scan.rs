@@ -32,6 +32,8 @@ pub(crate) struct Scanner<'a, E: Env> {
     generation_max: Incarnation,
     /// Behind the last group, and at the start of the ring.
     windows: [Window<E>; 2],
+    /// Whether the header of the next group of the chain is there, of which the rest is not.
+    begun: bool,
 }
 
 /// A group found, and its place in the ring.
@@ -56,11 +58,13 @@ impl<'a, E: Env> Scanner<'a, E> {
             generation: Incarnation::new(0),
             generation_max: superblock.mount_gen,
             windows: [Window { offset: 0, bytes: None }, Window { offset: 0, bytes: None }],
+            begun: false,
         }
     }
 
     /// The next group of the chain, which `ring` expects at one of two places.
     pub(crate) async fn next(&mut self, ring: &Ring) -> Result<Option<Found>, StoreError> {
+        self.begun = false;
         let (first, second) = ring.expected();
         let one = self.look(0, first).await?;
         let two = match second {
@@ -76,6 +80,13 @@ impl<'a, E: Env> Scanner<'a, E> {
             self.generation = found.generation;
         }
         Ok(found)
+    }
+
+    /// Whether the writing of another group had begun when the chain ended: its header names the
+    /// last one by its hash. Groups are written one after the other, so the last one was flushed
+    /// before, and its data with it (S11).
+    pub(crate) const fn is_next_begun(&self) -> bool {
+        self.begun
     }
 
     async fn look(
@@ -101,6 +112,7 @@ impl<'a, E: Env> Scanner<'a, E> {
             Err(why) if why.is_unreadable() => return Err(unreadable(&why)),
             Err(_) => return Ok(None),
         };
+        self.begun = true;
         let bytes = header.bytes() as u64;
         if self.layout.ring.len < at.offset + bytes {
             return Ok(None);

@@ -3,6 +3,7 @@
 use engine_runtime::sim::DiskFaults;
 use engine_runtime::{File, OpenOptions};
 use engine_store::allocator::AdoptError;
+use engine_store::format::group::peek;
 use engine_store::format::{Item, PAGE_BYTES, PageWriter, Superblock};
 use engine_store::record::checksum_word;
 use engine_store::ring::Position;
@@ -183,4 +184,60 @@ fn s15_the_scrubber_lists_what_cannot_be_read() {
     ground.sim.set_disk(ground.node, faults);
     ground.sim.run_for(HOUR).unwrap();
     assert!(!ground.sim.is_running(ground.node));
+}
+
+/// Where the group with the highest number lies on the device.
+async fn newest_group(env: &SimEnv) -> (Lsn, u64) {
+    let device = device(env).await;
+    let superblock = read_superblock(&device).await.unwrap();
+    let ring = superblock.layout.ring;
+    let bytes = device.read(crate::Io::Journal, ring.offset, ring.len as usize).await.unwrap();
+    let pages = bytes.chunks_exact(4096).zip(0u64..);
+    let groups = pages.filter_map(|(page, at)| {
+        let header = peek(page, superblock.store, superblock.salt)?;
+        Some((header.identity.lsn, ring.offset + at * 4096))
+    });
+    groups.max().unwrap()
+}
+
+#[test]
+fn s11_a_torn_group_proves_the_data_of_the_one_before_it() {
+    for torn in [true, false] {
+        let ground = Ground::new(4);
+        let place = ground.run(move |env| async move {
+            let store = create(&env).await;
+            let payload = Payload::new(0, bytes(&env, &pattern(256 * KIB, 3)).await);
+            let change = Change::Write { offset: 0, len: 256 * KIB };
+            store.update(update(key(0), 1, MIB, change), payload).await.unwrap();
+            let place = {
+                let state = store.inner.state.borrow();
+                let record = state.pending(&key(0)).unwrap().record.as_ref().unwrap();
+                store.inner.layout.block_offset(record.block) + u64::from(64 * KIB)
+            };
+            if torn {
+                store.commit(&key(0), ChunkVersion::new(1)).unwrap();
+                store.sync().await.unwrap();
+            }
+            place
+        });
+        let (_, group) = ground.run(move |env| async move { newest_group(&env).await });
+        // The data of the PUT is not as it was written, and the group behind it is not whole.
+        ground.sim.flip_bit(ground.node, PATH, place, 3);
+        if torn {
+            ground.sim.flip_bit(ground.node, PATH, group + 130, 3); // its entry
+        }
+        ground.run(move |env| async move {
+            let (store, opened) = open(&env).await;
+            assert_eq!((opened.damaged, opened.dropped_group), (false, !torn));
+            let expected = if torn { vec![(key(0), ChunkVersion::new(1))] } else { Vec::new() };
+            assert_eq!(opened.pendings, expected);
+            for (key, version) in opened.pendings {
+                store.commit(&key, version).unwrap();
+                let read =
+                    Read { key, offset: 0, len: MIB, version: Which::Committed, verify: true };
+                let damaged = store.read(read).await;
+                assert!(matches!(damaged, Err(ReadError::Corrupt { block: 1, .. })));
+            }
+        });
+    }
 }
