@@ -58,7 +58,7 @@ pub use superblock::{
     Access, Features, NoSuperblock, StoreFlags, Superblock, SuperblockError, newest,
 };
 
-#[cfg(test)]
-mod fuzz;
-#[cfg(test)]
+#[cfg(any(test, feature = "fuzz"))]
+pub mod fuzz;
+#[cfg(any(test, feature = "fuzz"))]
 mod testing;

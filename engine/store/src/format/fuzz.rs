@@ -1,6 +1,8 @@
-//! Every decoder under mutated input (E105). Blind mutation ends at the first checksum, so most
-//! inputs get their checksums and hashes repaired; the marks show that the rules behind them were
-//! reached. A failure names the seed of its input.
+//! Every decoder under mutated input (E105), as harnesses that panic when a promise is broken.
+//!
+//! `tools/fuzz` runs [`decoders`] under libFuzzer, `cargo test` all of them with seeded input.
+//! Blind mutation ends at the first checksum, so most inputs get their checksums and hashes
+//! repaired; the marks show that the rules behind them were reached.
 
 use alloc::collections::BTreeSet;
 use alloc::format;
@@ -16,12 +18,15 @@ use crate::format::checkpoint::{PAGE_HEADER_BYTES, PageReader, PageWriter, Pushe
 use crate::format::group::{Expected, GROUP_HEADER_BYTES, parse, peek};
 use crate::format::layout::{FormatOptions, Layout};
 use crate::format::superblock::{SUPERBLOCK_BYTES, Superblock, newest};
-use crate::format::testing::{self, SALT, STORE, encoded, identity, mutate};
-use crate::format::{CheckpointRef, Item, decode, encode};
+use crate::format::testing::{self, SALT, STORE, encoded, identity};
+use crate::format::{CheckpointRef, Item, decode};
+
+#[cfg(test)]
+mod tests;
 
 /// Names of outcomes that occurred: variants, by their `Debug` form.
-#[derive(Default)]
-struct Marks(BTreeSet<String>);
+#[derive(Debug, Default)]
+pub struct Marks(BTreeSet<String>);
 
 impl Marks {
     /// Records the variants named in `outcome`.
@@ -36,23 +41,58 @@ impl Marks {
             }
         }
     }
-
-    /// Fails unless all of `names` occurred.
-    fn assert_hit(&self, names: &str) {
-        for name in names.split_whitespace() {
-            assert!(self.0.contains(name), "{name} never occurred, only {:?}", self.0);
-        }
-    }
 }
 
-/// One to three mutations among the first `span` bytes.
-fn mutations(rng: &mut Rng, bytes: &mut Vec<u8>, span: usize) {
-    for _ in 0..=rng.below(3) {
-        mutate(rng, bytes, span);
-    }
-    if rng.chance(50) {
-        let len = rng.below(bytes.len() as u64 + 1);
-        bytes.truncate(usize::try_from(len).unwrap());
+/// What is put right after the mutation.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Repairs {
+    /// Checksums.
+    pub checksums: bool,
+    /// The hash of a group, the digest of a checkpoint.
+    pub hash: bool,
+}
+
+/// The harness of libFuzzer. The first bytes say which structure, what is repaired and what a good
+/// one is drawn from; the others are changes: a position and what is there.
+///
+/// # Panics
+/// When a decoder does, or takes what it must not take.
+pub fn decoders(data: &[u8], marks: &mut Marks) {
+    let Some((&[kind, repairs, size, a, b, c], changes)) = data.split_first_chunk() else { return };
+    let mut rng = Rng::new(u64::from(u32::from_le_bytes([a, b, c, 0])));
+    let repairs = Repairs { checksums: repairs & 1 == 0, hash: repairs & 2 == 0 };
+    let size_max = if size == 0 { ChunkSize::MAX } else { ChunkSize::MIN };
+    let change = |bytes: &mut Vec<u8>| {
+        for &[at, high, becomes] in changes.as_chunks().0 {
+            let at = usize::from(u16::from_le_bytes([at, high]));
+            match bytes.get_mut(at) {
+                Some(byte) => *byte = becomes,
+                None => bytes.truncate(usize::from(u16::from_le_bytes([becomes, high & 15]))),
+            }
+        }
+    };
+    match kind % 4 {
+        0 => {
+            let mut bytes = encoded(&[testing::entry(&mut rng, size_max)]);
+            change(&mut bytes);
+            entry(&bytes, marks);
+        }
+        1 => {
+            let entries: Vec<_> = (0..3).map(|_| testing::entry(&mut rng, size_max)).collect();
+            let mut bytes = testing::group(identity(7, 70), &entries);
+            change(&mut bytes);
+            group(&mut bytes, repairs, marks);
+        }
+        2 => {
+            let mut bytes = fresh_superblock(rng.next_u64());
+            change(&mut bytes);
+            superblock(&mut bytes, repairs, marks);
+        }
+        _ => {
+            let (mut bytes, reference) = fresh_checkpoint(&mut rng);
+            change(&mut bytes);
+            checkpoint(&mut bytes, reference, repairs, marks);
+        }
     }
 }
 
@@ -71,50 +111,18 @@ fn check_entry(entry: &Entry, len: usize) {
     assert!(4 * (words + direct) + 2 * images <= 2 * len + 64, "{entry} came from {len} bytes");
 }
 
-#[test]
-fn entries_survive_mutation() {
-    let mut marks = Marks::default();
-    for seed in 0..20_000 {
-        let mut rng = Rng::new(seed);
-        let size_max = if seed % 16 == 0 { ChunkSize::MAX } else { ChunkSize::MIN };
-        let mut bytes = encoded(&[testing::entry(&mut rng, size_max)]);
-        mutations(&mut rng, &mut bytes, 100);
-        match decode(&bytes) {
-            Ok((entry, len)) => {
-                assert!(len <= bytes.len(), "seed {seed}");
-                check_entry(&entry, len);
-                marks.hit(&"Passed");
-            }
-            Err(why) => marks.hit(&why),
+/// One entry, with the record in it.
+///
+/// # Panics
+/// When a promise of the decoder is broken.
+pub fn entry(bytes: &[u8], marks: &mut Marks) {
+    match decode(bytes) {
+        Ok((entry, len)) => {
+            assert!(len <= bytes.len(), "{entry} is longer than {}", bytes.len());
+            check_entry(&entry, len);
+            marks.hit(&"Passed");
         }
-    }
-    marks.assert_hit(
-        "Truncated Length UnknownKind UnknownFlags ChunkSize Class Record Sectors \
-         NoChain Phase Misplaced Lengths EndInHole Block Unaligned",
-    );
-}
-
-#[test]
-fn noise_is_no_entry_group_or_page() {
-    let reference = CheckpointRef {
-        generation: 1,
-        half: 0,
-        start: Lsn::new(1),
-        bytes: 4096,
-        pages: 1,
-        items: 0,
-        digest: 0,
-    };
-    for seed in 0..2000 {
-        let mut rng = Rng::new(seed);
-        let mut bytes = [0; 4096];
-        rng.fill_bytes(&mut bytes);
-        assert!(decode(&bytes).is_err() || bytes[0] < 64, "seed {seed}");
-        assert_eq!(peek(&bytes, STORE, SALT), None, "seed {seed}");
-        assert!(Superblock::decode(&bytes).is_err(), "seed {seed}");
-        assert!(newest(&bytes, &bytes[..100]).is_err(), "seed {seed}");
-        let mut reader = PageReader::new(STORE, reference, 9);
-        assert!(reader.page(&bytes).is_err(), "seed {seed}");
+        Err(why) => marks.hit(&why),
     }
 }
 
@@ -139,9 +147,11 @@ fn hash_of(bytes: &[u8]) -> u64 {
     words.fold(mix(SALT), |hash, word| mix(hash ^ u64::from_le_bytes(*word)))
 }
 
-#[test]
-fn groups_survive_mutation() {
-    let mut marks = Marks::default();
+/// A group: its header and its entries.
+///
+/// # Panics
+/// When a promise of the decoder is broken.
+pub fn group(bytes: &mut [u8], repairs: Repairs, marks: &mut Marks) {
     let expected = Expected {
         store: STORE,
         salt: SALT,
@@ -150,80 +160,68 @@ fn groups_survive_mutation() {
         lsn: Lsn::new(7),
         prev_hash: 70,
     };
-    for seed in 0..8000 {
-        let mut rng = Rng::new(seed);
-        let size_max = ChunkSize::new(64 << 10).unwrap();
-        let entries: Vec<_> = (0..3).map(|_| testing::entry(&mut rng, size_max)).collect();
-        let mut bytes = testing::group(identity(7, 70), &entries);
-        let span = if rng.chance(500) { 128 } else { 400 };
-        mutations(&mut rng, &mut bytes, span);
-        if GROUP_HEADER_BYTES <= bytes.len() && rng.chance(900) {
-            repair_group(&mut bytes, None);
-            let hash = rng.chance(900).then(|| hash_of(&bytes));
-            repair_group(&mut bytes, hash);
-        }
-        peek(&bytes, STORE, SALT);
-        match parse(&bytes, &expected) {
-            Ok(group) => {
-                assert!(group.header.bytes() <= bytes.len(), "seed {seed}");
-                group.entries.iter().for_each(|entry| check_entry(entry, bytes.len()));
-                assert_eq!(group.images().count(), group.header.image_count as usize);
-                marks.hit(&"Passed");
-            }
-            Err(why) => marks.hit(&why),
-        }
+    if GROUP_HEADER_BYTES <= bytes.len() && repairs.checksums {
+        repair_group(bytes, None);
+        let hash = repairs.hash.then(|| hash_of(bytes));
+        repair_group(bytes, hash);
     }
-    marks.assert_hit(
-        "Passed NoHeader OtherStore OtherSalt OtherLsn OtherGeneration OtherChain Short Torn \
-         Entry EntryBytes ImageCount",
-    );
+    peek(bytes, STORE, SALT);
+    match parse(bytes, &expected) {
+        Ok(group) => {
+            assert!(group.header.bytes() <= bytes.len(), "{:?}", group.header);
+            group.entries.iter().for_each(|entry| check_entry(entry, bytes.len()));
+            assert_eq!(group.images().count(), group.header.image_count as usize);
+            marks.hit(&"Passed");
+        }
+        Err(why) => marks.hit(&why),
+    }
 }
 
-#[test]
-fn superblocks_survive_mutation() {
-    let mut marks = Marks::default();
-    let layout = Layout::plan(&FormatOptions::new(1 << 30)).unwrap();
-    for seed in 0..20_000 {
-        let mut rng = Rng::new(seed);
-        let (cluster, now) = (ClusterId::new(1), WallTime::from_nanos(2));
-        let mut superblock = Superblock::fresh(cluster, STORE, now, layout, seed);
-        superblock.checkpoint = Some(CheckpointRef {
-            generation: 5,
-            half: 1,
-            start: Lsn::new(50),
-            bytes: (2 << 20) + 8192,
-            pages: 3,
-            items: 40_000,
-            digest: 0xd16e,
-        });
-        let mut page = [0; SUPERBLOCK_BYTES];
-        superblock.encode(&mut page);
-        let mut bytes = page.to_vec();
-        mutations(&mut rng, &mut bytes, 264);
-        let at = SUPERBLOCK_BYTES - 4;
-        if bytes.len() == SUPERBLOCK_BYTES && rng.chance(950) {
-            let crc = crc32c(&bytes[..at]);
-            put(&mut bytes, at, crc.get().to_le_bytes());
-        }
-        let found = Superblock::decode(&bytes);
-        match found {
-            Ok(found) => {
-                // E106: `encode` asserts everything that makes a superblock trusted.
-                found.encode(&mut page);
-                assert_eq!(Superblock::decode(&page), Ok(found), "seed {seed}");
-                marks.hit(&"Passed");
-            }
-            Err(why) => marks.hit(&why),
-        }
-        assert_eq!(newest(&bytes, &[]).is_ok(), found.is_ok(), "seed {seed}");
-    }
-    marks.assert_hit(
-        "Passed Length Magic Checksum Version Incompatible Geometry TooSmall OutOfRange Unaligned \
-         Overlap",
-    );
+/// A good superblock that names a checkpoint.
+fn fresh_superblock(salt: u64) -> Vec<u8> {
+    let layout = Layout::plan(&FormatOptions::new(1 << 30)).expect("a gigabyte is enough");
+    let (cluster, now) = (ClusterId::new(1), WallTime::from_nanos(2));
+    let mut superblock = Superblock::fresh(cluster, STORE, now, layout, salt);
+    superblock.checkpoint = Some(CheckpointRef {
+        generation: 5,
+        half: 1,
+        start: Lsn::new(50),
+        bytes: (2 << 20) + 8192,
+        pages: 3,
+        items: 40_000,
+        digest: 0xd16e,
+    });
+    let mut page = [0; SUPERBLOCK_BYTES];
+    superblock.encode(&mut page);
+    page.to_vec()
 }
 
-fn checkpoint(rng: &mut Rng) -> (Vec<u8>, CheckpointRef) {
+/// A superblock.
+///
+/// # Panics
+/// When a promise of the decoder is broken.
+pub fn superblock(bytes: &mut [u8], repairs: Repairs, marks: &mut Marks) {
+    let at = SUPERBLOCK_BYTES - 4;
+    if bytes.len() == SUPERBLOCK_BYTES && repairs.checksums {
+        let crc = crc32c(&bytes[..at]);
+        put(bytes, at, crc.get().to_le_bytes());
+    }
+    let found = Superblock::decode(bytes);
+    match found {
+        Ok(found) => {
+            // E106: `encode` asserts everything that makes a superblock trusted.
+            let mut page = [0; SUPERBLOCK_BYTES];
+            found.encode(&mut page);
+            assert_eq!(Superblock::decode(&page), Ok(found), "E106");
+            marks.hit(&"Passed");
+        }
+        Err(why) => marks.hit(&why),
+    }
+    assert_eq!(newest(bytes, &[]).is_ok(), found.is_ok(), "E106: one copy decides");
+}
+
+/// A good checkpoint of one page.
+fn fresh_checkpoint(rng: &mut Rng) -> (Vec<u8>, CheckpointRef) {
     let mut writer = PageWriter::new(STORE, 5, 0, 1 << 20, Lsn::new(1));
     let record = testing::target(rng);
     let mut push = |item: &Item<'_>| assert_eq!(writer.push(item), Pushed::Done);
@@ -236,7 +234,7 @@ fn checkpoint(rng: &mut Rng) -> (Vec<u8>, CheckpointRef) {
     let outcome = testing::outcome(rng, key, tag.seq);
     push(&Item::Dedup { slot: key.slot, tag, outcome });
     for inode in [1, 300, 301] {
-        let record = testing::record(rng, ChunkSize::new(64 << 10).unwrap());
+        let record = testing::record(rng, ChunkSize::new(64 << 10).expect("a power of two"));
         let key = ChunkKey::new(Slot::new(1), inode, 0);
         push(&Item::Chunk { key, record: record.as_ref() });
     }
@@ -244,54 +242,38 @@ fn checkpoint(rng: &mut Rng) -> (Vec<u8>, CheckpointRef) {
     (page.bytes.to_vec(), reference)
 }
 
-#[test]
-fn checkpoints_survive_mutation() {
-    let mut marks = Marks::default();
-    for seed in 0..15_000 {
-        let mut rng = Rng::new(seed);
-        let (mut bytes, mut reference) = checkpoint(&mut rng);
-        let used = PAGE_HEADER_BYTES + u32_at(&bytes, 12) as usize;
-        let span = if rng.chance(250) { PAGE_HEADER_BYTES } else { used };
-        mutations(&mut rng, &mut bytes, span);
-        if 4096 == bytes.len() && rng.chance(950) {
-            let end = bytes.len().min(PAGE_HEADER_BYTES + u32_at(&bytes, 12) as usize);
-            let crc = crc32c(&bytes[8..end]);
-            put(&mut bytes, 4, crc.get().to_le_bytes());
-            let digest = engine_types::checksum::mix64(u64::from(crc.get()));
-            reference.digest = if rng.chance(900) { digest } else { 1 };
-        }
-        let mut reader = PageReader::new(STORE, reference, 1);
-        let mut items = 0;
-        let result = reader.page(&bytes).and_then(|mut page| {
-            while let Some(item) = page.next_item() {
-                item?;
-                items += 1;
-            }
-            Ok(())
-        });
-        assert!(items <= bytes.len() / 16, "seed {seed}");
-        match result.and_then(|()| reader.finish()) {
-            Ok(counts) => {
-                assert_eq!(counts.sum(), items as u64, "seed {seed}");
-                marks.hit(&"Passed");
-            }
-            Err(why) => marks.hit(&why),
-        }
+/// A checkpoint of one page.
+///
+/// # Panics
+/// When a promise of the decoder is broken.
+pub fn checkpoint(
+    bytes: &mut [u8],
+    mut reference: CheckpointRef,
+    repairs: Repairs,
+    marks: &mut Marks,
+) {
+    if 4096 == bytes.len() && repairs.checksums {
+        let end = bytes.len().min(PAGE_HEADER_BYTES + u32_at(bytes, 12) as usize);
+        let crc = crc32c(&bytes[8..end]);
+        put(bytes, 4, crc.get().to_le_bytes());
+        let digest = engine_types::checksum::mix64(u64::from(crc.get()));
+        reference.digest = if repairs.hash { digest } else { 1 };
     }
-    marks.assert_hit(
-        "Passed Length Magic ItemBytes Checksum OtherStore OtherGeneration PageNumber Item Order \
-         Keys LeftOver Counts Digest NoEnd",
-    );
-}
-
-/// The harness itself: a decoder that forgot a check would be seen.
-#[test]
-fn what_encodes_to_more_is_noticed() {
-    let mut rng = Rng::new(1);
-    let entry = testing::entry(&mut rng, ChunkSize::MIN);
-    let mut bytes = Vec::new();
-    encode(&entry, &mut bytes);
-    let short = bytes.len() - 1;
-    let result = std::panic::catch_unwind(|| check_entry(&entry, short));
-    assert!(result.is_err());
+    let mut reader = PageReader::new(STORE, reference, 1);
+    let mut items = 0;
+    let result = reader.page(bytes).and_then(|mut page| {
+        while let Some(item) = page.next_item() {
+            item?;
+            items += 1;
+        }
+        Ok(())
+    });
+    assert!(items <= bytes.len() / 16, "{items} items in {} bytes", bytes.len());
+    match result.and_then(|()| reader.finish()) {
+        Ok(counts) => {
+            assert_eq!(counts.sum(), items as u64, "E109: the counts are those of the items");
+            marks.hit(&"Passed");
+        }
+        Err(why) => marks.hit(&why),
+    }
 }

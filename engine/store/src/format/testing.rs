@@ -1,9 +1,12 @@
-//! Random content for the tests of this folder.
+//! Random content for the tests and the harnesses of this folder.
+#![expect(clippy::unwrap_used, reason = "numbers are below their bounds")]
 
+#[cfg(test)]
+use alloc::format;
 use alloc::rc::Rc;
+#[cfg(test)]
 use alloc::string::String;
 use alloc::vec::Vec;
-use std::format;
 
 use engine_types::limits::BLOCK_BYTES_MAX;
 use engine_types::{
@@ -21,6 +24,7 @@ pub(super) const STORE: StoreId = StoreId::new(0x0011_2233_4455_6677_8899_aabb_c
 pub(super) const SALT: u64 = 0x5a17_5a17_5a17_5a17;
 
 /// Bytes as golden tables hold them.
+#[cfg(test)]
 pub(super) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
@@ -29,6 +33,7 @@ fn up_to(rng: &mut Rng, max: u32) -> u32 {
     u32::try_from(rng.range(0..=u64::from(max))).unwrap()
 }
 
+#[cfg(test)]
 fn usize_below(rng: &mut Rng, bound: usize) -> usize {
     usize::try_from(rng.below(bound as u64)).unwrap()
 }
@@ -212,6 +217,7 @@ pub(super) fn group(identity: GroupIdentity, entries: &[Entry]) -> Vec<u8> {
 }
 
 /// Changes some bytes in one of several ways.
+#[cfg(test)]
 pub(super) fn mutate(rng: &mut Rng, bytes: &mut [u8], span: usize) {
     let span = bytes.len().min(span);
     let at = usize_below(rng, span);
