@@ -139,7 +139,8 @@ async fn dump<E: Env>(
     let region = inner.layout.halves[usize::from(half)];
     let mut dump = Dump {
         inner: inner.clone(),
-        writer: PageWriter::new(store, generation, half, region.len, snapshot.start),
+        writer: PageWriter::new(store, generation, half, region.len, snapshot.start)
+            .with_requests_max(inner.layout.requests_max()),
         region: region.offset,
     };
     for (slot, record) in snapshot.targets.into_iter().filter(|_| !planted!(TargetsNotDumped)) {

@@ -36,6 +36,9 @@ pub struct StoreConfig {
     pub always_flush: bool,
     /// Open for reading alone: nothing is written, not even the mount generation.
     pub read_only: bool,
+    /// The caller holds the exclusive lock of the file or device; otherwise opening takes it, also
+    /// for reading alone.
+    pub locked_by_caller: bool,
 }
 
 impl Default for StoreConfig {
@@ -54,6 +57,7 @@ impl Default for StoreConfig {
             channels_per_session_max: 64,
             always_flush: false,
             read_only: false,
+            locked_by_caller: false,
         }
     }
 }

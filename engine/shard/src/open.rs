@@ -92,7 +92,9 @@ impl<E: Env> ChunkStore<E> {
     ) -> Result<(Self, Opened), StoreError> {
         let began = env.now();
         let write = !config.read_only;
-        let options = OpenOptions { write, create: false, truncate: false, lock: write };
+        // Also for reading alone: a store in service changes under the eyes of who looks.
+        let lock = !config.locked_by_caller;
+        let options = OpenOptions { write, create: false, truncate: false, lock };
         let file = env.open(path, options).await?;
         let geometry = file.geometry();
         if geometry.align != SECTOR_BYTES {

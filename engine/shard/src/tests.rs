@@ -211,4 +211,5 @@ fn an_acknowledged_version_survives_a_power_loss() {
 
 mod damage;
 mod history;
+mod limits;
 mod room;

@@ -3,7 +3,6 @@
 use core::time::Duration;
 
 use engine_runtime::{Env, yield_now};
-use engine_store::format::limits::PENDINGS_MAX;
 use engine_store::format::{self, Item, PageReader, Superblock};
 use engine_store::planted;
 use engine_store::recover::{Recovered, Replay};
@@ -91,9 +90,7 @@ async fn checkpoint<E: Env>(
     };
     let layout = &superblock.layout;
     let region = layout.halves[usize::from(reference.half)].offset;
-    // Requests that were under way when the table filled up are remembered beyond its limit.
-    let channels = layout.dedup_channels.saturating_add(PENDINGS_MAX);
-    let mut reader = PageReader::new(superblock.store, reference, channels);
+    let mut reader = PageReader::new(superblock.store, reference, layout.requests_max());
     // The next page is read while this one is decoded.
     let start =
         |(offset, len): (u64, usize)| device.start_read(Io::Checkpoint, region + offset, len);

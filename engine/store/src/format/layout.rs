@@ -22,7 +22,7 @@ use crate::format::limits::{
     DEDUP_CHANNELS_DEFAULT, DEDUP_CHANNELS_MAX, DEDUP_CHANNELS_MIN, GROUP_BYTES_MAX,
     INDEX_BYTES_MAX, INDEX_BYTES_MIN, INDEX_DEFAULT_MAX, INDEX_DEFAULT_MIN, INDEX_PART,
     JOURNAL_BYTES_MAX, JOURNAL_BYTES_MIN, JOURNAL_DEFAULT_MAX, JOURNAL_DEFAULT_MIN, JOURNAL_PART,
-    METADATA_PART, MIB, RESERVED_BYTES, SECTOR, SEGMENTS_MAX, SEGMENTS_MIN,
+    METADATA_PART, MIB, PENDINGS_MAX, RESERVED_BYTES, SECTOR, SEGMENTS_MAX, SEGMENTS_MIN,
 };
 
 const SEGMENT: u64 = SEGMENT_BYTES as u64;
@@ -268,6 +268,12 @@ impl Layout {
             last = (second, end);
         }
         Ok(())
+    }
+
+    /// Most requests in a checkpoint: those that were under way when the table of channels became
+    /// full are remembered beyond its limit (E109).
+    pub const fn requests_max(&self) -> u32 {
+        self.dedup_channels.saturating_add(PENDINGS_MAX)
     }
 
     /// Bytes of the data area.

@@ -282,7 +282,8 @@ impl<T: Clone> Store<T> {
             let (found, expected) = (update.size, base.head.size);
             return Err(UpdateError::SizeMismatch { key, found, expected });
         }
-        // M1: a removal or truncation acts only on what is older than itself.
+        // M1: a removal or truncation acts only on what is older than itself; with epoch 0 nobody
+        // uses epochs.
         let cuts = matches!(update.change, Change::Remove | Change::Truncate { .. });
         let (found, current) = (update.epoch, base.head.epoch);
         if found < current || (cuts && found == current && found.get() != 0) {

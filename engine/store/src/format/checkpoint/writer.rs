@@ -30,6 +30,7 @@ pub struct PageWriter {
     section: Section,
     last_key: Option<ChunkKey>,
     counts: Counts,
+    dedup_max: u32,
 }
 
 /// What became of an item.
@@ -75,10 +76,18 @@ impl PageWriter {
             section: Section::Targets,
             last_key: None,
             counts: Counts::default(),
+            dedup_max: DEDUP_CHANNELS_MAX,
         }
     }
 
-    /// Appends an item.
+    /// The same for a store that remembers at most `max` requests: what its reader takes (E109).
+    #[must_use]
+    pub fn with_requests_max(self, max: u32) -> Self {
+        Self { dedup_max: max, ..self }
+    }
+
+    /// Appends an item. Requests beyond the limit do not fit either: the dump takes turns with
+    /// decisions, so it may meet more of them than there ever were at one time.
     ///
     /// # Panics
     /// If it is out of order, beyond a limit, or breaks its own rules (E107, E109).
@@ -93,6 +102,10 @@ impl PageWriter {
         let pushed = self.make_room(bytes);
         if pushed != Pushed::Done {
             return pushed;
+        }
+        if item.section() == Section::Dedup && self.dedup_max <= self.counts.dedup {
+            reached!("E109: a dump met more requests than a store remembers");
+            return Pushed::HalfFull;
         }
         self.enter(item.section());
         let start = self.buffer.len();
@@ -166,7 +179,7 @@ impl PageWriter {
             self.section = section;
             self.last_key = None;
         }
-        let added = self.counts.add(section, DEDUP_CHANNELS_MAX);
+        let added = self.counts.add(section, self.dedup_max);
         assert!(added.is_ok(), "E109: more than {added:?} items of {section:?}");
         self.page_items += 1;
     }

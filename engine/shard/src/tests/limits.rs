@@ -1,0 +1,125 @@
+//! Limits that what was written has to keep for its next reader.
+
+use engine_store::format::limits::{DEDUP_CHANNELS_MIN, PENDINGS_MAX};
+use engine_store::{Fence, Outcome, Tag};
+use engine_types::{ChannelId, SessionId};
+
+use super::*;
+
+/// As many requests as the table holds, all of one session.
+fn learn(store: &ChunkStore<SimEnv>, session: u64) {
+    let mut state = store.inner.state.borrow_mut();
+    for channel in 0..DEDUP_CHANNELS_MIN {
+        let (session, channel) = (SessionId::new(session), ChannelId::new(channel));
+        let tag = Tag { session, channel, seq: 1 };
+        let outcome = Outcome { seq: 1, key: key(0), version: ChunkVersion::new(1), len: 0 };
+        state.put_outcome(SLOT, tag, outcome).unwrap();
+    }
+}
+
+#[test]
+fn e109_a_dump_that_meets_too_many_requests_is_begun_again() {
+    let ground = Ground::new(1);
+    ground.run(move |env| async move {
+        let store = create(&env).await;
+        learn(&store, 1);
+        store.sync().await.unwrap();
+        let dumping = store.clone();
+        let dumping = env.spawn(async move {
+            crate::checkpoint::checkpoint(&dumping.inner, false).await.unwrap();
+            dumping.metrics().checkpoints
+        });
+        // Behind the cursor of the dump others take the place of what it has passed.
+        let mut session = 1;
+        while session < 5 {
+            engine_runtime::yield_now().await;
+            if store.inner.state.borrow().small_room() && store.metrics().checkpoints == 0 {
+                let gone = SessionId::new(session);
+                store.inner.state.borrow_mut().fence(Fence::One(gone)).unwrap();
+                store.inner.state.borrow_mut().drop_session(gone);
+                session += 1;
+                learn(&store, session);
+                store.inner.journal_wanted.notify();
+            }
+        }
+        assert_eq!(dumping.await, 1);
+        assert!(DEDUP_CHANNELS_MIN + PENDINGS_MAX < 3 * DEDUP_CHANNELS_MIN);
+        store.close().await.unwrap();
+    });
+    ground.run(move |env| async move {
+        let (store, _) = open(&env).await;
+        assert_eq!(store.inner.state.borrow().dedup().len(), DEDUP_CHANNELS_MIN as usize);
+        store.close().await.unwrap();
+    });
+    // With lower limits, what is there stays and is written again.
+    for _ in 0..2 {
+        ground.run(move |env| async move {
+            let config = StoreConfig {
+                channels_per_session_max: 1,
+                index_bytes_max: Some(1),
+                overlay_bytes_max: 1 << 12,
+                full_permille: 1,
+                ..config()
+            };
+            let (store, opened) = ChunkStore::open(&env, Path::new(PATH), config).await.unwrap();
+            assert!(!opened.damaged);
+            assert_eq!(store.inner.state.borrow().dedup().len(), DEDUP_CHANNELS_MIN as usize);
+            store.close().await.unwrap();
+        });
+    }
+}
+
+#[test]
+fn m1_a_cut_acts_on_older_epochs_only() {
+    let ground = Ground::new(2);
+    ground.run(move |env| async move {
+        let store = create(&env).await;
+        let write = Change::Write { offset: 0, len: 100 };
+        let cuts = [Change::Truncate { len: 10 }, Change::Remove];
+        let others = [write, Change::Extend { len: 200 }, Change::Zero { offset: 5, len: 10 }];
+        let ask = async |index: u32, version: u32, epoch: u32, change: Change| {
+            let payload = match change {
+                Change::Write { len, .. } => {
+                    Payload::new(0, bytes(&env, &vec![1; len as usize]).await)
+                }
+                _ => Payload::NONE,
+            };
+            let epoch = TruncateEpoch::new(epoch);
+            let asked = Update { epoch, ..update(key(index), version, MIB, change) };
+            let stored = store.update(asked, payload).await?;
+            store.commit(&key(index), stored.version)
+        };
+        // Epoch of the chunk, of the request; whether others, whether cuts act.
+        #[rustfmt::skip]
+        let rows = [
+            (0, 0, true,  true), // a file that uses no epochs
+            (0, 1, true,  true),
+            (3, 2, false, false),
+            (3, 0, false, false),
+            (3, 3, true,  false),
+            (3, 4, true,  true),
+        ];
+        let mut index = 0;
+        for (current, epoch, others_act, cuts_act) in rows {
+            let asked = others.iter().map(|change| (change, others_act));
+            for (change, acts) in asked.chain(cuts.iter().map(|change| (change, cuts_act))) {
+                index += 1;
+                ask(index, 1, current, write).await.unwrap();
+                let answer = ask(index, 2, epoch, *change).await;
+                let context = format!("{change:?} of {epoch} on {current}");
+                if acts {
+                    assert_eq!(answer, Ok(()), "{context}");
+                    let state = store.inner.state.borrow();
+                    let found = state.committed(&key(index)).map(|record| record.head.epoch.get());
+                    let expected = (*change != Change::Remove).then_some(epoch);
+                    assert_eq!(found, expected, "{context}");
+                } else {
+                    let key = key(index);
+                    let (found, current) = (TruncateEpoch::new(epoch), TruncateEpoch::new(current));
+                    let expected = engine_store::UpdateError::StaleEpoch { key, found, current };
+                    assert_eq!(answer, Err(expected), "{context}");
+                }
+            }
+        }
+    });
+}
