@@ -533,3 +533,20 @@ fn no_page_is_written_behind_the_half() {
     assert_eq!(writer.push_chunk(&ChunkKey::MIN, record.as_ref()), Pushed::Done);
     writer.seal();
 }
+
+/// A dump takes turns with decisions, so it may meet more requests than the table ever held.
+#[test]
+fn e109_a_dump_ends_at_what_its_reader_takes() {
+    let request = |channel: u32| {
+        let tag = Tag { session: SessionId::new(1), channel: ChannelId::new(channel), seq: 1 };
+        let outcome = Outcome { seq: 1, key: LOW, version: ChunkVersion::new(1), len: 0 };
+        Item::Dedup { slot: LOW.slot, tag, outcome }
+    };
+    let mut writer = PageWriter::new(STORE, 1, 0, MIB, Lsn::new(1)).with_requests_max(2);
+    assert_eq!(
+        [0, 1, 2].map(|channel| writer.push(&request(channel))),
+        [Pushed::Done, Pushed::Done, Pushed::HalfFull]
+    );
+    let (sealed, reference, _) = writer.finish();
+    assert_eq!(read_raw(sealed.bytes, reference).unwrap().dedup, 2);
+}
