@@ -67,12 +67,12 @@ pub struct ScrubProgress {
     pub chunks: u64,
     /// Bytes verified.
     pub bytes: u64,
-    /// Damaged checksum blocks, those that cannot be read included.
+    /// Checksum blocks that do not match.
     pub damaged: u64,
-    /// The first of them.
-    pub damage: Vec<Damage>,
-    /// Checksum blocks that were not judged, because there was no memory to read them.
+    /// Checksum blocks that could not be read: by the device's answer, or for want of memory.
     pub errors: u64,
+    /// The first of those that do not match and those that the device does not give.
+    pub damage: Vec<Damage>,
     /// Whether the end was reached.
     pub finished: bool,
 }
@@ -205,7 +205,10 @@ impl<E: Env> ChunkStore<E> {
                 Err(FetchError::Corrupt { .. }) => DamageKind::Checksum,
                 Err(FetchError::Io(_)) => DamageKind::Unreadable,
             };
-            progress.damaged += 1;
+            match kind {
+                DamageKind::Checksum => progress.damaged += 1,
+                DamageKind::Unreadable => progress.errors += 1,
+            }
             if progress.damage.len() < DAMAGE_LIST_MAX {
                 let version = record.head.version;
                 progress.damage.push(Damage { key: *key, version, block, kind });
