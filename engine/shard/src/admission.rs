@@ -20,8 +20,8 @@ const PAUSE: Duration = Duration::from_millis(1);
 pub(crate) struct Patience {
     /// When the waiting for others began.
     began: Option<Instant>,
-    /// Fruitless compactions when this update first asked for one.
-    starved: Option<u64>,
+    /// The round of compaction that this update has asked for.
+    asked: Option<u64>,
 }
 
 impl Patience {
@@ -39,12 +39,14 @@ impl Patience {
         match wait {
             Wait::Claim => inner.space_wanted.notify(),
             Wait::Release { needed } => return self.wait_for_release(inner, needed).await,
-            Wait::Compaction { needed } if self.is_fruitless(inner) => {
+            Wait::Compaction { needed }
+                if self.asked.is_some_and(|round| inner.compaction.is_exhausted(round)) =>
+            {
                 // What others drop may empty a segment.
                 return self.wait_for_release(inner, needed).await;
             }
             Wait::Compaction { .. } => {
-                inner.compaction_wanted.set(true);
+                self.asked = Some(inner.compaction.ask(self.asked));
                 inner.space_wanted.notify();
                 inner.progress.notified().await;
                 return Ok(());
@@ -82,12 +84,6 @@ impl Patience {
         let again = inner.env.now().saturating_add(PAUSE);
         let _ = until(&inner.env, again, inner.progress.notified()).await; // asked again either way
         Ok(())
-    }
-
-    /// Whether a compaction since this update first asked for one has found nothing to move.
-    fn is_fruitless<E: Env>(&mut self, inner: &Inner<E>) -> bool {
-        let fruitless = inner.starved.get();
-        *self.starved.get_or_insert(fruitless) < fruitless
     }
 
     /// Only callers can end this, and they may be gone: the wait is bounded.

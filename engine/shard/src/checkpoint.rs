@@ -142,6 +142,7 @@ async fn dump<E: Env>(
         writer: PageWriter::new(store, generation, half, region.len, snapshot.start)
             .with_requests_max(inner.layout.requests_max()),
         region: region.offset,
+        pushed: 0,
     };
     for (slot, record) in snapshot.targets.into_iter().filter(|_| !planted!(TargetsNotDumped)) {
         if !dump.push(&Item::Target { slot, record }).await? {
@@ -169,10 +170,16 @@ struct Dump<E: Env> {
     inner: Rc<Inner<E>>,
     writer: PageWriter,
     region: u64,
+    /// Items so far, chunks not counted.
+    pushed: usize,
 }
 
 impl<E: Env> Dump<E> {
     async fn push(&mut self, item: &Item<'_>) -> Result<bool, StoreError> {
+        self.pushed += 1;
+        if self.pushed.is_multiple_of(DUMP_COUNT) {
+            yield_now().await;
+        }
         loop {
             match self.writer.push(item) {
                 Pushed::Done => return Ok(true),

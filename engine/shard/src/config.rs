@@ -26,7 +26,8 @@ pub struct StoreConfig {
     pub discard: bool,
     /// Share of the data area, in 1/1000, at which updates that need space are refused.
     pub full_permille: u32,
-    /// A read or write that takes longer counts as slow and is reported.
+    /// An operation of the device that takes longer counts as slow; the log is told, also while it
+    /// has not ended, but not of every one.
     pub slow_io: Duration,
     /// Index memory at most; nothing: what the store was formatted with.
     pub index_bytes_max: Option<u64>,

@@ -2,6 +2,10 @@
 //!
 //! A failed write or flush takes the store out of service (S-f, R10): what is on the device is
 //! unknown then. A failed read is an error of that read.
+//!
+//! An operation that does not end fails nothing by itself: whoever waits for it waits. It is seen
+//! in the figures, and said in the log, as slow ones are: once in [`WARN_PAUSE`], so that a sick
+//! device does not fill the log as well.
 
 use core::cell::{Cell, RefCell};
 use core::time::Duration;
@@ -9,11 +13,14 @@ use core::time::Duration;
 use engine_runtime::{Bytes, Env, File, FileError, FileOperation, Geometry, Notify};
 use engine_types::Instant;
 
-use crate::metrics::{Counters, Io};
+use crate::metrics::{Counters, Io, Ticket, add};
 
 /// Times that recovery tries to read a range: transient errors of a link go away, an unreadable
 /// medium does not.
 const READ_ATTEMPTS: usize = 3;
+
+/// Shortest time between two warnings about slow operations.
+const WARN_PAUSE: Duration = Duration::from_secs(10);
 
 /// A device with the store's counters.
 pub(crate) struct Device<E: Env> {
@@ -26,14 +33,16 @@ pub(crate) struct Device<E: Env> {
     /// Completed when the store leaves service.
     pub(crate) failed: Notify,
     is_failed: Cell<bool>,
+    /// When the log was told of a slow operation, and how many followed.
+    warned: Cell<Option<Instant>>,
+    unsaid: Cell<u64>,
 }
 
 /// An operation under way.
 pub(crate) struct Pending<E: Env, T: 'static> {
     join: E::Join<Result<T, FileError>>,
-    kind: Io,
     bytes: u64,
-    since: Instant,
+    ticket: Ticket,
 }
 
 impl<E: Env> Device<E> {
@@ -48,6 +57,8 @@ impl<E: Env> Device<E> {
             failure: RefCell::new(None),
             failed: Notify::default(),
             is_failed: Cell::new(false),
+            warned: Cell::new(None),
+            unsaid: Cell::new(0),
         }
     }
 
@@ -81,8 +92,8 @@ impl<E: Env> Device<E> {
         position: u64,
         len: usize,
     ) -> Pending<E, Bytes<E::Memory>> {
-        let since = self.env.now();
-        Pending { join: self.file.read(position, len), kind, bytes: len as u64, since }
+        let ticket = self.begun(kind);
+        Pending { join: self.file.read(position, len), bytes: len as u64, ticket }
     }
 
     pub(crate) fn start_write(
@@ -91,8 +102,8 @@ impl<E: Env> Device<E> {
         position: u64,
         data: Bytes<E::Memory>,
     ) -> Pending<E, ()> {
-        let (bytes, since) = (data.len() as u64, self.env.now());
-        Pending { join: self.file.write(position, data), kind, bytes, since }
+        let (bytes, ticket) = (data.len() as u64, self.begun(kind));
+        Pending { join: self.file.write(position, data), bytes, ticket }
     }
 
     /// Waits for a read or write. A write that failed takes the store out of service.
@@ -109,7 +120,7 @@ impl<E: Env> Device<E> {
         pending: &mut Pending<E, T>,
     ) -> Result<T, FileError> {
         let result = (&mut pending.join).await;
-        self.account(pending.kind, pending.bytes, pending.since, result.as_ref().err());
+        self.account(pending.ticket, pending.bytes, result.as_ref().err());
         if let Err(error) = &result
             && error.operation == FileOperation::Write
         {
@@ -156,9 +167,9 @@ impl<E: Env> Device<E> {
         if !self.flushes {
             return Ok(());
         }
-        let since = self.env.now();
+        let ticket = self.begun(Io::Flush);
         let result = self.file.flush().await;
-        self.account(Io::Flush, 0, since, result.as_ref().err());
+        self.account(ticket, 0, result.as_ref().err());
         if let Err(error) = &result {
             self.fail(error.to_string());
         }
@@ -167,21 +178,30 @@ impl<E: Env> Device<E> {
 
     /// Claims space; a full host is the caller's business (V9).
     pub(crate) async fn preallocate(&self, position: u64, len: u64) -> Result<(), FileError> {
-        let since = self.env.now();
+        let ticket = self.begun(Io::Space);
         let result = self.file.preallocate(position, len).await;
-        self.account(Io::Space, 0, since, result.as_ref().err());
+        self.account(ticket, 0, result.as_ref().err());
         result
     }
 
     pub(crate) async fn discard(&self, position: u64, len: u64) -> Result<(), FileError> {
-        let since = self.env.now();
+        let ticket = self.begun(Io::Space);
         let result = self.file.discard(position, len).await;
-        self.account(Io::Space, 0, since, result.as_ref().err());
+        self.account(ticket, 0, result.as_ref().err());
         result
     }
 
-    fn account(&self, kind: Io, bytes: u64, since: Instant, error: Option<&FileError>) {
+    fn begun(&self, kind: Io) -> Ticket {
+        self.counters.begun(kind, self.env.now())
+    }
+
+    fn account(&self, ticket: Ticket, bytes: u64, error: Option<&FileError>) {
+        let (kind, since) = self.counters.ended(ticket);
         let took = self.env.now().saturating_since(since);
+        if self.slow < took && self.may_warn() {
+            let unsaid = self.unsaid.take();
+            tracing::warn!(?took, kind = kind.name(), unsaid, "slow device operation");
+        }
         match error {
             None => self.counters.done(kind, bytes, took, self.slow),
             Some(error) => {
@@ -189,5 +209,28 @@ impl<E: Env> Device<E> {
                 tracing::warn!(%error, kind = kind.name(), "device operation failed");
             }
         }
+    }
+
+    /// Says that an operation has not ended for longer than it may take.
+    pub(crate) fn warn_of_hanging(&self) {
+        let Some((kind, since)) = self.counters.oldest() else { return };
+        let took = self.env.now().saturating_since(since);
+        if self.slow < took && self.may_warn() {
+            let unsaid = self.unsaid.take();
+            tracing::warn!(?took, kind = kind.name(), unsaid, "a device operation does not end");
+        }
+    }
+
+    /// Whether the log is told of one more slow operation; otherwise it is counted.
+    fn may_warn(&self) -> bool {
+        let now = self.env.now();
+        let quiet = self.warned.get().is_none_or(|at| WARN_PAUSE <= now.saturating_since(at));
+        if quiet {
+            self.warned.set(Some(now));
+            add(&self.counters.warnings, 1);
+        } else {
+            self.unsaid.set(self.unsaid.get() + 1);
+        }
+        quiet
     }
 }

@@ -7,7 +7,7 @@ use engine_store::Entry;
 use engine_store::format::group::fill;
 use engine_store::format::{self, GroupIdentity};
 use engine_store::planted;
-use engine_store::store::Group;
+use engine_store::store::{Group, RELEASE_COUNT_MAX};
 use engine_types::reached;
 
 use crate::metrics::{Io, add};
@@ -136,7 +136,10 @@ async fn write_group<E: Env>(inner: &Rc<Inner<E>>, group: Group<Bytes<E::Memory>
     {
         let mut state = inner.state.borrow_mut();
         state.flush_done(token);
-        state.group_durable(group.lsn);
+        if state.group_durable(group.lsn).freed == RELEASE_COUNT_MAX {
+            inner.release_wanted.set(true);
+            inner.space_wanted.notify();
+        }
     }
     inner.waiters.done(&group.tokens);
     after_flush(inner);

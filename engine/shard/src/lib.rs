@@ -6,6 +6,7 @@
 mod admission;
 mod applier;
 mod checkpoint;
+mod compaction;
 mod config;
 mod create;
 mod device;
@@ -32,7 +33,7 @@ pub use create::CreateOptions;
 pub use error::{DecisionError, ReadError, StoreError};
 pub use metrics::{Io, IoFigures, Metrics};
 pub use open::{CLASH_LIST_MAX, Clash, Opened};
-pub use query::{LIST_COUNT_MAX, Listed};
+pub use query::{LIST_COUNT_MAX, LIST_WORDS_MAX, Listed};
 pub use read::{Content, Read, Which};
 pub use scrub::{DAMAGE_LIST_MAX, Damage, DamageKind, RepairError, ScrubLimits, ScrubProgress};
 pub use store::{ChunkStore, Space};

@@ -3,6 +3,7 @@
 use core::cell::{Cell, RefCell};
 use core::time::Duration;
 
+use engine_types::Instant;
 use hdrhistogram::Histogram;
 
 /// Kinds of device operations, each with its own figures.
@@ -20,7 +21,9 @@ pub enum Io {
     Apply,
     /// Checkpoint pages and superblocks.
     Checkpoint,
-    /// Copies by moves and repairs: read and written.
+    /// Reads of what is moved or repaired.
+    MoveRead,
+    /// What is moved or repaired, written to its new place.
     Move,
     /// Reads of the scrubber.
     Scrub,
@@ -32,13 +35,14 @@ pub enum Io {
 
 impl Io {
     /// Every kind, in the order of its figures.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Read,
         Self::Merge,
         Self::Data,
         Self::Journal,
         Self::Apply,
         Self::Checkpoint,
+        Self::MoveRead,
         Self::Move,
         Self::Scrub,
         Self::Flush,
@@ -54,6 +58,7 @@ impl Io {
             Self::Journal => "journal",
             Self::Apply => "apply",
             Self::Checkpoint => "checkpoint",
+            Self::MoveRead => "move read",
             Self::Move => "move",
             Self::Scrub => "scrub",
             Self::Flush => "flush",
@@ -73,6 +78,11 @@ pub struct IoFigures {
     pub errors: u64,
     /// Operations slower than the configured bound.
     pub slow: u64,
+    /// Operations under way.
+    pub in_flight: u64,
+    /// Time for which the oldest of them has been under way: a device that hangs is seen here and
+    /// nowhere else.
+    pub oldest: Option<Duration>,
     /// Time from submission to completion, microseconds.
     pub latency_us: Histogram<u64>,
 }
@@ -100,6 +110,8 @@ pub struct Metrics {
     pub checkpoints: u64,
     /// Updates that had to wait for room in the journal, for images, or for a segment.
     pub waits: u64,
+    /// Warnings about slow operations, finished or not; a few per minute at most.
+    pub warnings: u64,
 }
 
 impl Metrics {
@@ -110,7 +122,7 @@ impl Metrics {
 
     /// Bytes written to the device by everything.
     pub fn device_bytes_written(&self) -> u64 {
-        [Io::Data, Io::Journal, Io::Apply, Io::Checkpoint]
+        [Io::Data, Io::Journal, Io::Apply, Io::Checkpoint, Io::Move]
             .map(|kind| self.io(kind).bytes)
             .iter()
             .sum()
@@ -134,7 +146,20 @@ pub(crate) struct Counters {
     pub(crate) corrupt_blocks: Cell<u64>,
     pub(crate) checkpoints: Cell<u64>,
     pub(crate) waits: Cell<u64>,
+    pub(crate) warnings: Cell<u64>,
+    under_way: RefCell<UnderWay>,
 }
+
+/// Operations that have been submitted and have not ended, in places that are used again.
+#[derive(Default)]
+struct UnderWay {
+    places: Vec<Option<(Io, Instant)>>,
+    free: Vec<usize>,
+}
+
+/// The place of an operation under way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Ticket(usize);
 
 /// Longest latency that is told apart: a minute.
 const LATENCY_US_MAX: u64 = 60_000_000;
@@ -143,8 +168,15 @@ impl Counters {
     pub(crate) fn new() -> Self {
         let histogram = Histogram::new_with_bounds(1, LATENCY_US_MAX, 2)
             .expect("the bounds are in order and two digits are allowed");
-        let figures =
-            IoFigures { operations: 0, bytes: 0, errors: 0, slow: 0, latency_us: histogram };
+        let figures = IoFigures {
+            operations: 0,
+            bytes: 0,
+            errors: 0,
+            slow: 0,
+            in_flight: 0,
+            oldest: None,
+            latency_us: histogram,
+        };
         Self {
             io: RefCell::new(vec![figures; Io::ALL.len()]),
             groups: Cell::new(0),
@@ -156,7 +188,33 @@ impl Counters {
             corrupt_blocks: Cell::new(0),
             checkpoints: Cell::new(0),
             waits: Cell::new(0),
+            warnings: Cell::new(0),
+            under_way: RefCell::default(),
         }
+    }
+
+    /// An operation was submitted.
+    pub(crate) fn begun(&self, kind: Io, now: Instant) -> Ticket {
+        let under_way = &mut *self.under_way.borrow_mut();
+        let place = under_way.free.pop().unwrap_or_else(|| {
+            under_way.places.push(None);
+            under_way.places.len() - 1
+        });
+        under_way.places[place] = Some((kind, now));
+        Ticket(place)
+    }
+
+    /// It has ended. Returns what it was and when it began.
+    pub(crate) fn ended(&self, Ticket(place): Ticket) -> (Io, Instant) {
+        let under_way = &mut *self.under_way.borrow_mut();
+        under_way.free.push(place);
+        under_way.places[place].take().expect("an operation ends once")
+    }
+
+    /// The operation that has been under way for the longest time.
+    pub(crate) fn oldest(&self) -> Option<(Io, Instant)> {
+        let under_way = self.under_way.borrow();
+        under_way.places.iter().flatten().copied().min_by_key(|(_, since)| *since)
     }
 
     pub(crate) fn done(&self, kind: Io, bytes: u64, took: Duration, slow: Duration) {
@@ -172,9 +230,15 @@ impl Counters {
         self.io.borrow_mut()[kind as usize].errors += 1;
     }
 
-    pub(crate) fn snapshot(&self) -> Metrics {
+    pub(crate) fn snapshot(&self, now: Instant) -> Metrics {
+        let mut io = self.io.borrow().clone();
+        for &(kind, since) in self.under_way.borrow().places.iter().flatten() {
+            let figures = &mut io[kind as usize];
+            figures.in_flight += 1;
+            figures.oldest = figures.oldest.max(Some(now.saturating_since(since)));
+        }
         Metrics {
-            io: self.io.borrow().clone(),
+            io,
             groups: self.groups.get(),
             puts: self.puts.get(),
             images: self.images.get(),
@@ -184,6 +248,7 @@ impl Counters {
             corrupt_blocks: self.corrupt_blocks.get(),
             checkpoints: self.checkpoints.get(),
             waits: self.waits.get(),
+            warnings: self.warnings.get(),
         }
     }
 }

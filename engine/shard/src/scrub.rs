@@ -1,22 +1,30 @@
 //! The scrubber: reads everything as reads see it, verifies it, and repairs (S15).
 //!
 //! A pass is resumed from the key it stopped at. It reads through the overlay, so images that are
-//! not home raise no false alarm; a chunk that changes under it is looked at as it was when its
-//! turn came.
+//! not home raise no false alarm. Every step looks at the committed version of its moment: a chunk
+//! that changes meanwhile is looked at to its end all the same, each part as it is when its turn
+//! comes.
+//!
+//! Nothing is called whole that was not read and verified: a step in which anything is wrong is
+//! looked at again block by block, and each block is then right, damaged, or an error of the
+//! device. Lack of memory is neither; it ends the pass.
 
+use core::ops::Range;
 use core::time::Duration;
+use std::io::ErrorKind;
 
 use engine_runtime::Env;
 use engine_store::overlay::View;
 use engine_store::read::{Source, pieces, valid, whole_blocks};
 use engine_store::record::checksum_word;
-use engine_store::{BlockAddress, ChunkKey, Record};
+use engine_store::{BlockAddress, ChunkKey, Record, RecordRef};
 use engine_types::limits::BLOCK_BYTES_MAX;
-use engine_types::{ChunkVersion, crc32c};
+use engine_types::{ChunkVersion, Instant, crc32c};
 
 use crate::error::ReadError;
 use crate::fetch::{Fetch, FetchError};
 use crate::metrics::Io;
+use crate::read::read_error;
 use crate::store::ChunkStore;
 
 /// Damaged places kept in one report; more are counted only.
@@ -26,6 +34,38 @@ const STEP_BYTES: u32 = 1 << 20;
 
 /// Checksum blocks with their valid bytes, ascending.
 type Replacements = std::collections::BTreeMap<u32, Vec<u8>>;
+
+/// When a pass may go on.
+struct Pace {
+    began: Instant,
+    bytes_per_second: u64,
+}
+
+impl Pace {
+    /// The moment at which so many bytes are due.
+    fn due(&self, bytes: u64) -> Instant {
+        let nanos = u128::from(bytes) * 1_000_000_000;
+        let nanos = nanos.checked_div(self.bytes_per_second.into()).unwrap_or_default();
+        self.began.saturating_add(Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX)))
+    }
+}
+
+/// Checksum blocks with bytes in a range, which begins and ends at checksum blocks.
+fn blocks_of(record: &RecordRef<'_>, bytes: Range<u32>) -> Vec<u32> {
+    let count = u32::try_from(record.head.checksum_count()).expect("at most 1,024");
+    let per_block = record.head.size.checksum_block_bytes();
+    let blocks = bytes.start / per_block..(bytes.end / per_block).min(count);
+    blocks.filter(|&block| !record.is_hole(block)).collect()
+}
+
+/// The core has no memory for a read: that says nothing about the device.
+fn is_memory(why: &FetchError) -> bool {
+    match why {
+        FetchError::Memory(_) => true,
+        FetchError::Io(why) => why.source.kind() == ErrorKind::OutOfMemory,
+        FetchError::Corrupt { .. } => false,
+    }
+}
 
 /// How fast a pass goes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -67,9 +107,10 @@ pub struct ScrubProgress {
     pub chunks: u64,
     /// Bytes verified.
     pub bytes: u64,
-    /// Checksum blocks that do not match.
+    /// Checksum blocks that do not match, twice read and twice wrong.
     pub damaged: u64,
-    /// Checksum blocks that could not be read: by the device's answer, or for want of memory.
+    /// Checksum blocks that the device did not give, and reads that were wrong once and right when
+    /// repeated: such a device, or the path to it, is not to be trusted either.
     pub errors: u64,
     /// The first of those that do not match and those that the device does not give.
     pub damage: Vec<Damage>,
@@ -108,14 +149,15 @@ impl<E: Env> ChunkStore<E> {
     /// Verifies chunks behind `after`, in order; tells `observe` after each chunk.
     ///
     /// # Errors
-    /// When the store has left service.
+    /// When the store has left service, and when the core's memory does not suffice to read: what
+    /// `observe` was told last holds then.
     pub async fn scrub(
         &self,
         after: Option<ChunkKey>,
         limits: ScrubLimits,
         mut observe: impl FnMut(&ScrubProgress),
     ) -> Result<ScrubProgress, ReadError> {
-        let began = self.inner.env.now();
+        let pace = Pace { began: self.inner.env.now(), bytes_per_second: limits.bytes_per_second };
         let mut progress = ScrubProgress { after, ..ScrubProgress::default() };
         loop {
             if self.inner.is_over() {
@@ -126,94 +168,101 @@ impl<E: Env> ChunkStore<E> {
             }
             let next = {
                 let state = self.inner.state.borrow();
-                let mut behind = state.index().after(progress.after);
-                behind.next().map(|(key, record)| (key, record.to_owned()))
+                state.index().after(progress.after).next().map(|(key, _)| key)
             };
-            let Some((key, record)) = next else {
+            let Some(key) = next else {
                 progress.finished = true;
                 return Ok(progress);
             };
-            self.scrub_chunk(&key, &record, &mut progress).await;
+            self.scrub_chunk(&key, &pace, &mut progress).await?;
             progress.after = Some(key);
             progress.chunks += 1;
             observe(&progress);
-            if let Some(due) = progress.bytes.checked_mul(1000) {
-                let due = due.checked_div(limits.bytes_per_second).unwrap_or_default();
-                self.inner.env.sleep_until(began.saturating_add(Duration::from_millis(due))).await;
-            }
         }
     }
 
-    async fn scrub_chunk(&self, key: &ChunkKey, record: &Record, progress: &mut ScrubProgress) {
-        let count = u32::try_from(record.head.checksum_count()).expect("at most 1,024");
-        let per_step = STEP_BYTES / record.head.size.checksum_block_bytes();
-        for first in (0..count).step_by(per_step as usize) {
-            // As it is now: another version may have come since the last step.
+    /// Looks at one chunk, step by step; its end is that of the version of that moment.
+    async fn scrub_chunk(
+        &self,
+        key: &ChunkKey,
+        pace: &Pace,
+        progress: &mut ScrubProgress,
+    ) -> Result<(), ReadError> {
+        let mut at = 0;
+        loop {
+            if self.inner.is_over() {
+                return Err(ReadError::OutOfService);
+            }
             self.inner.room_for_own().await;
             let fetch = {
                 let state = self.inner.state.borrow();
-                let Some(now) = state.committed(key).filter(|now| *now == record.as_ref()) else {
-                    return;
+                let Some(now) = state.committed(key).filter(|now| at < now.head.data_end) else {
+                    return Ok(());
                 };
-                let blocks: Vec<u32> = (first..count.min(first + per_step))
-                    .filter(|&block| !now.is_hole(block))
-                    .collect();
-                let mut planned = Vec::new();
-                whole_blocks(now, &blocks, &mut planned);
-                progress.bytes +=
-                    blocks.iter().map(|&block| u64::from(now.head.valid_bytes(block))).sum::<u64>();
-                Fetch::start(&self.inner, Io::Scrub, *key, now, View::Committed, planned)
+                let step = blocks_of(&now, at..at.saturating_add(STEP_BYTES));
+                let valid = step.iter().map(|&block| u64::from(now.head.valid_bytes(block)));
+                progress.bytes += valid.sum::<u64>();
+                self.start_scrub(key, now, &step)
             };
             match fetch.finish().await {
                 Ok(_) => {}
+                Err(why) if is_memory(&why) => {
+                    return Err(read_error(*key, ChunkVersion::default(), why));
+                }
                 Err(_) => {
-                    self.find_damage(key, record, first..count.min(first + per_step), progress)
-                        .await;
+                    self.find_damage(key, at..at.saturating_add(STEP_BYTES), progress).await?;
                 }
             }
+            at = at.saturating_add(STEP_BYTES);
+            self.inner.env.sleep_until(pace.due(progress.bytes)).await;
         }
     }
 
-    /// Looks at each checksum block by itself.
+    /// Looks at each checksum block of a step by itself.
     async fn find_damage(
         &self,
         key: &ChunkKey,
-        record: &Record,
-        blocks: core::ops::Range<u32>,
+        step: Range<u32>,
         progress: &mut ScrubProgress,
-    ) {
+    ) -> Result<(), ReadError> {
+        let blocks = {
+            let state = self.inner.state.borrow();
+            state.committed(key).map_or(Vec::new(), |now| blocks_of(&now, step))
+        };
+        let before = (progress.damaged, progress.errors);
         for block in blocks {
             self.inner.room_for_own().await;
-            let fetch = {
+            let (fetch, version) = {
                 let state = self.inner.state.borrow();
-                let Some(now) = state.committed(key).filter(|now| *now == record.as_ref()) else {
-                    return;
+                let here = |now: &RecordRef<'_>| {
+                    (block as usize) < now.checksums().len() && !now.is_hole(block)
                 };
-                if now.is_hole(block) {
-                    continue;
-                }
-                let mut planned = Vec::new();
-                whole_blocks(now, &[block], &mut planned);
-                Fetch::start(&self.inner, Io::Scrub, *key, now, View::Committed, planned)
+                let Some(now) = state.committed(key).filter(here) else { continue };
+                (self.start_scrub(key, now, &[block]), now.head.version)
             };
             let kind = match fetch.finish().await {
                 Ok(_) => continue,
-                Err(FetchError::Memory(_)) => {
-                    progress.errors += 1;
-                    continue;
-                }
+                Err(why) if is_memory(&why) => return Err(read_error(*key, version, why)),
+                Err(FetchError::Memory(_) | FetchError::Io(_)) => DamageKind::Unreadable,
                 Err(FetchError::Corrupt { .. }) => DamageKind::Checksum,
-                Err(FetchError::Io(_)) => DamageKind::Unreadable,
             };
             match kind {
                 DamageKind::Checksum => progress.damaged += 1,
                 DamageKind::Unreadable => progress.errors += 1,
             }
             if progress.damage.len() < DAMAGE_LIST_MAX {
-                let version = record.head.version;
                 progress.damage.push(Damage { key: *key, version, block, kind });
             }
         }
+        progress.errors += u64::from(before == (progress.damaged, progress.errors));
+        Ok(())
+    }
+
+    /// Begins to read whole checksum blocks of the committed version.
+    fn start_scrub(&self, key: &ChunkKey, now: RecordRef<'_>, blocks: &[u32]) -> Fetch<E> {
+        let mut planned = Vec::new();
+        whole_blocks(now, blocks, &mut planned);
+        Fetch::start(&self.inner, Io::Scrub, *key, now, View::Committed, planned)
     }
 
     /// Puts the valid bytes of checksum blocks, as another replica has them, in the place of
@@ -309,9 +358,8 @@ impl<E: Env> ChunkStore<E> {
             at = bytes.end;
         }
         pieces(record, at..end, true, &mut planned);
-        let fetch = Fetch::start(inner, Io::Move, key, record, View::Committed, planned);
-        let fetched =
-            fetch.finish().await.map_err(|why| crate::read::read_error(key, version, why))?;
+        let fetch = Fetch::start(inner, Io::MoveRead, key, record, View::Committed, planned);
+        let fetched = fetch.finish().await.map_err(|why| read_error(key, version, why))?;
         for part in fetched {
             if let (Source::Home(home), Some(bytes)) = (&part.piece.source, part.bytes) {
                 let position = inner.block_start(new) + u64::from(home.at());

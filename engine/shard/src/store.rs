@@ -18,6 +18,8 @@
 //!         to their end in tasks of their own (S5)
 //!   E152  after a failed write or flush nothing is acknowledged any more
 //!   E153  superblocks are written one at a time, each after the flush of what it names
+//!
+//! E155 is in `compaction`.
 
 use core::cell::{Cell, RefCell};
 use core::time::Duration;
@@ -30,6 +32,7 @@ use engine_store::store::{ChunkState, Store, Token};
 use engine_store::{ChunkKey, Fence, Outcome, Slot, Tag, TargetPhase, TargetRecord, UpdateError};
 use engine_types::{ChunkVersion, Map, SessionId, Timeline};
 
+use crate::compaction::Compaction;
 use crate::config::StoreConfig;
 use crate::device::{Device, Pending};
 use crate::error::{DecisionError, StoreError};
@@ -48,6 +51,13 @@ pub(crate) struct DataWrites<E: Env> {
 
 /// Pause of a target's removal while updates of it are under way: the time of some device reads.
 const DROP_PAUSE: Duration = Duration::from_millis(1);
+
+/// Shortest pause between two looks at the operations under way.
+const WATCH_PAUSE_MIN: Duration = Duration::from_millis(100);
+/// Chunks of a dropped target that are erased between two flushes.
+const DROP_ROUND: usize = 1024;
+/// Chunks that are erased in one turn, about a microsecond each.
+const DROP_TURN: usize = 128;
 
 /// An open chunk store. Clones are handles of the same one.
 pub struct ChunkStore<E: Env> {
@@ -91,9 +101,9 @@ pub(crate) struct Inner<E: Env> {
     pub(crate) overlay_pressed: Cell<bool>,
     /// Everything is to be applied: the store closes.
     pub(crate) draining: Cell<bool>,
-    pub(crate) compaction_wanted: Cell<bool>,
-    /// Compactions that found nothing to move.
-    pub(crate) starved: Cell<u64>,
+    pub(crate) compaction: Compaction,
+    /// More blocks are to be freed than one turn may free.
+    pub(crate) release_wanted: Cell<bool>,
     /// Updates that wait for decisions about others.
     pub(crate) undecided: Cell<usize>,
     /// Segments to claim, discard or empty.
@@ -109,6 +119,10 @@ pub(crate) struct Inner<E: Env> {
     /// What holes are read from.
     pub(crate) zeros: Bytes<E::Memory>,
     pub(crate) update_memory_max: u64,
+    /// Somebody closes it.
+    pub(crate) closing: Cell<bool>,
+    /// Its last task has ended.
+    pub(crate) closed: Cell<bool>,
     pub(crate) stopping: Cell<bool>,
     /// Nothing becomes durable any more.
     pub(crate) journal_ended: Cell<bool>,
@@ -172,7 +186,7 @@ impl<E: Env> ChunkStore<E> {
 
     /// Everything counted since the store was opened.
     pub fn metrics(&self) -> Metrics {
-        self.inner.device.counters.snapshot()
+        self.inner.device.counters.snapshot(self.inner.env.now())
     }
 
     /// Space in use and left.
@@ -229,7 +243,8 @@ impl<E: Env> ChunkStore<E> {
     /// Puts a target into a slot, changes it, or empties the slot; returns when that is durable.
     ///
     /// # Errors
-    /// When the chain version would go down (R20), or the table is full.
+    /// When the chain version would go down (R20), the table is full, or the slot is to be emptied
+    /// while chunks or updates of its target are left: `drop_target` removes them.
     pub async fn set_target(
         &self,
         slot: Slot,
@@ -237,10 +252,28 @@ impl<E: Env> ChunkStore<E> {
     ) -> Result<(), DecisionError> {
         self.inner.in_service()?;
         self.inner.small_room().await?;
-        while record.is_none() && !self.inner.state.borrow_mut().forget_slot(slot) {
-            engine_runtime::yield_now().await;
+        if record.is_none() {
+            return self.empty_slot(slot).await;
         }
         let token = self.inner.state.borrow_mut().set_target(slot, record)?;
+        Ok(self.inner.durable(token).await?)
+    }
+
+    /// Empties a slot of which no chunk is left. From the first step on nothing is admitted to it,
+    /// so that nothing comes between the steps (E156).
+    async fn empty_slot(&self, slot: Slot) -> Result<(), DecisionError> {
+        let Some(record) = self.target(slot) else { return Ok(()) };
+        self.inner.state.borrow().check_empty(slot)?;
+        if record.phase == TargetPhase::Active {
+            let closed = Some(TargetRecord { phase: TargetPhase::Dropping, ..record });
+            let token = self.inner.state.borrow_mut().set_target(slot, closed)?;
+            self.inner.durable(token).await?;
+        }
+        while !self.inner.state.borrow_mut().forget_slot(slot) {
+            engine_runtime::yield_now().await;
+        }
+        self.inner.small_room().await?;
+        let token = self.inner.state.borrow_mut().set_target(slot, None)?;
         Ok(self.inner.durable(token).await?)
     }
 
@@ -265,6 +298,10 @@ impl<E: Env> ChunkStore<E> {
     pub async fn drop_session(&self, session: SessionId) -> Result<(), UpdateError> {
         self.inner.in_service()?;
         self.inner.small_room().await?;
+        while !self.inner.state.borrow_mut().forget_session(session) {
+            engine_runtime::yield_now().await;
+        }
+        // In the same turn: what is journaled is what is remembered.
         let token = self.inner.state.borrow_mut().drop_session(session);
         self.inner.durable(token).await
     }
@@ -272,7 +309,7 @@ impl<E: Env> ChunkStore<E> {
     /// Remembers what another replica remembers of a channel (R15).
     ///
     /// # Errors
-    /// `TooManySessions`, `OutOfService`.
+    /// `NoTarget` unless the slot holds an active target, `TooManySessions`, `OutOfService`.
     ///
     /// # Panics
     /// When tag and outcome do not belong together: the caller has compared them.
@@ -298,10 +335,11 @@ impl<E: Env> ChunkStore<E> {
         let record = TargetRecord { phase: TargetPhase::Dropping, ..record };
         self.set_target(slot, Some(record)).await?;
         loop {
-            let chunks = self.list(slot, None, crate::query::LIST_COUNT_MAX);
-            let pendings = self.inner.state.borrow().pending_keys(slot);
-            let busy = self.inner.state.borrow().is_slot_busy(slot);
-            if chunks.is_empty() && pendings.is_empty() && !busy {
+            let (keys, busy) = {
+                let state = self.inner.state.borrow();
+                (state.slot_keys(slot, DROP_ROUND), state.is_slot_busy(slot))
+            };
+            if keys.is_empty() && !busy {
                 return self.set_target(slot, None).await;
             }
             if busy {
@@ -309,10 +347,13 @@ impl<E: Env> ChunkStore<E> {
                 let pause = self.inner.env.now().saturating_add(DROP_PAUSE);
                 self.inner.env.sleep_until(pause).await;
             }
-            for key in chunks.iter().map(|chunk| chunk.key).chain(pendings) {
-                self.inner.small_room().await?;
-                // Busy ones are met again in the next round.
-                let _ = self.inner.state.borrow_mut().erase(&key);
+            for turn in keys.chunks(DROP_TURN) {
+                for key in turn {
+                    self.inner.small_room().await?;
+                    // Busy ones are met again in the next round.
+                    let _ = self.inner.state.borrow_mut().erase(key);
+                }
+                engine_runtime::yield_now().await;
             }
             self.inner.journal_wanted.notify();
             self.inner.durable_point().await;
@@ -359,8 +400,8 @@ impl<E: Env> ChunkStore<E> {
         self.inner.durable(token).await
     }
 
-    /// Whether the state holds together (S-a). For tests and the offline check: it walks over
-    /// everything in one turn.
+    /// Whether the state holds together (S-a). For tests and the offline check only: it walks over
+    /// every record in one turn, seconds of a large store in which its core does nothing else.
     ///
     /// # Errors
     /// What does not hold.
@@ -369,26 +410,20 @@ impl<E: Env> ChunkStore<E> {
     }
 
     /// Ends the store in order: waits for what is queued, writes images home, writes a checkpoint
-    /// and marks the superblock clean.
+    /// and marks the superblock clean. A second call waits for the first.
     ///
     /// # Errors
     /// When the store has left service, or leaves it now.
     pub async fn close(&self) -> Result<(), StoreError> {
-        if self.inner.draining.get() {
-            return self.inner.healthy(); // somebody closes it already
+        let inner = self.inner.clone();
+        if !inner.closing.replace(true) {
+            // In a task: a caller that gives up must not leave the store half closed (E151).
+            return self.inner.env.spawn(async move { inner.close().await }).await;
         }
-        let drained = match self.inner.config.read_only {
-            true => Ok(()),
-            false => self.inner.drain().await,
-        };
-        self.inner.stopping.set(true);
-        self.inner.device.failed.notify();
-        self.inner.notify_all();
-        while self.inner.tasks.get() != 0 {
-            self.inner.task_ended.notified().await;
+        while !inner.closed.get() {
+            inner.task_ended.notified().await;
         }
-        drained?;
-        self.inner.healthy()
+        inner.healthy()
     }
 }
 
@@ -439,6 +474,23 @@ impl<E: Env> Inner<E> {
         let token = self.state.borrow_mut().queue_marker();
         // An error says that the store has failed, which callers look at themselves.
         let _ = self.durable(token).await;
+    }
+
+    async fn close(self: &Rc<Self>) -> Result<(), StoreError> {
+        let drained = match self.config.read_only {
+            true => Ok(()),
+            false => self.drain().await,
+        };
+        self.stopping.set(true);
+        self.device.failed.notify();
+        self.notify_all();
+        while self.tasks.get() != 0 {
+            self.task_ended.notified().await;
+        }
+        self.closed.set(true);
+        self.task_ended.notify();
+        drained?;
+        self.healthy()
     }
 
     /// Brings everything home, writes a checkpoint and marks the store clean.
@@ -493,9 +545,17 @@ impl<E: Env> Inner<E> {
         self.progress.notify();
     }
 
-    /// Waits until the store fails or stops; after a failure nobody is left waiting.
+    /// Waits until the store fails or stops, and says meanwhile when the device hangs; after a
+    /// failure nobody is left waiting.
     pub(crate) async fn watch(self: Rc<Self>) {
-        self.device.failed.until(|| self.is_over()).await;
+        loop {
+            let look = self.env.now().saturating_add(self.config.slow_io.max(WATCH_PAUSE_MIN));
+            let over = core::pin::pin!(self.device.failed.until(|| self.is_over()));
+            if engine_runtime::until(&self.env, look, over).await.is_ok() {
+                break;
+            }
+            self.device.warn_of_hanging();
+        }
         if self.device.is_failed() {
             self.abandon();
         }

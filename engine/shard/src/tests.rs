@@ -210,6 +210,12 @@ fn an_acknowledged_version_survives_a_power_loss() {
 }
 
 mod damage;
+mod figures;
+mod full;
 mod history;
 mod limits;
+mod queries;
 mod room;
+mod scrub;
+mod segments;
+mod slots;

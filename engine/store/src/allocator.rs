@@ -106,7 +106,7 @@ pub enum NoBlock {
         needed: u64,
     },
     /// There are free blocks, but none of this class and no segment to make some: compaction may
-    /// help.
+    /// help, or is at work.
     #[error("no segment is left for blocks of {class}, but blocks are free elsewhere")]
     Starved {
         /// The class asked for.
@@ -119,7 +119,8 @@ pub enum NoBlock {
     /// What is left is being discarded: ask again after the next `discarded`.
     #[error("the last segments are being discarded")]
     Discarding,
-    /// The host gave no more space, which counts as full until `retry_claims`.
+    /// The host gave no more space, which counts as full until `retry_claims`, and no segment can
+    /// be emptied instead.
     #[error("the file system below gives no more space")]
     HostFull,
 }
@@ -240,8 +241,15 @@ impl Allocator {
     /// Frees what may be freed now that groups up to `durable` are durable, for good, and no plan
     /// with a number below `oldest` is under way (E112). Returns how many blocks became free.
     pub fn release(&mut self, durable: Lsn, oldest: u64) -> u64 {
+        self.release_some(durable, oldest, u64::MAX)
+    }
+
+    /// The same, but of `max` blocks at most: the rest is freed by the next call.
+    pub fn release_some(&mut self, durable: Lsn, oldest: u64, max: u64) -> u64 {
         let mut count = 0;
-        while let Some(block) = self.quarantine.pop(durable, oldest) {
+        while count < max
+            && let Some(block) = self.quarantine.pop(durable, oldest)
+        {
             self.unhold(block, Held::Quarantined, BlockState::Free);
             self.free(block);
             count += 1;

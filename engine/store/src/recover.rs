@@ -136,8 +136,8 @@ fn commit_images(chunk: &mut ChunkImages) {
     chunk.committed.retain(|old| {
         planted!(BlindRedo) && !images.iter().any(|new| new.sector == old.sector)
             || !covers(&put.direct, old.sector)
-            && !is_dead(&record, old.sector)
-            && images.iter().all(|new| new.sector != old.sector)
+                && !is_dead(&record, old.sector)
+                && images.iter().all(|new| new.sector != old.sector)
     });
     chunk.committed.extend(images);
 }

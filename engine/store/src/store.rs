@@ -24,8 +24,11 @@
 //!         durable pending ones when asked for
 //!   E149  images of undecided versions take at most half of the overlay and a quarter of the ring,
 //!         unless they are one version's: what is decided always finds room
+//!   E156  a slot is emptied when no chunk of it is left and nothing of it under way; nothing is
+//!         remembered of requests to a slot without an active target. So a slot's next target
+//!         inherits neither chunks nor answers
 
-use alloc::collections::VecDeque;
+use alloc::collections::{BTreeSet, VecDeque};
 use alloc::rc::Rc;
 use alloc::vec::Vec;
 use core::cell::RefCell;
@@ -57,7 +60,7 @@ pub use audit::StoreAudit;
 pub use checkpoint::Snapshot;
 pub use commit::is_dead;
 pub(crate) use commit::outcome;
-pub use journal::{Durable, Group};
+pub use journal::{Durable, Group, RELEASE_COUNT_MAX};
 pub use moves::MoveTicket;
 
 /// Names a queued decision, so that the driver can tell its caller when it is durable.
@@ -139,8 +142,8 @@ pub struct Store<T> {
     moving: Set<ChunkKey>,
     pending: Map<ChunkKey, Pending>,
     undurable: Map<ChunkKey, Undurable>,
-    /// Order in which `undurable` entries become durable.
-    undurable_order: VecDeque<(Lsn, u64, ChunkKey)>,
+    /// The same by group and plan: the order in which they become durable.
+    undurable_order: BTreeSet<(Lsn, u64, ChunkKey)>,
     /// Wishes for a group, whatever is in it.
     markers: Vec<Token>,
     small: Vec<(Entry, Token)>,
@@ -201,7 +204,7 @@ impl<T: Clone> Store<T> {
             moving: Set::default(),
             pending: Map::default(),
             undurable: Map::default(),
-            undurable_order: VecDeque::new(),
+            undurable_order: BTreeSet::new(),
             markers: Vec::new(),
             small: Vec::new(),
             small_bytes: 0,

@@ -79,6 +79,12 @@ pub enum TableError {
         /// By its record.
         current: Incarnation,
     },
+    /// A slot is emptied when nothing of its target is left: drop the target first.
+    #[error("{slot} is not empty: chunks or updates of its target are left")]
+    NotEmpty {
+        /// As asked.
+        slot: Slot,
+    },
     /// A target that is being dropped has lost chunks: it never comes back.
     #[error("{target} is being dropped")]
     Dropping {
@@ -104,6 +110,7 @@ impl TableError {
             Self::NoSuchSlot { .. }
             | Self::OtherChain { .. }
             | Self::StaleIncarnation { .. }
+            | Self::NotEmpty { .. }
             | Self::Dropping { .. } => Retry::Never,
         }
     }

@@ -1,7 +1,7 @@
 //! Stores that are not as they were written: what opens, what is said, what is kept.
 
-use engine_runtime::sim::DiskFaults;
 use engine_runtime::OpenOptions;
+use engine_runtime::sim::DiskFaults;
 use engine_store::allocator::AdoptError;
 use engine_store::format::group::peek;
 use engine_store::format::{Item, PAGE_BYTES, PageWriter, Superblock};

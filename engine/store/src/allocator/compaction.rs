@@ -8,8 +8,8 @@ use super::table::{Place, Segment};
 use super::{Allocator, all_classes, block_of};
 
 /// Segments of a class looked at for a candidate, so that a class of 200,000 does not stop a shard.
-/// They come from the emptiest level up; only segments whose blocks all wait in quarantine are
-/// passed over.
+/// They come from the emptiest level up; only segments whose blocks all wait in quarantine, and
+/// those that the caller could not empty before, are passed over.
 const CANDIDATES_SEEN_MAX: usize = 64;
 
 /// A segment worth emptying: its live blocks fit the free blocks of other segments of its class.
@@ -37,7 +37,28 @@ impl Allocator {
     /// without filling another one anew. Never one that is current, full or frozen, nor one
     /// without a live block, which empties by itself.
     pub fn compaction_candidate(&self) -> Option<Candidate> {
-        all_classes().filter_map(|class| self.candidate_of(class)).min_by_key(Candidate::live_bytes)
+        self.compaction_candidate_where(|_| true)
+    }
+
+    /// The same among the segments that `is_eligible` names: the caller leaves out those that it
+    /// could not empty.
+    pub fn compaction_candidate_where(
+        &self,
+        is_eligible: impl Fn(SegmentId) -> bool,
+    ) -> Option<Candidate> {
+        let candidates = all_classes().filter_map(|class| self.candidate_of(class, &is_eligible));
+        candidates.min_by_key(Candidate::live_bytes)
+    }
+
+    /// Whether a frozen segment becomes empty by itself: no record and no plan holds a block of it
+    /// any more, and those in quarantine only wait for their time.
+    pub fn is_vacating(&self, segment: SegmentId) -> bool {
+        match self.table.get(segment) {
+            Some(Segment::Carved(carved)) => {
+                carved.place == Place::Frozen && carved.live() == 0 && carved.reserved == 0
+            }
+            _ => false,
+        }
     }
 
     /// From now on no block of a segment is given out.
@@ -89,10 +110,16 @@ impl Allocator {
         taken.filter(|block| !self.held.contains_key(block))
     }
 
-    fn candidate_of(&self, class: BlockClass) -> Option<Candidate> {
+    fn candidate_of(
+        &self,
+        class: BlockClass,
+        is_eligible: &impl Fn(SegmentId) -> bool,
+    ) -> Option<Candidate> {
         let state = self.class(class);
         let open_free = state.counts.open_free(class);
-        let seen = state.lists.ascending(&self.table).take(CANDIDATES_SEEN_MAX);
+        let eligible =
+            state.lists.ascending(&self.table).filter(|&(_, segment)| is_eligible(segment));
+        let seen = eligible.take(CANDIDATES_SEEN_MAX);
         let candidates = seen.map(|(_, segment)| {
             let carved = self.table.carved(segment);
             Candidate { segment, class, live: carved.live(), free: carved.free() }

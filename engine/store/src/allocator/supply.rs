@@ -194,7 +194,15 @@ impl Allocator {
 
     /// Why the supply has no segment for `class`.
     fn exhausted(&self, class: BlockClass) -> NoBlock {
+        if all_classes().any(|class| 0 < self.class(class).counts.frozen) {
+            return NoBlock::Starved { class }; // one is being emptied
+        }
         if self.supply.host_full && 0 < self.supply.unclaimed.len() {
+            // What is claimed already can still be put to another use.
+            if self.compaction_candidate().is_some() {
+                reached!("E114: a class starved while the host was full");
+                return NoBlock::Starved { class };
+            }
             return NoBlock::HostFull;
         }
         let mut free = all_classes().map(|class| self.class(class).counts.free(class));

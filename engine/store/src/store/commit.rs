@@ -1,6 +1,7 @@
 //! Decisions without data: commit, abort, erase, targets, sessions.
 
 use alloc::rc::Rc;
+use alloc::vec::Vec;
 
 use engine_types::{ChunkVersion, SessionId};
 
@@ -11,7 +12,7 @@ use crate::format::checkpoint::pending_bytes;
 use crate::overlay::Kills;
 use crate::planted;
 use crate::record::RecordRef;
-use crate::request::{Outcome, Tag, TargetRecord, UpdateError};
+use crate::request::{Outcome, Tag, TargetPhase, TargetRecord, UpdateError};
 use crate::tables::{Known, TableError};
 
 /// Outcomes forgotten in one turn: 100 ns each.
@@ -97,21 +98,42 @@ impl<T: Clone> Store<T> {
         Ok(Some(token))
     }
 
-    /// Puts a target into a slot, changes it, or empties the slot. The caller has removed the
-    /// chunks of a slot before it is emptied.
+    /// Puts a target into a slot, changes it, or empties the slot.
     ///
     /// # Errors
-    /// When the chain version would go down (R20) or the table is full.
+    /// When the chain version would go down (R20), the table is full, or the slot is to be emptied
+    /// and is not empty: the next target of the slot would serve what is left (E156).
     pub fn set_target(
         &mut self,
         slot: Slot,
         record: Option<TargetRecord>,
     ) -> Result<Token, TableError> {
+        if record.is_none() {
+            self.check_empty(slot)?;
+        }
         self.targets.set(slot, record)?;
         if record.is_none() {
             self.dedup.drop_slot(slot, usize::MAX);
         }
         Ok(self.queue_small(Entry::Target { slot, record }).1)
+    }
+
+    /// Some chunks of a slot, committed and pending ones: none when there are none.
+    pub fn slot_keys(&self, slot: Slot, max: usize) -> Vec<ChunkKey> {
+        let all = ChunkKey::new(slot, 0, 0)..=ChunkKey::new(slot, u64::MAX, u32::MAX);
+        let committed = self.index.range_keys(all).map(|(key, _)| key);
+        committed.chain(self.pending_keys(slot)).take(max).collect()
+    }
+
+    /// Whether no chunk of a slot is left and nothing of one is under way (E156).
+    ///
+    /// # Errors
+    /// `NotEmpty`.
+    pub fn check_empty(&self, slot: Slot) -> Result<(), TableError> {
+        if !self.slot_keys(slot, 1).is_empty() || self.is_slot_busy(slot) {
+            return Err(TableError::NotEmpty { slot });
+        }
+        Ok(())
     }
 
     /// Forgets what was done on a target that is being dropped, in turns: until it says true.
@@ -128,20 +150,30 @@ impl<T: Clone> Store<T> {
         Ok(self.queue_small(Entry::Fence(fence)).1)
     }
 
-    /// Forgets the requests of a fenced session (R16).
+    /// Forgets the requests of a fenced session in turns: until it says true.
+    ///
+    /// # Panics
+    /// When the session is not fenced: its requests would be executed again.
+    pub fn forget_session(&mut self, session: SessionId) -> bool {
+        assert!(self.fences.is_fenced(session), "R16: {session} is not fenced");
+        self.dedup.drop_session(session, FORGET_COUNT)
+    }
+
+    /// Forgets the requests of a fenced session (R16); what was not forgotten in turns before is
+    /// forgotten in this one.
     ///
     /// # Panics
     /// When the session is not fenced: its requests would be executed again.
     pub fn drop_session(&mut self, session: SessionId) -> Token {
-        assert!(self.fences.is_fenced(session), "R16: {session} is not fenced");
-        self.dedup.drop_session(session, usize::MAX);
+        while !self.forget_session(session) {}
         self.queue_small(Entry::DedupDrop { session }).1
     }
 
     /// Remembers what another replica remembers (R15).
     ///
     /// # Errors
-    /// When the table is full.
+    /// When the table is full, or the slot holds no active target: what was remembered would
+    /// answer requests to the slot's next one (E156).
     ///
     /// # Panics
     /// When tag and outcome do not belong together: the caller has compared them.
@@ -153,6 +185,10 @@ impl<T: Clone> Store<T> {
     ) -> Result<Token, UpdateError> {
         let own = (outcome.seq, outcome.key.slot);
         assert_eq!(own, (tag.seq, slot), "R15: {tag:?} of {slot}: {outcome:?}");
+        let target = self.targets.get(slot).filter(|target| target.phase == TargetPhase::Active);
+        if target.is_none() {
+            return Err(UpdateError::NoTarget { slot });
+        }
         if let Known::TooManySessions { max } = self.dedup.check(slot, tag) {
             return Err(UpdateError::TooManySessions { max });
         }

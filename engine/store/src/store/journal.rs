@@ -12,6 +12,12 @@ use crate::format::{GROUP_BYTES_MAX, encoded_len, group_bytes};
 use crate::planted;
 use crate::ring::Place;
 
+/// Blocks freed in one turn, 200 ns each: after a read that held its pin for long, or a target that
+/// was dropped, millions may wait.
+pub const RELEASE_COUNT_MAX: u64 = 4096;
+/// Notes about decisions that became durable, forgotten in one turn.
+const PRUNE_COUNT_MAX: usize = 4096;
+
 /// A group to be written: the driver encodes it, writes it, waits for the data writes of its PUTs,
 /// flushes once, then calls [`Store::group_durable`].
 #[derive(Debug)]
@@ -183,11 +189,13 @@ impl<T: Clone> Store<T> {
         }
     }
 
-    /// Frees quarantined blocks whose time has come (E143).
+    /// Frees quarantined blocks whose time has come (E143), `RELEASE_COUNT_MAX` in one turn: when
+    /// that many were freed, there may be more.
     pub fn release_blocks(&mut self) -> u64 {
         let durable = if planted!(FreedBeforeDurable) { Lsn::new(u64::MAX) } else { self.durable };
         let oldest = self.pins.borrow().oldest();
-        self.allocator.release(durable, if planted!(FreedUnderReads) { u64::MAX } else { oldest })
+        let oldest = if planted!(FreedUnderReads) { u64::MAX } else { oldest };
+        self.allocator.release_some(durable, oldest, RELEASE_COUNT_MAX)
     }
 
     pub(super) fn release_holds(&mut self) {
@@ -196,19 +204,19 @@ impl<T: Clone> Store<T> {
         }
     }
 
-    /// Forgets what can no longer come back. In the order in which it was noted: a chunk's older
-    /// notes go with its newest.
+    /// Forgets what can no longer come back, in the order in which it was noted; a bounded number
+    /// in one turn, as a note that stays for longer only spares more than it must.
     pub(super) fn prune_undurable(&mut self) {
         let oldest = self.pins.borrow().oldest();
-        while let Some(&(lsn, pin, key)) = self.undurable_order.front() {
+        for _ in 0..PRUNE_COUNT_MAX {
+            let Some(&(lsn, pin, key)) = self.undurable_order.first() else { break };
             if self.durable < lsn || oldest < pin {
                 break;
             }
-            self.undurable_order.pop_front();
-            let newest = |noted: &Undurable| noted.lsn == lsn && noted.pin == pin;
-            if self.undurable.get(&key).is_some_and(newest) {
-                self.undurable.remove(&key);
-            }
+            self.undurable_order.pop_first();
+            let noted = self.undurable.remove(&key);
+            let is_it = noted.is_some_and(|noted| (noted.lsn, noted.pin) == (lsn, pin));
+            assert!(is_it, "E143: {key} is noted for {lsn}, found {noted:?}");
         }
     }
 
@@ -220,10 +228,15 @@ impl<T: Clone> Store<T> {
     /// The record of `key` changed by a decision of group `lsn`: what in-place writes must spare
     /// until that is durable.
     pub(super) fn note_undurable(&mut self, key: ChunkKey, lsn: Lsn, named_end: u32) {
-        let end = self.undurable.get(&key).map_or(0, |undurable| undurable.named_end);
         let pin = self.pins.borrow().next();
-        self.undurable.insert(key, Undurable { lsn, pin, named_end: end.max(named_end) });
-        self.undurable_order.push_back((lsn, pin, key));
+        let mut newest = Undurable { lsn, pin, named_end };
+        if let Some(older) = self.undurable.get(&key) {
+            // One note per chunk, however long a read hangs: the newest stands for all.
+            newest.named_end = older.named_end.max(named_end);
+            self.undurable_order.remove(&(older.lsn, older.pin, key));
+        }
+        self.undurable.insert(key, newest);
+        self.undurable_order.insert((lsn, pin, key));
     }
 
     /// Whether [`Self::relog`] would find anything.

@@ -6,13 +6,13 @@
 use alloc::rc::Rc;
 use alloc::vec::Vec;
 
-use engine_types::SECTOR_BYTES;
 use engine_types::limits::BLOCK_BYTES_MAX;
+use engine_types::{ChunkVersion, SECTOR_BYTES};
 
 use super::{Store, Token};
-use crate::address::{BlockAddress, ChunkKey};
+use crate::address::{BlockAddress, ChunkKey, SegmentId};
 use crate::allocator::{NoBlock, Purpose};
-use crate::entry::{Entry, SectorRange};
+use crate::entry::{Entry, Put, SectorRange};
 use crate::pins::{Pin, User};
 use crate::record::Record;
 
@@ -36,6 +36,26 @@ impl MoveTicket {
 }
 
 impl<T: Clone> Store<T> {
+    /// The version of the update that keeps a chunk from being moved: it is under way, or pending.
+    /// A move of the chunk counts as one of its committed version.
+    pub fn occupied_by(&self, key: &ChunkKey) -> Option<ChunkVersion> {
+        let moved = || self.index.get(key).filter(|_| self.moving.contains(key));
+        self.busy(key).or_else(|| moved().map(|record| record.head.version))
+    }
+
+    /// Chunks whose pending version has a block in `segment`, in chunk order: such a block can be
+    /// moved once the version is committed.
+    pub fn pending_owners(&self, segment: SegmentId) -> Vec<ChunkKey> {
+        let is_there = |put: &Put| {
+            let record = put.record.as_ref().map(Record::as_ref);
+            record.is_some_and(|it| it.blocks().any(|(_, block)| block.segment() == segment))
+        };
+        let puts = self.pending.values().map(|pending| &pending.put).filter(|put| is_there(put));
+        let mut keys: Vec<ChunkKey> = puts.map(|put| put.key).collect();
+        keys.sort_unstable();
+        keys
+    }
+
     /// Closes a chunk and reserves new blocks for the places that `wanted` names. Nothing when the
     /// chunk is gone, busy, or has no such place.
     ///

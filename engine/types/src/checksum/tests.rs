@@ -89,7 +89,11 @@ fn a_checksum_is_patched_without_the_bytes_around() {
         rng.fill_bytes(&mut data[start..len]);
         let new = crc32c(&data[start..len]);
         let behind = u32::try_from(end - len).unwrap();
-        assert_eq!(before.patched(old, new, behind), crc32c(&data[..end]), "{start}..{len} of {end}");
+        assert_eq!(
+            before.patched(old, new, behind),
+            crc32c(&data[..end]),
+            "{start}..{len} of {end}"
+        );
         let wrong = Crc32c::new(new.get() ^ 1);
         assert_ne!(before.patched(old, wrong, behind), crc32c(&data[..end]));
     }

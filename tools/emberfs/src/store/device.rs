@@ -66,8 +66,7 @@ pub(super) async fn load<E: Env>(
     env: &E,
     path: &Path,
 ) -> Result<(ChunkStore<E>, Opened), StoreError> {
-    let config =
-        StoreConfig { read_only: true, locked_by_caller: true, ..StoreConfig::default() };
+    let config = StoreConfig { read_only: true, locked_by_caller: true, ..StoreConfig::default() };
     ChunkStore::open(env, path, config).await
 }
 

@@ -143,7 +143,7 @@ async fn list_chunks<E: Env>(
         let (mut after, end) = filter.range(slot);
         loop {
             let listed = store.list(slot, after, LIST_COUNT_MAX);
-            let more = listed.len() == LIST_COUNT_MAX;
+            let more = !listed.is_empty();
             for chunk in listed.iter().filter(|chunk| filter.passes(&chunk.key)) {
                 let later = pendings.split_off(&chunk.key);
                 let new = core::mem::replace(&mut pendings, later);

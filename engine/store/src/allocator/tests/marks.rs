@@ -202,6 +202,32 @@ fn a_full_host_stops_writes_and_leaves_a_segment_to_compaction() {
     store.check();
 }
 
+/// Segments that are claimed can be emptied for another class while the host gives no more.
+#[test]
+fn a_class_starves_on_a_full_host_while_a_segment_can_be_emptied() {
+    let mut store = sparse(100);
+    claim(&mut store);
+    let written = fill(&mut store, BIG, 32);
+    while let Some(asked) = store.next_claim() {
+        store.claim_failed(asked);
+    }
+    assert_eq!(store.reserve(SMALL, Purpose::Write), Err(NoBlock::HostFull), "both are full");
+    drop_now(&mut store, written[1..16].iter().chain(&written[20..32]).copied());
+    let starved = Err(NoBlock::Starved { class: SMALL });
+    assert_eq!(store.reserve(SMALL, Purpose::Write), starved, "one block is in the way");
+    store.freeze(segment(0));
+    assert_eq!(store.reserve(SMALL, Purpose::Write), starved, "it is being emptied");
+    let moved = store.reserve(BIG, Purpose::Compact).unwrap();
+    store.publish(moved);
+    store.quarantine(written[0], Lsn::new(1), 0);
+    assert!(store.is_vacating(segment(0)));
+    assert_eq!(store.reserve(SMALL, Purpose::Write), starved, "it is about to be empty");
+    assert_eq!(store.release(Lsn::new(1), 0), 1);
+    assert!(!store.is_vacating(segment(0)));
+    assert!(store.reserve(SMALL, Purpose::Write).is_ok());
+    store.check();
+}
+
 #[test]
 fn usage_counts_by_state_and_class() {
     let mut store = dense(8);

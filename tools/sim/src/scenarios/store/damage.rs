@@ -44,7 +44,8 @@ const CYCLES: u32 = 3;
 const SETTLES: Duration = Duration::from_millis(300);
 
 fn play(seed: u64) -> Played {
-    let shape = Shape { cycles: CYCLES, requests: 30, troubles: false, crashes: true };
+    let shape =
+        Shape { cycles: CYCLES, requests: 30, troubles: false, crashes: true, ..Shape::USUAL };
     Play::world(seed, &shape, DiskFaults::default(), |play| play.damage())
 }
 

@@ -392,7 +392,7 @@ impl<E: Env> Context<E> {
             Ok(found) if found.damaged != 0 && !tolerance.damage => {
                 ledger.broken(SAYS, format!("the scrubber found {:?}", found.damage));
             }
-            Ok(found) if found.errors != 0 && !tolerance.read_errors => {
+            Ok(found) if found.errors != 0 && !tolerance.read_errors && !tolerance.damage => {
                 ledger.broken(SAYS, format!("the scrubber met {} errors", found.errors));
             }
             Ok(found) if !found.finished => ledger.broken(SAYS, "the scrubber did not finish"),

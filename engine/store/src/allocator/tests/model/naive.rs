@@ -154,9 +154,14 @@ impl Naive {
         let kept = if is_write { self.kept() } else { 0 };
         if self.spare() <= kept {
             let is_free = |it: &Segment| 0 < it.bytes(BlockState::Free);
+            let is_frozen = |it: &Segment| matches!(it.state, SegmentState::Frozen(_));
             return Err(match () {
+                () if self.segments.iter().any(is_frozen) => NoBlock::Starved { class },
                 () if self.is_host_full && 0 < self.number(SegmentState::Unclaimed) => {
-                    NoBlock::HostFull
+                    match self.candidate() {
+                        Some(_) => NoBlock::Starved { class },
+                        None => NoBlock::HostFull,
+                    }
                 }
                 () if self.segments.iter().any(is_free) => NoBlock::Starved { class },
                 () => full,
