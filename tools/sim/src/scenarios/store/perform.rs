@@ -11,7 +11,8 @@ use std::rc::Rc;
 use core::time::Duration;
 use engine_runtime::{Bytes, Env, Memory, until};
 use engine_shard::{
-    ChunkStore, Content, DecisionError, Payload, Read, ReadError, ScrubLimits, Stored, Which,
+    ChunkStore, Content, Damage, DamageKind, DecisionError, Payload, Read, ReadError, ScrubLimits,
+    Stored, Which,
 };
 use engine_store::{ChunkKey, Fence, Update, UpdateError};
 use engine_types::limits::PAYLOAD_BYTES_MAX;
@@ -388,8 +389,12 @@ impl<E: Env> Context<E> {
         let found = self.store.scrub(None, ScrubLimits::default(), |_| {}).await;
         let mut ledger = self.shared.borrow_mut();
         let tolerance = ledger.tolerance;
+        // What a device does not give now is not lost, but cannot be told from what is.
+        let tolerated = |one: &Damage| {
+            tolerance.damage || tolerance.read_errors && one.kind == DamageKind::Unreadable
+        };
         match found {
-            Ok(found) if found.damaged != 0 && !tolerance.damage => {
+            Ok(found) if !found.damage.iter().all(tolerated) => {
                 ledger.broken(SAYS, format!("the scrubber found {:?}", found.damage));
             }
             Ok(found) if found.errors != 0 && !tolerance.read_errors && !tolerance.damage => {
