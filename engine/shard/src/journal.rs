@@ -99,6 +99,9 @@ async fn flush_alone<E: Env>(inner: &Rc<Inner<E>>) -> Option<()> {
 fn after_flush<E: Env>(inner: &Rc<Inner<E>>) {
     inner.progress.notify();
     inner.apply_wanted.notify();
+    if inner.state.borrow().allocator().wants_work() {
+        inner.space_wanted.notify();
+    }
     if inner.state.borrow().checkpoint_due() || inner.ring_pressed.get() {
         inner.keeper_wanted.notify();
     }

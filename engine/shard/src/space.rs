@@ -241,18 +241,24 @@ async fn move_owners<E: Env>(
 
 /// What came of moving a chunk.
 pub(crate) enum Moved {
-    /// It has no such block any more.
+    /// It has no such block any more, durably so with the next group.
     Done,
     /// It stays.
     Blocked(Blocker),
 }
 
-/// Copies places of a chunk to new blocks and switches; leaves it alone when it is busy.
+/// Copies places of a chunk to new blocks and switches, durably with the next group; leaves it
+/// alone when it is busy.
 pub(crate) async fn move_chunk<E: Env>(
     inner: &Rc<Inner<E>>,
     key: &ChunkKey,
     wanted: impl Fn(engine_store::BlockAddress) -> bool,
 ) -> Moved {
+    let again = Blocker::Failed(inner.env.now().saturating_add(RETRY_MOVE));
+    // The entries of many chunks share groups; they are durable when the caller waits.
+    if inner.small_room().await.is_err() {
+        return Moved::Blocked(again);
+    }
     let begun = {
         let mut state = inner.state.borrow_mut();
         if let Some(version) = state.occupied_by(key) {
@@ -260,7 +266,6 @@ pub(crate) async fn move_chunk<E: Env>(
         }
         state.begin_move(key, |_, block| wanted(block))
     };
-    let again = Blocker::Failed(inner.env.now().saturating_add(RETRY_MOVE));
     let ticket = match begun {
         Ok(Some(ticket)) => ticket,
         Ok(None) => return Moved::Done,
@@ -268,21 +273,20 @@ pub(crate) async fn move_chunk<E: Env>(
     };
     let version = ticket.record.head.version;
     let copied = copy(inner, &ticket).await;
-    let token = {
+    {
         let mut state = inner.state.borrow_mut();
-        match copied {
-            Ok(()) => Ok(state.finish_move(ticket)),
-            Err(why) => {
-                state.cancel_move(ticket);
-                Err(why)
-            }
+        if copied.is_ok() {
+            state.finish_move(ticket);
+        } else {
+            state.cancel_move(ticket);
         }
-    };
+    }
+    inner.journal_wanted.notify();
     inner.progress.notify();
-    match token {
-        Ok(token) if inner.durable(token).await.is_ok() => Moved::Done,
+    match copied {
+        Ok(()) => Moved::Done,
         Err(NotCopied::Damaged) => Moved::Blocked(Blocker::Damaged(*key, version)),
-        Ok(_) | Err(NotCopied::Failed) => Moved::Blocked(again),
+        Err(NotCopied::Failed) => Moved::Blocked(again),
     }
 }
 

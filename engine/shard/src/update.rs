@@ -80,7 +80,7 @@ async fn run<E: Env>(
         }
     };
     let needed = transient_bytes(&ticket).min(inner.update_memory_max);
-    if inner.update_memory.take(needed).await.is_err() {
+    if needed != 0 && inner.update_memory.take(needed).await.is_err() {
         inner.state.borrow_mut().give_up(ticket);
         return Err(UpdateError::OutOfService);
     }

@@ -384,6 +384,11 @@ impl Ring {
         self.start = start;
     }
 
+    /// Where replay starts with the durable checkpoint.
+    pub const fn start(&self) -> Lsn {
+        self.start
+    }
+
     /// Where the live ring begins.
     pub const fn tail_lsn(&self) -> Lsn {
         self.first

@@ -101,6 +101,8 @@ struct QueuedPut<T> {
     token: Token,
     /// Of the ring, promised at admission; none for what is logged again.
     ring_bytes: u64,
+    /// Length of its entry; it is asked for whenever a group may be formed.
+    entry_bytes: usize,
 }
 
 /// The parts a store is made of, from format or recovery.
@@ -148,6 +150,8 @@ pub struct Store<T> {
     markers: Vec<Token>,
     small: Vec<(Entry, Token)>,
     small_bytes: usize,
+    /// Somebody waits for one of them: it is no commit.
+    small_urgent: bool,
     puts: VecDeque<QueuedPut<T>>,
     /// Group being written: its LSN and the chunks with a PUT in it.
     in_flight: Option<(Lsn, Vec<(ChunkKey, ChunkVersion)>)>,
@@ -208,6 +212,7 @@ impl<T: Clone> Store<T> {
             markers: Vec::new(),
             small: Vec::new(),
             small_bytes: 0,
+            small_urgent: false,
             puts: VecDeque::new(),
             in_flight: None,
             durable,
@@ -352,9 +357,7 @@ impl<T: Clone> Store<T> {
 
     /// Whether a PUT or another decision somebody waits for is queued, rather than commits alone.
     pub fn is_urgent(&self) -> bool {
-        !self.puts.is_empty()
-            || !self.markers.is_empty()
-            || self.small.iter().any(|(entry, _)| !matches!(entry, Entry::Commit { .. }))
+        !self.puts.is_empty() || !self.markers.is_empty() || self.small_urgent
     }
 
     /// Images of committed versions that are not released.

@@ -121,6 +121,7 @@ fn moves_are_read_and_written_apart() {
         let before = store.metrics();
         let moved = crate::space::move_chunk(&store.inner, &key(0), |_| true).await;
         assert!(matches!(moved, crate::space::Moved::Done));
+        store.sync().await.unwrap();
         let after = store.metrics();
         let more = |kind| after.io(kind).bytes - before.io(kind).bytes;
         assert_eq!((more(Io::MoveRead), more(Io::Move)), (1 << 20, 1 << 20));

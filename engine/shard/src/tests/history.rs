@@ -205,7 +205,15 @@ async fn settle(store: &ChunkStore<SimEnv>, model: &Shared, index: u32, seed: u6
             "{context}: an acknowledged commit is lost, model {}",
             chunk.committed.0
         );
+        // The removal of an absent chunk leaves it absent: whether its commit was lost shows only
+        // in that it is pending again, unless the next version came after it.
+        let acknowledged = matches!(chunk.pending, Some((_, _, true)));
+        let is_again = pending == Some((1, None)) && chunk.committed.1.is_none() && !acknowledged;
         match (pending, chunk.pending) {
+            (Some(pending), _) if is_again => {
+                store.commit(&key, ChunkVersion::new(pending.0)).unwrap();
+                pending
+            }
             (Some(pending), Some((version, content, _))) => {
                 assert_eq!(pending.0, version, "{context}");
                 assert!(pending.1 == content, "{context}: pending differs");

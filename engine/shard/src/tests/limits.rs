@@ -97,3 +97,33 @@ fn m1_a_cut_acts_on_older_epochs_only() {
         }
     });
 }
+
+#[test]
+fn e184_the_tail_moves_without_a_checkpoint() {
+    let ground = Ground::new(3);
+    ground.run(move |env| async move {
+        let store = create(&env).await;
+        write(&env, &store, key(0), 1, (0, &pattern(300 * KIB, 1))).await;
+        let payload = Payload::new(5000, bytes(&env, &[9; 100]).await);
+        let change = Change::Write { offset: 5000, len: 100 };
+        store.update(update(key(0), 2, MIB, change), payload).await.unwrap();
+        crate::checkpoint::checkpoint(&store.inner, false).await.unwrap();
+        assert!(!crate::checkpoint::move_tail(&store.inner).await.unwrap(), "an image is held");
+        store.commit(&key(0), ChunkVersion::new(2)).unwrap();
+        env.sleep_until(env.now().saturating_add(Duration::from_secs(1))).await;
+        let (before, made) = (store.superblock(), store.metrics().checkpoints);
+        assert!(crate::checkpoint::move_tail(&store.inner).await.unwrap());
+        let after = store.superblock();
+        assert!(before.tail.lsn < after.tail.lsn);
+        assert_eq!(after.tail.lsn, after.checkpoint.unwrap().start);
+        assert_eq!((after.checkpoint, store.metrics().checkpoints), (before.checkpoint, made));
+    });
+    ground.run(move |env| async move {
+        let (store, opened) = open(&env).await;
+        assert!(!opened.damaged);
+        let mut expected = pattern(300 * KIB, 1);
+        expected[5000..5100].fill(9);
+        assert_eq!(read_all(&store, key(0)).await, expected);
+        store.audit().unwrap();
+    });
+}

@@ -209,7 +209,7 @@ impl<T: Clone> Store<T> {
         assert!(self.pending.insert(update.key, pending).is_none(), "E140: one pending version");
         let token = self.token();
         let ring_bytes = promised.ring_bytes;
-        self.puts.push_back(QueuedPut { put, images, token, ring_bytes });
+        self.puts.push_back(QueuedPut::new(put, images, token, ring_bytes));
         Logged { token, pin, len }
     }
 

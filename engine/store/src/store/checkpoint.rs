@@ -64,6 +64,15 @@ impl<T: Clone> Store<T> {
         self.ring.tail_candidate(start)
     }
 
+    /// The tail that a superblock alone may name, beside the checkpoint that is durable already:
+    /// images before it were released since. With the checkpoint's start, both for
+    /// [`Self::superblock_durable`].
+    pub fn tail_alone(&self) -> Option<(Lsn, Position)> {
+        let start = self.ring.start();
+        let tail = self.ring.tail_candidate(start);
+        (self.ring.tail_lsn() < tail.lsn).then_some((start, tail))
+    }
+
     /// A superblock with this checkpoint start and tail is durable.
     pub fn superblock_durable(&mut self, start: Lsn, tail: Position) {
         self.ring.advance_tail(start, tail);

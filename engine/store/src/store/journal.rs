@@ -50,6 +50,7 @@ impl<T: Clone> Store<T> {
     pub(super) fn queue_small(&mut self, entry: Entry) -> (Lsn, Token) {
         let token = self.token();
         self.small_bytes += encoded_len(&entry);
+        self.small_urgent |= !matches!(entry, Entry::Commit { .. });
         self.small.push((entry, token));
         (self.next_lsn(), token)
     }
@@ -92,11 +93,11 @@ impl<T: Clone> Store<T> {
             }
             group.tokens.push(token);
         }
-        self.small_bytes = 0;
+        (self.small_bytes, self.small_urgent) = (0, false);
         let mut chunks = Vec::with_capacity(count);
         for _ in 0..count {
             let queued = self.puts.pop_front().expect("counted above");
-            let QueuedPut { put, images, token, ring_bytes } = queued;
+            let QueuedPut { put, images, token, ring_bytes, .. } = queued;
             self.promised.ring_bytes -= ring_bytes;
             chunks.push((put.key, put.version));
             self.place_images(lsn, &put, &images);
@@ -124,7 +125,7 @@ impl<T: Clone> Store<T> {
         let mut entry_bytes = self.small_bytes;
         let (mut images, mut count) = (0, 0);
         for queued in &self.puts {
-            let more = entry_bytes + encoded_len(&Entry::Put(queued.put.clone()));
+            let more = entry_bytes + queued.entry_bytes;
             let bytes = group_bytes(more, images + queued.images.len());
             if self.group_bytes_max() < bytes && (0 < count || 0 < self.small_bytes) {
                 break;
@@ -258,9 +259,16 @@ impl<T: Clone> Store<T> {
             self.pending.get_mut(&put.key).expect("taken from it").relogging = true;
             let images = self.overlay.images_of(&put.key, put.version, &put.images);
             let token = self.token();
-            self.puts.push_back(QueuedPut { put: put.clone(), images, token, ring_bytes: 0 });
+            self.puts.push_back(QueuedPut::new(put.clone(), images, token, 0));
         }
         due.len()
+    }
+}
+
+impl<T> QueuedPut<T> {
+    pub(super) fn new(put: Rc<Put>, images: Vec<T>, token: Token, ring_bytes: u64) -> Self {
+        let entry_bytes = encoded_len(&Entry::Put(put.clone()));
+        Self { put, images, token, ring_bytes, entry_bytes }
     }
 }
 

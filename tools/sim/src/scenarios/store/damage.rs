@@ -44,8 +44,7 @@ const CYCLES: u32 = 3;
 const SETTLES: Duration = Duration::from_millis(300);
 
 fn play(seed: u64) -> Played {
-    let shape =
-        Shape { cycles: CYCLES, requests: 30, troubles: false, crashes: true, ..Shape::USUAL };
+    let shape = Shape { cycles: CYCLES, troubles: false, ..Shape::USUAL };
     Play::world(seed, &shape, DiskFaults::default(), |play| play.damage())
 }
 
