@@ -39,7 +39,6 @@ mod verify;
 
 pub use adopt::{CLASH_LIST_MAX, Clash};
 
-use adopt::Adopted;
 use load::Loaded;
 
 /// What an opening found.
@@ -215,19 +214,13 @@ async fn build<E: Env>(
 ) -> Result<Rc<Inner<E>>, StoreError> {
     let Loaded { mut recovered, mut ring, last_group, .. } = loaded;
     let layout = superblock.layout;
-    let Adopted { allocator, lost, clashes } =
-        adopt::adopt(&layout, config, &device, &mut recovered).await?;
-    (opened.lost, opened.clashes) = (lost, clashes);
-    opened.damaged |= 0 < lost;
-    // Images live in the core's pool, beside everything else: waiting for memory that only their
-    // release would free must not happen.
-    let overlay_bytes = config.overlay_bytes_max.min(env.pool().limit() / 4);
-    let images_max = overlay_bytes / SECTOR_BYTES as usize;
+    let adopted = adopt::adopt(&layout, config, &device, &mut recovered).await?;
+    let allocator = adopted.told(opened);
     opened.images = (recovered.homeward.len() + recovered.overlaid.len()) as u64;
     let images = images::Images {
         device: &device,
         layout: &layout,
-        images_max,
+        images_max: images_max(env, config),
         read_only: config.read_only,
         undecided: last_group.map(|group| group.chunks()).unwrap_or_default(),
     };
@@ -237,15 +230,9 @@ async fn build<E: Env>(
     let parts = Parts { index, allocator, overlay, ring, targets, fences, dedup, pending };
     let state: Store<Image<E>> = Store::new(parts);
     let update_memory_max = (env.pool().limit() as u64 / 4).max(UPDATE_MEMORY_MIN);
-    let pool = env.pool();
-    let own = |len: usize| if config.read_only { SUPERBLOCK_BYTES } else { len };
-    let group_bytes = usize::try_from(ring_bytes).unwrap_or(usize::MAX).min(GROUP_BYTES_MAX);
-    let group_memory = Reserve::new(pool, own(group_bytes)).await?;
-    let page_memory = Reserve::new(pool, own(PAGE_BYTES)).await?;
-    let superblock_memory = Reserve::new(pool, SUPERBLOCK_BYTES).await?;
-    let mut zeros = env.pool().alloc_wait(ZEROS_BYTES).await?;
-    zeros.set_len(ZEROS_BYTES);
-    zeros.fill(0);
+    let [group_memory, page_memory, superblock_memory] =
+        own_memory(env, config, ring_bytes).await?;
+    let zeros = zeros(env).await?;
     Ok(Rc::new(Inner {
         env: env.clone(),
         device,
@@ -285,8 +272,38 @@ async fn build<E: Env>(
         page_memory,
         superblock_memory,
         entry_bytes: RefCell::new(Vec::new()),
-        zeros: zeros.freeze(),
+        zeros,
     }))
+}
+
+/// Memory for a group, a checkpoint page and a superblock that nobody else gets (E154).
+async fn own_memory<E: Env>(
+    env: &E,
+    config: &StoreConfig,
+    group_bytes_max: u64,
+) -> Result<[Reserve<E::Memory>; 3], StoreError> {
+    let group = usize::try_from(group_bytes_max).unwrap_or(usize::MAX).min(GROUP_BYTES_MAX);
+    let own = |len: usize| if config.read_only { SUPERBLOCK_BYTES } else { len };
+    let pool = env.pool();
+    Ok([
+        Reserve::new(pool, own(group)).await?,
+        Reserve::new(pool, own(PAGE_BYTES)).await?,
+        Reserve::new(pool, SUPERBLOCK_BYTES).await?,
+    ])
+}
+
+/// Images that memory is for. They live in the core's pool, beside everything else: waiting for
+/// memory that only their release would free must not happen.
+fn images_max<E: Env>(env: &E, config: &StoreConfig) -> usize {
+    config.overlay_bytes_max.min(env.pool().limit() / 4) / SECTOR_BYTES as usize
+}
+
+/// What holes are read from.
+async fn zeros<E: Env>(env: &E) -> Result<Image<E>, StoreError> {
+    let mut zeros = env.pool().alloc_wait(ZEROS_BYTES).await?;
+    zeros.set_len(ZEROS_BYTES);
+    zeros.fill(0);
+    Ok(zeros.freeze())
 }
 
 /// A group that recovery has to judge by its data.

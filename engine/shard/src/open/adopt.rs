@@ -57,6 +57,15 @@ pub(super) struct Adopted {
     pub(super) clashes: Vec<Clash>,
 }
 
+impl Adopted {
+    /// The allocator; what was given up is told.
+    pub(super) fn told(self, opened: &mut super::Opened) -> Allocator {
+        opened.damaged |= 0 < self.lost;
+        (opened.lost, opened.clashes) = (self.lost, self.clashes);
+        self.allocator
+    }
+}
+
 /// The allocator that belongs to the records: what they name is live, everything else free. Records
 /// that cannot have what they name are taken out.
 pub(super) async fn adopt<E: Env>(
