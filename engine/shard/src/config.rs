@@ -2,6 +2,15 @@
 
 use core::time::Duration;
 
+use engine_store::format::limits::IMAGES_PER_PUT_MAX;
+use engine_types::{ClusterId, SECTOR_BYTES};
+
+use crate::error::StoreError;
+
+/// Least memory for images: an update with the most images that one may have is admitted as soon as
+/// all others are home.
+const OVERLAY_BYTES_MIN: u64 = IMAGES_PER_PUT_MAX as u64 * SECTOR_BYTES as u64;
+
 /// Settings of one open store. Sizes are bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoreConfig {
@@ -40,6 +49,32 @@ pub struct StoreConfig {
     /// The caller holds the exclusive lock of the file or device; otherwise opening takes it, also
     /// for reading alone.
     pub locked_by_caller: bool,
+    /// The cluster that it must belong to (W10); nothing: any, for who only looks.
+    pub cluster: Option<ClusterId>,
+}
+
+impl StoreConfig {
+    /// Memory for images, with a pool of so many bytes.
+    pub(crate) fn overlay_bytes(&self, pool_bytes: usize) -> usize {
+        self.overlay_bytes_max.min(pool_bytes / 4)
+    }
+
+    /// Refuses settings with which a store would wait for ever.
+    pub(crate) fn check(&self, pool_bytes: usize) -> Result<(), StoreError> {
+        let overlay = self.overlay_bytes(pool_bytes) as u64;
+        let rows: [(&'static str, u64, u64, u64); 4] = [
+            ("memory for images", overlay, OVERLAY_BYTES_MIN, u64::MAX),
+            ("image writes in flight", self.apply_inflight_max as u64, 1, u64::MAX),
+            ("channels per session", self.channels_per_session_max.into(), 1, u64::MAX),
+            ("full share", self.full_permille.into(), 1, 1000),
+        ];
+        for (name, found, min, max) in rows {
+            if found < min || max < found {
+                return Err(StoreError::Config { name, found, min, max });
+            }
+        }
+        Ok(())
+    }
 }
 
 impl Default for StoreConfig {
@@ -59,6 +94,32 @@ impl Default for StoreConfig {
             always_flush: false,
             read_only: false,
             locked_by_caller: false,
+            cluster: None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_that_make_a_store_wait_for_ever_are_refused() {
+        let pool = 64 << 20;
+        let good = StoreConfig::default;
+        assert!(good().check(pool).is_ok());
+        let least = StoreConfig { overlay_bytes_max: 512 << 10, apply_inflight_max: 1, ..good() };
+        assert!(least.check(2 << 20).is_ok());
+        for (config, pool, expected) in [
+            (good(), (2 << 20) - 4, "memory for images is 524287, expected at least 524288"),
+            (StoreConfig { overlay_bytes_max: 520_192, ..good() }, pool, "images is 520192"),
+            (StoreConfig { apply_inflight_max: 0, ..good() }, pool, "image writes in flight is 0"),
+            (StoreConfig { channels_per_session_max: 0, ..good() }, pool, "channels per session"),
+            (StoreConfig { full_permille: 1001, ..good() }, pool, "full share is 1001"),
+            (StoreConfig { full_permille: 0, ..good() }, pool, "full share is 0"),
+        ] {
+            let found = config.check(pool).unwrap_err().to_string();
+            assert!(found.contains(expected), "{found}, expected {expected}");
         }
     }
 }

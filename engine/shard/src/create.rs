@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use engine_runtime::{Env, File, FileKind, OpenOptions};
+use engine_runtime::{Env, File, FileError, FileKind, OpenOptions};
 use engine_store::format::{FormatOptions, Layout, Superblock};
 use engine_types::{ClusterId, StoreId};
 
@@ -33,7 +33,8 @@ impl<E: Env> ChunkStore<E> {
     /// space claimed except that of the segments. The superblock is written last.
     ///
     /// # Errors
-    /// When something else is there and `force` is off, or the size makes no store.
+    /// When something else is there and `force` is off, the size makes no store, or the host has no
+    /// space: then the file is as it was, and one that was created is empty.
     pub async fn format(
         env: &E,
         path: &Path,
@@ -55,10 +56,11 @@ impl<E: Env> ChunkStore<E> {
             dedup_channels: options.dedup_channels,
         })?;
         if found.kind == FileKind::Regular {
-            // Old bytes of the ring or a checkpoint must never be found again.
-            file.set_len(0).await?;
-            file.set_len(layout.size.max(size)).await?;
-            file.preallocate(0, layout.data_offset).await?;
+            if let Err(why) = clear_file::<E>(&file, &layout, size).await {
+                // As long as it was; one that was created now is empty.
+                file.set_len(found.size).await?;
+                return Err(why.into());
+            }
         } else if found.size < size {
             return Err(StoreError::TooShort { found: found.size, expected: size });
         }
@@ -82,6 +84,16 @@ impl<E: Env> ChunkStore<E> {
             .await?;
         Ok(Superblock { sequence: superblock.sequence + 2, ..superblock })
     }
+}
+
+/// A file of zeros whose space is claimed except that of the segments.
+async fn clear_file<E: Env>(file: &E::File, layout: &Layout, size: u64) -> Result<(), FileError> {
+    // Whether there is space is known before anything is lost.
+    file.preallocate(0, layout.data_offset).await?;
+    // Old bytes of the ring or a checkpoint must never be found again.
+    file.set_len(0).await?;
+    file.set_len(layout.size.max(size)).await?;
+    file.preallocate(0, layout.data_offset).await
 }
 
 #[cfg(unix)]

@@ -32,6 +32,24 @@ pub enum StoreError {
         /// By the configuration.
         expected: ClusterId,
     },
+    /// An operator took the store out of its cluster: it serves nothing any more (W10).
+    #[error("the store was retired from cluster {cluster}; format it to use it again")]
+    Retired {
+        /// In the superblock.
+        cluster: ClusterId,
+    },
+    /// A setting with which the store would wait for ever.
+    #[error("{name} is {found}, expected at least {min} and at most {max}")]
+    Config {
+        /// Which one.
+        name: &'static str,
+        /// As given.
+        found: u64,
+        /// Least.
+        min: u64,
+        /// Most.
+        max: u64,
+    },
     /// A file or device that is shorter than its store.
     #[error("{found} bytes long, the store needs {expected}")]
     TooShort {

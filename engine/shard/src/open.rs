@@ -1,10 +1,14 @@
 //! Opening: superblock, checkpoint, journal, and the state that comes of them.
 //!
 //! ```text
-//! newest superblock -> mount generation + 1, durable -> checkpoint -> ring from its tail on
-//! -> data of the last group verified (else again, without it) -> blocks adopted -> images in
-//! memory -> tasks -> first group of this opening, durable -> served
+//! newest superblock -> checkpoint -> ring from its tail on -> higher mount generation, in both
+//! superblocks -> data of the last group verified (else again, without it) -> blocks adopted
+//! -> images in memory -> tasks -> first group of this opening, durable -> served
 //! ```
+//!
+//! Both copies of the superblock carry the generation before a group does, so that the loss of one
+//! takes nothing away (E157). A higher generation in the ring than in the superblock is believed:
+//! such a group was written after a superblock that is lost.
 //!
 //! The first group makes final what was dropped: a later recovery finds it in the chain instead of
 //! the group that was given up (S7).
@@ -14,14 +18,15 @@ use core::time::Duration;
 use std::path::Path;
 use std::rc::Rc;
 
-use engine_runtime::{Env, File, Gate, Notify, OpenOptions};
+use engine_runtime::{Env, File, FileKind, Gate, Notify, OpenOptions};
+use engine_store::allocator::Allocator;
 use engine_store::format::superblock::SUPERBLOCK_BYTES;
-use engine_store::format::superblock::newest;
-use engine_store::format::{Access, GROUP_BYTES_MAX, PAGE_BYTES, StoreFlags, Superblock};
+use engine_store::format::superblock::{is_sealed, newest};
+use engine_store::format::{Access, GROUP_BYTES_MAX, Layout, PAGE_BYTES, StoreFlags, Superblock};
 use engine_store::planted;
 use engine_store::store::{Parts, Store};
-use engine_store::{ChunkKey, Entry, Lsn};
-use engine_types::{ChunkVersion, Map, SECTOR_BYTES, Set};
+use engine_store::{ChunkKey, Entry, Lsn, SEGMENT_BYTES};
+use engine_types::{ChunkVersion, Incarnation, Map, SECTOR_BYTES, Set};
 
 use crate::config::StoreConfig;
 use crate::device::Device;
@@ -64,6 +69,9 @@ pub struct Opened {
     pub clashes: Vec<Clash>,
     /// A last group was given up because its data was not whole.
     pub dropped_group: bool,
+    /// The copy of the superblock that was not whole, if one was. An opening for use has written
+    /// it anew.
+    pub lost_superblock: Option<usize>,
     /// Time for the checkpoint, the journal, and everything.
     pub checkpoint_time: Duration,
     /// See `checkpoint_time`.
@@ -83,13 +91,14 @@ impl<E: Env> ChunkStore<E> {
     /// Opens a store for use, or for reading alone.
     ///
     /// # Errors
-    /// See [`StoreError`]; nothing has changed then but the mount generation.
+    /// See [`StoreError`]; at most the mount generation has changed then, and images went home.
     pub async fn open(
         env: &E,
         path: &Path,
         config: StoreConfig,
     ) -> Result<(Self, Opened), StoreError> {
         let began = env.now();
+        config.check(env.pool().limit())?;
         let write = !config.read_only;
         // Also for reading alone: a store in service changes under the eyes of who looks.
         let lock = !config.locked_by_caller;
@@ -100,16 +109,14 @@ impl<E: Env> ChunkStore<E> {
             return Err(StoreError::Alignment { found: geometry.align });
         }
         let device = Rc::new(Device::new(env, file, config.slow_io, config.always_flush));
-        let found = read_superblock(&device).await?;
+        let (found, lost) = read_superblock(&device).await?;
         if geometry.size < found.layout.size {
             let expected = found.layout.size;
             return Err(StoreError::TooShort { found: geometry.size, expected });
         }
-        if let (Access::ReadOnly { unknown: bits }, true) = (found.access(), write) {
-            return Err(StoreError::ReadOnly { bits });
-        }
-        let mounted = if write { mount(env, &device, &found).await? } else { found };
-        let mut opened = Opened::default();
+        refuse(&found, &config)?;
+        let mut opened = Opened { lost_superblock: lost, ..Opened::default() };
+        let mut mounted = None;
         let mut stop = None;
         let (inner, broken) = loop {
             let loaded = load::load(env, &device, &found, &config, stop).await?;
@@ -119,12 +126,17 @@ impl<E: Env> ChunkStore<E> {
             opened.damaged = loaded.damaged || found.flags.has(StoreFlags::DAMAGED);
             let broken = loaded.damaged;
             opened.journal_damaged = broken;
+            if write && mounted.is_none() {
+                mounted = Some(mount(env, &device, &found, lost, loaded.generation).await?);
+            }
             if write {
                 // What was read is durable from here on, so that anything may be built on it.
                 device.flush().await?;
             }
             let last = loaded.last_group.clone();
-            let inner = build(env, device.clone(), &config, &mounted, loaded, &mut opened).await?;
+            let superblock = mounted.unwrap_or(found);
+            let inner =
+                build(env, device.clone(), &config, &superblock, loaded, &mut opened).await?;
             match last {
                 // After one group was given up, the one before it is known to be durable: groups
                 // are written one after the other.
@@ -170,6 +182,8 @@ impl<E: Env> ChunkStore<E> {
                 })
                 .await?;
             crate::checkpoint::checkpoint(inner, false).await?;
+            // The other copy would begin where the damage is.
+            inner.write_superblock(|_| {}).await?;
         }
         let token = inner.state.borrow_mut().queue_marker();
         inner
@@ -179,27 +193,77 @@ impl<E: Env> ChunkStore<E> {
     }
 }
 
-/// The newest superblock.
-pub(crate) async fn read_superblock<E: Env>(device: &Device<E>) -> Result<Superblock, StoreError> {
-    let mut copies = Vec::with_capacity(2);
-    for offset in engine_store::format::limits::SUPERBLOCK_OFFSETS {
-        // A copy that cannot be read may be the newer one: nothing is concluded from the other.
-        copies.push(device.read_again(Io::Checkpoint, offset, SUPERBLOCK_BYTES).await?);
+/// Refuses a store that must not be opened like this.
+fn refuse(found: &Superblock, config: &StoreConfig) -> Result<(), StoreError> {
+    let cluster = found.cluster;
+    if let Some(expected) = config.cluster.filter(|expected| *expected != cluster) {
+        return Err(StoreError::OtherCluster { found: cluster, expected });
     }
-    Ok(newest(&copies[0], &copies[1])?.1)
+    if config.read_only {
+        return Ok(());
+    }
+    if found.flags.has(StoreFlags::RETIRED) {
+        return Err(StoreError::Retired { cluster });
+    }
+    match found.access() {
+        Access::ReadWrite => Ok(()),
+        Access::ReadOnly { unknown: bits } => Err(StoreError::ReadOnly { bits }),
+    }
 }
 
-/// Raises the mount generation durably, before anything else is written (S7).
+/// Times that something is read before it counts as torn or damaged: a bit that flips on the way
+/// is gone at the next reading, rot stays.
+const READINGS: usize = 3;
+const _: () = assert!(1 < READINGS);
+
+/// The newest superblock, and the copy that is not whole, if one is.
+pub(crate) async fn read_superblock<E: Env>(
+    device: &Device<E>,
+) -> Result<(Superblock, Option<usize>), StoreError> {
+    let mut copies = Vec::with_capacity(2);
+    let mut lost = None;
+    for (copy, offset) in engine_store::format::limits::SUPERBLOCK_OFFSETS.into_iter().enumerate() {
+        // A copy that cannot be read may be the newer one: nothing is concluded from the other.
+        let mut bytes = device.read_again(Io::Checkpoint, offset, SUPERBLOCK_BYTES).await?;
+        for _ in 1..READINGS {
+            if is_sealed(&bytes) {
+                break;
+            }
+            bytes = device.read_again(Io::Checkpoint, offset, SUPERBLOCK_BYTES).await?;
+        }
+        if !is_sealed(&bytes) {
+            lost = Some(copy);
+        }
+        copies.push(bytes);
+    }
+    let (_, found) = newest(&copies[0], &copies[1])?;
+    if let Some(copy) = lost {
+        tracing::warn!(copy, "a copy of the superblock is not whole");
+    }
+    Ok((found, lost))
+}
+
+/// Raises the mount generation in both copies of the superblock, durably, before anything else is
+/// written (S7, E157). `seen` is the highest generation of a group in the ring.
 async fn mount<E: Env>(
     env: &E,
     device: &Device<E>,
     found: &Superblock,
+    lost: Option<usize>,
+    seen: Incarnation,
 ) -> Result<Superblock, StoreError> {
+    const NEVER: &str = "2^64 openings never happen";
     let mut mounted = *found;
-    mounted.sequence += 1;
-    mounted.mount_gen = mounted.mount_gen.next().expect("2^64 openings never happen");
+    mounted.mount_gen = mounted.mount_gen.max(seen).next().expect(NEVER);
+    if lost.is_some() {
+        // The lost copy may have been that of the next opening, interrupted before the other one.
+        mounted.mount_gen = mounted.mount_gen.next().expect(NEVER);
+    }
     mounted.flags = mounted.flags.without(StoreFlags::CLEAN);
-    write_superblock(env, device, &mounted).await?;
+    for _ in 0..2 {
+        mounted.sequence += 1;
+        write_superblock(env, device, &mounted).await?;
+    }
     Ok(mounted)
 }
 
@@ -216,6 +280,9 @@ async fn build<E: Env>(
     let layout = superblock.layout;
     let adopted = adopt::adopt(&layout, config, &device, &mut recovered).await?;
     let allocator = adopted.told(opened);
+    if !config.read_only && device.geometry().kind == FileKind::Regular {
+        claim_again(&layout, &device, &allocator).await?;
+    }
     opened.images = (recovered.homeward.len() + recovered.overlaid.len()) as u64;
     let images = images::Images {
         device: &device,
@@ -295,7 +362,7 @@ async fn own_memory<E: Env>(
 /// Images that memory is for. They live in the core's pool, beside everything else: waiting for
 /// memory that only their release would free must not happen.
 fn images_max<E: Env>(env: &E, config: &StoreConfig) -> usize {
-    config.overlay_bytes_max.min(env.pool().limit() / 4) / SECTOR_BYTES as usize
+    config.overlay_bytes(env.pool().limit()) / SECTOR_BYTES as usize
 }
 
 /// What holes are read from.
@@ -304,6 +371,27 @@ async fn zeros<E: Env>(env: &E) -> Result<Image<E>, StoreError> {
     zeros.set_len(ZEROS_BYTES);
     zeros.fill(0);
     Ok(zeros.freeze())
+}
+
+/// Segments that one call claims at most: 16 GiB.
+const CLAIM_COUNT_MAX: u32 = 256;
+
+/// Claims what a file must have: a copy of it may have become sparse, and a store that meets a full
+/// host where it counts on its space leaves service (V9). Costs little where the space is there.
+async fn claim_again<E: Env>(
+    layout: &Layout,
+    device: &Device<E>,
+    allocator: &Allocator,
+) -> Result<(), StoreError> {
+    device.preallocate(0, layout.data_offset).await?;
+    let mut next = 0;
+    while let Some(run) = allocator.adopted_run(next, CLAIM_COUNT_MAX) {
+        let bytes = |segments: u32| u64::from(segments) * u64::from(SEGMENT_BYTES);
+        let position = layout.data_offset + bytes(run.start);
+        device.preallocate(position, bytes(run.end - run.start)).await?;
+        next = run.end;
+    }
+    Ok(())
 }
 
 /// A group that recovery has to judge by its data.

@@ -1,10 +1,11 @@
 //! What is on a file or device before it is formatted, by the magic numbers of others and our own.
 //!
-//! [`identify`] is a pure function of the bytes at both ends; [`look`] reads them, [`wipe`] clears
-//! them. The question is never "may this be used" but "would somebody miss it", so everything that
-//! is not surely empty or our own counts as somebody's: bytes that nothing here knows are
-//! [`Content::Unknown`], and only zeros are [`Content::Empty`]. A wrong name costs a puzzled
-//! operator, a wrong `Empty` costs data.
+//! [`identify`] is a pure function of the bytes at both ends; [`look`] reads them, and samples of a
+//! file's inside; [`wipe`] clears them. The question is never "may this be used" but "would
+//! somebody miss it", so everything that is not surely empty or our own counts as somebody's: bytes
+//! that nothing here knows are [`Content::Unknown`], and only zeros are [`Content::Empty`]. A wrong
+//! name costs a puzzled operator, a wrong `Empty` costs data. A disk is judged by its ends alone:
+//! what is left inside one whose ends were cleared is what its former owner threw away.
 //!
 //! Order of judgement
 //!   1. superblocks at the end that say what the whole device belongs to: a mirror shows the
@@ -17,8 +18,9 @@
 //!   6. anything but zeros
 
 use core::fmt;
+use core::ops::Range;
 
-use engine_runtime::{Env, File, FileError};
+use engine_runtime::{Env, File, FileError, FileKind};
 use engine_store::format::StoreFlags;
 use engine_store::format::superblock::{MAGIC, SUPERBLOCK_BYTES, newest};
 use engine_types::{ClusterId, StoreId};
@@ -36,6 +38,10 @@ use signatures::{Kind, SIGNATURES, Signature};
 pub const FIRST_BYTES: usize = 2 << 20;
 /// Bytes up to the end that are looked at: room for two labels of ZFS and their alignment.
 pub const LAST_BYTES: usize = 1 << 20;
+/// A file is read at so many places between its ends ...
+const SAMPLES: u64 = 1024;
+/// ... so many bytes each: files up to 67 MiB as a whole, and nothing that is dense is missed.
+const SAMPLE_BYTES: usize = 64 << 10;
 /// Zeros written at once.
 const WIPE_BYTES: usize = 256 << 10;
 
@@ -102,7 +108,7 @@ impl fmt::Display for Content {
             Self::FileSystem(name) => write!(f, "a file system ({name})"),
             Self::Volume(name) => write!(f, "a raw volume ({name})"),
             Self::PartitionTable(name) => write!(f, "a partition table ({name})"),
-            Self::Unknown => f.write_str("data of an unknown kind at its start"),
+            Self::Unknown => f.write_str("data of an unknown kind"),
         }
     }
 }
@@ -118,7 +124,34 @@ pub async fn look<E: Env>(file: &E::File) -> Result<Content, FileError> {
     let position = geometry.size.saturating_sub(LAST_BYTES as u64) / align * align;
     // One unit more: rounding the position down must not lose the end.
     let last = file.read(position, LAST_BYTES + geometry.align as usize).await?;
-    Ok(identify(&first, position + last.len() as u64, &last))
+    let found = identify(&first, position + last.len() as u64, &last);
+    let inside = first.len() as u64..position;
+    let is_file = geometry.kind == FileKind::Regular;
+    if found == Content::Empty && is_file && holds_data::<E>(file, inside).await? {
+        return Ok(Content::Unknown);
+    }
+    Ok(found)
+}
+
+/// Whether something else than zeros was found in samples of a range.
+async fn holds_data<E: Env>(file: &E::File, range: Range<u64>) -> Result<bool, FileError> {
+    let align = u64::from(file.geometry().align);
+    let len = range.end.saturating_sub(range.start);
+    let stride = (len.div_ceil(SAMPLES)).next_multiple_of(align).max(SAMPLE_BYTES as u64);
+    let mut at = range.start;
+    while at < range.end {
+        let left = usize::try_from(range.end - at).unwrap_or(SAMPLE_BYTES);
+        let sample = file.read(at, left.min(SAMPLE_BYTES)).await?;
+        if !is_zero(&sample) {
+            return Ok(true);
+        }
+        at += stride;
+    }
+    Ok(false)
+}
+
+fn is_zero(bytes: &[u8]) -> bool {
+    bytes.iter().all(|&byte| byte == 0)
 }
 
 /// Writes zeros over both ends of a device, as far as [`look`] looks, and makes them durable. What
@@ -156,7 +189,7 @@ pub fn identify(first: &[u8], size: u64, last: &[u8]) -> Content {
         .or_else(|| view.at_start())
         .or_else(|| view.left_at_end())
         .or_else(|| view.own(&OWN_PLACES))
-        .unwrap_or_else(|| match first.iter().all(|&byte| byte == 0) {
+        .unwrap_or_else(|| match is_zero(first) && is_zero(last) {
             true => Content::Empty,
             false => Content::Unknown,
         })

@@ -18,8 +18,10 @@
 //!         to their end in tasks of their own (S5)
 //!   E152  after a failed write or flush nothing is acknowledged any more
 //!   E153  superblocks are written one at a time, each after the flush of what it names
+//!   E157  what only a superblock tells (mount generation, timeline, marks) is in both copies
+//!         before anything relies on it: the loss of one copy takes back no more than a checkpoint
 //!
-//! E155 is in `compaction`.
+//! E154 is in `reserve`, E155 in `compaction`, E156 in `engine_store::store`.
 
 use core::cell::{Cell, RefCell};
 use core::time::Duration;
@@ -375,7 +377,8 @@ impl<E: Env> ChunkStore<E> {
         let raise = move |superblock: &mut Superblock| {
             superblock.timeline = superblock.timeline.max(timeline);
         };
-        self.inner.write_superblock(raise).await
+        self.inner.write_superblock(raise).await?;
+        self.inner.write_superblock(|_| {}).await // E157: the other copy
     }
 
     /// Takes the mark of damage away, once everything was fetched again from other replicas (S8).
@@ -387,7 +390,8 @@ impl<E: Env> ChunkStore<E> {
         let clear = |superblock: &mut Superblock| {
             superblock.flags = superblock.flags.without(StoreFlags::DAMAGED);
         };
-        self.inner.write_superblock(clear).await
+        self.inner.write_superblock(clear).await?;
+        self.inner.write_superblock(|_| {}).await // E157: the other copy
     }
 
     /// Returns when every commit so far is durable.

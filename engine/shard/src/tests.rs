@@ -215,6 +215,7 @@ mod full;
 mod history;
 mod limits;
 mod queries;
+mod recovery;
 mod room;
 mod scrub;
 mod segments;

@@ -24,8 +24,9 @@
 //!         checkpoint inside its half, its tail inside the ring; of two copies the one with the
 //!         higher sequence decides, and it alone, even if this release cannot read it
 //!   E107  what is encoded passes the checks of its decoder; an entry is as long as its head says
-//!   E108  a group is accepted only by store, salt, generation, LSN, chain hash and body checksum:
-//!         neither a ghost (S7) nor a client's data that looks like a group is taken for one
+//!   E108  a group is accepted only by store, salt, LSN, chain hash, body checksum, and a
+//!         generation not below that of the group before it: neither a ghost (S7) nor a client's
+//!         data that looks like a group is taken for one
 //!   E109  a half holds the largest checkpoint; the pages of a checkpoint are of one generation,
 //!         its sections in order, its chunk keys ascending, its counts and digest those of its end
 //!

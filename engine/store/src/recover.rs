@@ -12,11 +12,13 @@
 //!   E147  a pending version whose record equals the committed one is committed: its COMMIT was in
 //!         memory when the dump was taken, and was lost afterwards
 //!   E148  a durable PUT of another version implies the commit of the pending one before it (S10)
+//!   E158  only chunks that have images take memory for images
 
+use alloc::collections::BTreeMap;
 use alloc::rc::Rc;
 use alloc::vec::Vec;
 
-use engine_types::{ChunkVersion, Map, reached};
+use engine_types::{ChunkVersion, Crc32c, Map, reached};
 
 use crate::address::{ChunkKey, Lsn, Slot};
 use crate::entry::{Entry, Fence, Put, SectorRange};
@@ -36,6 +38,8 @@ pub struct Image {
     pub lsn: Lsn,
     /// Where it lies: byte from the start of the ring.
     pub position: u64,
+    /// Its checksum when its group was found whole: it is read again later.
+    pub sum: Crc32c,
 }
 
 /// Images with their chunks.
@@ -47,10 +51,12 @@ struct ChunkImages {
     pending: Option<(Rc<Put>, Vec<Image>)>,
 }
 
-/// Images of the chunks that have any, by what the journal says from its tail on.
+/// Images of the chunks that have any, by what the journal says from its tail on. Most entries are
+/// about chunks without images, which take no memory here (E158). In key order, so that nothing is
+/// left to sort at the end.
 #[derive(Debug, Default)]
 struct Images {
-    chunks: Map<ChunkKey, ChunkImages>,
+    chunks: BTreeMap<ChunkKey, ChunkImages>,
 }
 
 /// A state being rebuilt.
@@ -66,6 +72,11 @@ pub struct Replay {
     pending: Map<ChunkKey, (Rc<Put>, Lsn)>,
     images: Images,
     applied: Lsn,
+    /// Whether no more entries come.
+    ended: bool,
+    /// Images of chunks that were settled, see [`Recovered`].
+    homeward: Placed,
+    overlaid: Placed,
 }
 
 /// What recovery yields.
@@ -89,23 +100,43 @@ pub struct Recovered {
 
 impl Images {
     fn put(&mut self, lsn: Lsn, put: &Rc<Put>, images: Vec<Image>) {
-        let chunk = self.chunks.entry(put.key).or_default();
+        let chunk = match images.is_empty() {
+            true => match self.chunks.get_mut(&put.key) {
+                Some(chunk) => chunk,
+                None => return,
+            },
+            false => self.chunks.entry(put.key).or_default(),
+        };
         if chunk.pending.as_ref().is_some_and(|(old, _)| old.version != put.version) {
             commit_images(chunk); // E148
         }
         debug_assert!(images.iter().all(|image| image.lsn == lsn));
         chunk.pending = Some((put.clone(), images));
+        self.forget_empty(&put.key);
     }
 
     fn commit(&mut self, key: &ChunkKey, version: ChunkVersion) {
         if let Some(chunk) = self.pending_chunk(key, version) {
             commit_images(chunk);
+            self.forget_empty(key);
         }
     }
 
     fn abort(&mut self, key: &ChunkKey, version: ChunkVersion) {
         if let Some(chunk) = self.pending_chunk(key, version) {
             chunk.pending = None;
+            self.forget_empty(key);
+        }
+    }
+
+    /// E158. A pending version without images only matters to the images before it.
+    fn forget_empty(&mut self, key: &ChunkKey) {
+        let is_empty = |chunk: &ChunkImages| {
+            let pending = chunk.pending.as_ref();
+            chunk.committed.is_empty() && pending.is_none_or(|(_, images)| images.is_empty())
+        };
+        if self.chunks.get(key).is_some_and(is_empty) {
+            self.chunks.remove(key);
         }
     }
 
@@ -120,6 +151,7 @@ impl Images {
         if let Some(chunk) = self.chunks.get_mut(key) {
             commit_images(chunk); // as for the record
             chunk.committed.retain(|image| !covers(direct, image.sector));
+            self.forget_empty(key);
         }
     }
 }
@@ -175,6 +207,9 @@ impl Replay {
             pending: Map::default(),
             images: Images::default(),
             applied,
+            ended: false,
+            homeward: Vec::new(),
+            overlaid: Vec::new(),
         }
     }
 
@@ -218,13 +253,23 @@ impl Replay {
     }
 
     /// One entry of group `lsn`. `first_image` is the ring position of the entry's first image;
-    /// they lie one behind the other.
+    /// they lie one behind the other. `sums` are their checksums.
     ///
     /// # Errors
     /// When the index has no room for a record that was admitted once: the budget was lowered.
-    pub fn entry(&mut self, lsn: Lsn, entry: &Entry, first_image: u64) -> Result<(), IndexFull> {
+    ///
+    /// # Panics
+    /// When a PUT comes with another number of checksums than it has images.
+    pub fn entry(
+        &mut self,
+        lsn: Lsn,
+        entry: &Entry,
+        first_image: u64,
+        sums: &[Crc32c],
+    ) -> Result<(), IndexFull> {
         assert!(self.builder.is_none(), "the checkpoint is loaded first");
-        self.replay_images(lsn, entry, first_image);
+        assert!(!self.ended, "the journal has ended");
+        self.replay_images(lsn, entry, first_image, sums);
         if lsn < self.start {
             return Ok(());
         }
@@ -236,13 +281,15 @@ impl Replay {
         self.applied = self.applied.max(lsn);
     }
 
-    fn replay_images(&mut self, lsn: Lsn, entry: &Entry, first_image: u64) {
+    fn replay_images(&mut self, lsn: Lsn, entry: &Entry, first_image: u64, sums: &[Crc32c]) {
         match entry {
             Entry::Put(put) => {
+                assert_eq!(put.images.len(), sums.len(), "each image has its checksum");
                 let sector = u64::from(engine_types::SECTOR_BYTES);
-                let positions = (0..).map(|nth: u64| first_image + nth * sector);
-                let images = put.images.iter().zip(positions);
-                let images = images.map(|(&sector, position)| Image { sector, lsn, position });
+                let places = (0..).map(|nth: u64| first_image + nth * sector).zip(sums);
+                let images = put.images.iter().zip(places);
+                let images =
+                    images.map(|(&sector, (position, &sum))| Image { sector, lsn, position, sum });
                 self.images.put(lsn, put, images.collect());
             }
             Entry::Commit { key, version } => self.images.commit(key, *version),
@@ -316,12 +363,26 @@ impl Replay {
         Ok(())
     }
 
-    /// The journal has ended.
+    /// The journal has ended; the next chunks that have images, `limit` of them, are settled.
+    /// False: none is left.
     ///
     /// # Errors
     /// When the index has no room.
-    pub fn finish(mut self) -> Result<Recovered, IndexFull> {
-        self.loaded();
+    pub fn settle(&mut self, limit: usize) -> Result<bool, IndexFull> {
+        if !self.ended {
+            self.loaded();
+            self.settle_pendings()?;
+            self.ended = true;
+        }
+        for _ in 0..limit {
+            let Some((key, chunk)) = self.images.chunks.pop_first() else { return Ok(false) };
+            self.settle_images(key, chunk);
+        }
+        Ok(!self.images.chunks.is_empty())
+    }
+
+    /// E147 of the pending versions; they are few.
+    fn settle_pendings(&mut self) -> Result<(), IndexFull> {
         let mut keys: Vec<ChunkKey> = self.pending.keys().copied().collect();
         keys.sort_unstable();
         for key in &keys {
@@ -331,39 +392,44 @@ impl Replay {
                 self.commit(key)?;
             }
         }
+        Ok(())
+    }
+
+    /// Images of a chunk that are still needed: of its committed version, of its pending one.
+    fn settle_images(&mut self, key: ChunkKey, mut chunk: ChunkImages) {
+        let record = self.index.get(&key);
         // The same for versions that were committed before the checkpoint's start.
-        for (key, chunk) in &mut self.images.chunks {
-            let dumped = |(put, _): &(Rc<Put>, _)| is_committed(put, self.index.get(key));
-            if chunk.pending.as_ref().is_some_and(dumped) {
-                commit_images(chunk);
-            }
+        if chunk.pending.as_ref().is_some_and(|(put, _)| is_committed(put, record)) {
+            commit_images(&mut chunk);
         }
-        let (homeward, overlaid) = self.sort_images();
+        if let Some(record) = record {
+            chunk.committed.sort_unstable_by_key(|image| image.sector);
+            let alive = chunk
+                .committed
+                .into_iter()
+                .filter(|image| self.applied < image.lsn && !is_dead(&record, image.sector));
+            self.homeward.extend(alive.map(|image| (key, image)));
+        }
+        let Some((put, mut images)) = chunk.pending else { return };
+        if self.pending.get(&key).is_some_and(|(kept, _)| kept.version == put.version) {
+            images.sort_unstable_by_key(|image| image.sector);
+            self.overlaid.extend(images.into_iter().map(|image| (key, image)));
+        }
+    }
+
+    /// The journal has ended, and everything is settled.
+    ///
+    /// # Errors
+    /// When the index has no room.
+    pub fn finish(mut self) -> Result<Recovered, IndexFull> {
+        while self.settle(usize::MAX)? {}
         let mut pending: Vec<_> = self.pending.into_values().collect();
         pending.sort_unstable_by_key(|(put, _)| put.key);
-        let Self { mut index, budget, targets, fences, dedup, .. } = self;
+        let Self { mut index, budget, targets, fences, dedup, homeward, overlaid, .. } = self;
         index.set_budget(budget);
         Ok(Recovered { index, targets, fences, dedup, pending, homeward, overlaid })
     }
-
-    /// Images that are still needed: of committed versions, of pending ones.
-    fn sort_images(&mut self) -> (Placed, Placed) {
-        let (mut homeward, mut overlaid) = (Vec::new(), Vec::new());
-        for (key, chunk) in self.images.chunks.drain() {
-            if let Some(record) = self.index.get(&key) {
-                let alive = chunk
-                    .committed
-                    .into_iter()
-                    .filter(|image| self.applied < image.lsn && !is_dead(&record, image.sector));
-                homeward.extend(alive.map(|image| (key, image)));
-            }
-            let Some((put, images)) = chunk.pending else { continue };
-            if self.pending.get(&key).is_some_and(|(kept, _)| kept.version == put.version) {
-                overlaid.extend(images.into_iter().map(|image| (key, image)));
-            }
-        }
-        homeward.sort_unstable_by_key(|(key, image)| (*key, image.sector));
-        overlaid.sort_unstable_by_key(|(key, image)| (*key, image.sector));
-        (homeward, overlaid)
-    }
 }
+
+#[cfg(test)]
+mod tests;

@@ -104,6 +104,7 @@ impl From<StoreError> for Failure {
             StoreError::Occupied { .. }
             | StoreError::Superblock(_)
             | StoreError::OtherCluster { .. }
+            | StoreError::Retired { .. }
             | StoreError::TooShort { .. }
             | StoreError::Checkpoint { .. }
             | StoreError::Recovery(_) => Self::problem(error),

@@ -6,7 +6,8 @@
 //!
 //! Promises to scripts
 //!   exit codes are those of [`exit::Exit`]; results go to standard output, everything else to
-//!   standard error; nothing is asked interactively; colours and progress appear on terminals only
+//!   standard error; with `--json` a failure is a document on standard output as well; nothing is
+//!   asked interactively; colours and progress appear on terminals only
 
 mod cli;
 mod exit;

@@ -48,6 +48,12 @@ impl Style {
     }
 }
 
+/// Tells on standard error what does not keep a command from its result.
+pub(crate) fn warn(what: &str) {
+    let name = Style::of(&io::stderr()).paint(Some(Colour::Red), "emberfs: warning:");
+    eprintln!("{name} {what}");
+}
+
 /// Where results go.
 pub(crate) struct Output {
     /// One JSON document per line instead of text.

@@ -121,6 +121,43 @@ fn help_and_results_go_to_standard_output() {
     }
 }
 
+/// Programs read standard output: there is a document, whatever happened.
+#[test]
+fn failures_are_documents_for_programs() {
+    let folder = Folder::new("documents");
+    let bad = folder.file("bad", 1 << 30, &[(0, b"EMBFSTOR"), (0x10000, b"EMBFSTOR")]);
+    let ext2 = folder.file("ext2", 1 << 30, &[(1080, &[0x53, 0xef])]);
+    let missing = text(&folder.0.join("missing"));
+    for (verb, path, code, expected) in [
+        ("check", &bad, 1, "no superblock"),
+        ("dump", &ext2, 1, "is no store"),
+        ("format", &ext2, 1, "a file system (ext2)"),
+        ("check", &missing, 3, "missing"),
+        ("format", &missing, 2, "does not exist"),
+    ] {
+        let rest: &[&str] = if verb == "dump" { &["--targets"] } else { &[] };
+        let line = [&["store", verb, path, "--json"], rest].concat();
+        let (found, out, err) = run(&line);
+        assert_eq!(found, code, "{line:?}: {err}");
+        assert!(out.starts_with("{\"error\":") && out.ends_with("}\n"), "{line:?}: {out}");
+        assert!(out.contains(expected) && err.contains(expected), "{line:?}: {out}");
+        assert!(out.contains(&format!("\"exit_code\":{code}")), "{line:?}: {out}");
+    }
+}
+
+/// What is printed without the newer superblock is not taken for all.
+#[test]
+fn a_dump_of_a_store_that_lost_a_superblock_warns() {
+    let folder = Folder::new("lost");
+    let store = folder.store("store");
+    fs::File::options().write(true).open(&store).unwrap().write_all_at(b"x", 0x10064).unwrap();
+    for what in ["--targets", "--chunks", "--journal"] {
+        let (code, _, err) = run(&["store", "dump", &store, what]);
+        assert_eq!(code, 1, "{what}: {err}");
+        assert!(err.starts_with("emberfs: warning: superblock B: checksum"), "{what}: {err}");
+    }
+}
+
 /// As with `| head`: nobody is left to complain to.
 #[test]
 fn a_reader_that_leaves_is_no_error() {

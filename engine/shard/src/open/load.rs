@@ -9,14 +9,17 @@ use engine_store::recover::{Recovered, Replay};
 use engine_store::ring::{Position, Ring};
 use engine_store::tables::Dedup;
 use engine_store::{Entry, Lsn};
-use engine_types::{SECTOR_BYTES, reached};
+use engine_types::{Incarnation, SECTOR_BYTES, reached};
 
-use super::LastGroup;
 use super::scan::Scanner;
+use super::{LastGroup, READINGS};
 use crate::config::StoreConfig;
 use crate::device::Device;
 use crate::error::StoreError;
 use crate::metrics::Io;
+
+/// Chunks with images that are settled between two yields: a few microseconds each at most.
+const SETTLE_COUNT: usize = 256;
 
 /// What was read.
 pub(crate) struct Loaded {
@@ -26,6 +29,8 @@ pub(crate) struct Loaded {
     pub(crate) last_group: Option<LastGroup>,
     pub(crate) damaged: bool,
     pub(crate) groups: u64,
+    /// Highest generation of any group that was seen.
+    pub(crate) generation: Incarnation,
     pub(crate) checkpoint_time: Duration,
     pub(crate) journal_time: Duration,
 }
@@ -50,18 +55,24 @@ pub(crate) async fn load<E: Env>(
     let checkpoint_time = env.now().saturating_since(began);
     let mut ring = Ring::recovered(layout.ring.len, superblock.tail, start);
     let scanned = journal(device, superblock, &mut ring, &mut replay, stop).await?;
-    let Scanned { groups, last_group, later } = scanned;
+    let Scanned { groups, last_group, later, generation } = scanned;
     let damaged = later.is_some() || ring.next_lsn() < start;
     let damaged = damaged && !planted!(RotTakenForTornTail);
+    while replay.settle(SETTLE_COUNT)? {
+        yield_now().await;
+    }
     let mut recovered = replay.finish()?;
     if damaged {
         reached!("S8: damage in the ring was told from a torn tail");
         tracing::error!(after = %ring.last(), ?later, %start, "the journal is damaged");
-        // A new chain begins behind everything that was ever written.
+        // A new chain begins with a number that no group in the ring can have: those behind the
+        // highest one seen are at most as many as sectors. It leaves what was read just now in
+        // place, so that a crash before the next checkpoint finds as much again.
         let seen = later.unwrap_or(Lsn::ZERO).max(start).max(ring.next_lsn());
-        let lsn = seen.next();
+        let lsn = Lsn::new(seen.get() + layout.ring.len / u64::from(SECTOR_BYTES) + 1);
         let prev_hash = format::group::first_hash(superblock.salt);
-        ring = Ring::recovered(layout.ring.len, Position { lsn, offset: 0, prev_hash }, lsn);
+        let (end, _) = ring.expected();
+        ring = Ring::recovered(layout.ring.len, Position { lsn, prev_hash, ..end }, lsn);
         recovered.pending.clear();
         recovered.overlaid.clear();
     }
@@ -73,6 +84,7 @@ pub(crate) async fn load<E: Env>(
         last_group,
         damaged,
         groups,
+        generation,
         checkpoint_time,
         journal_time: total.saturating_sub(checkpoint_time),
     })
@@ -97,16 +109,23 @@ async fn checkpoint<E: Env>(
     let mut reading = reader.wants().map(start);
     let mut ahead = 0;
     while let Some(read) = reading.take() {
-        let bytes = match device.finish(read).await {
+        let (offset, len) = reference.page(ahead).expect("it is being read");
+        let mut bytes = match device.finish(read).await {
             Ok(bytes) => bytes,
-            Err(_) => {
-                let (offset, len) = reference.page(ahead).expect("it was being read");
-                device.read_again(Io::Checkpoint, region + offset, len).await?
-            }
+            Err(_) => device.read_again(Io::Checkpoint, region + offset, len).await?,
         };
         ahead += 1;
         reading = reference.page(ahead).map(start);
-        let mut page = reader.page(&bytes).map_err(|why| fail(&why))?;
+        let mut sealed = reader.check(&bytes);
+        for _ in 1..READINGS {
+            if sealed.is_ok() {
+                break;
+            }
+            reached!("E109: a page of a checkpoint is read again");
+            bytes = device.read_again(Io::Checkpoint, region + offset, len).await?;
+            sealed = reader.check(&bytes);
+        }
+        let mut page = reader.open(&bytes, sealed.map_err(|why| fail(&why))?);
         while let Some(item) = page.next_item() {
             take(replay, item.map_err(|why| fail(&why))?)?;
         }
@@ -132,6 +151,7 @@ struct Scanned {
     last_group: Option<LastGroup>,
     /// A group behind the end of the chain.
     later: Option<Lsn>,
+    generation: Incarnation,
 }
 
 async fn journal<E: Env>(
@@ -142,7 +162,8 @@ async fn journal<E: Env>(
     stop: Option<Lsn>,
 ) -> Result<Scanned, StoreError> {
     let mut scanner = Scanner::new(device, superblock);
-    let mut scanned = Scanned { groups: 0, last_group: None, later: None };
+    let generation = Incarnation::new(0);
+    let mut scanned = Scanned { groups: 0, last_group: None, later: None, generation };
     while stop != Some(ring.next_lsn()) {
         let Some(found) = scanner.next(ring).await? else {
             scanned.later = scanner.later_group(ring).await?;
@@ -156,16 +177,18 @@ async fn journal<E: Env>(
             .found(found.offset, found.bytes, found.hash)
             .map_err(|why| StoreError::Recovery(why.to_string()))?;
         replay.applied(found.applied);
-        let mut image = found.images;
+        let (mut image, mut sums) = (found.images, &found.image_sums[..]);
         for entry in &found.entries {
-            replay.entry(lsn, entry, image)?;
-            if let Entry::Put(put) = entry {
-                image += put.images.len() as u64 * u64::from(SECTOR_BYTES);
-            }
+            let images = if let Entry::Put(put) = entry { put.images.len() } else { 0 };
+            let (of_entry, rest) = sums.split_at(images);
+            replay.entry(lsn, entry, image, of_entry)?;
+            image += images as u64 * u64::from(SECTOR_BYTES);
+            sums = rest;
         }
         scanned.groups += 1;
         scanned.last_group = Some(LastGroup { lsn, entries: found.entries });
         yield_now().await;
     }
+    scanned.generation = scanner.generation_seen();
     Ok(scanned)
 }

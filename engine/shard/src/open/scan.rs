@@ -4,8 +4,9 @@ use engine_runtime::{Bytes, Env};
 use engine_store::format::group::{parse, parse_header, peek};
 use engine_store::format::{Expected, GROUP_BYTES_MAX, Group, Layout, Superblock};
 use engine_store::ring::Ring;
-use engine_types::{Incarnation, SECTOR_BYTES};
+use engine_types::{Crc32c, Incarnation, SECTOR_BYTES, crc32c, reached};
 
+use super::READINGS;
 use crate::device::Device;
 use crate::error::StoreError;
 use crate::metrics::Io;
@@ -29,7 +30,8 @@ pub(crate) struct Scanner<'a, E: Env> {
     store: engine_types::StoreId,
     salt: u64,
     generation: Incarnation,
-    generation_max: Incarnation,
+    /// Highest generation of any group of this store that was seen, whether it fits or not.
+    generation_seen: Incarnation,
     /// Behind the last group, and at the start of the ring.
     windows: [Window<E>; 2],
     /// Whether the header of the next group of the chain is there, of which the rest is not.
@@ -46,6 +48,8 @@ pub(crate) struct Found {
     pub(crate) entries: Vec<engine_store::Entry>,
     /// Ring offset of its first image.
     pub(crate) images: u64,
+    /// Checksum of each of its images, which are read again later.
+    pub(crate) image_sums: Vec<Crc32c>,
 }
 
 impl<'a, E: Env> Scanner<'a, E> {
@@ -56,7 +60,7 @@ impl<'a, E: Env> Scanner<'a, E> {
             store: superblock.store,
             salt: superblock.salt,
             generation: Incarnation::new(0),
-            generation_max: superblock.mount_gen,
+            generation_seen: Incarnation::new(0),
             windows: [Window { offset: 0, bytes: None }, Window { offset: 0, bytes: None }],
             begun: false,
         }
@@ -78,6 +82,7 @@ impl<'a, E: Env> Scanner<'a, E> {
         };
         if let Some(found) = &found {
             self.generation = found.generation;
+            self.generation_seen = self.generation_seen.max(found.generation);
         }
         Ok(found)
     }
@@ -89,16 +94,40 @@ impl<'a, E: Env> Scanner<'a, E> {
         self.begun
     }
 
+    /// Highest generation of any group that was seen: the next opening has a higher one, also when
+    /// no superblock tells of it any more.
+    pub(crate) fn generation_seen(&self) -> Incarnation {
+        self.generation_seen
+    }
+
+    /// The expected group at a place of the ring. What is not there at the first reading is read
+    /// again from the device: what follows from its absence cannot be taken back.
     async fn look(
         &mut self,
         window: usize,
+        at: engine_store::ring::Position,
+    ) -> Result<Option<Found>, StoreError> {
+        if let Some(found) = self.look_once(Some(window), at).await? {
+            return Ok(Some(found));
+        }
+        for _ in 1..READINGS {
+            if let Some(found) = self.look_once(None, at).await? {
+                reached!("S8: a group was whole when it was read again");
+                return Ok(Some(found));
+            }
+        }
+        Ok(None)
+    }
+
+    async fn look_once(
+        &mut self,
+        window: Option<usize>,
         at: engine_store::ring::Position,
     ) -> Result<Option<Found>, StoreError> {
         let expected = Expected {
             store: self.store,
             salt: self.salt,
             mount_gen_min: self.generation,
-            mount_gen_max: self.generation_max,
             lsn: at.lsn,
             prev_hash: at.prev_hash,
         };
@@ -126,6 +155,7 @@ impl<'a, E: Env> Scanner<'a, E> {
     }
 
     fn found(&self, offset: u64, group: Group<'_>) -> Found {
+        let image_sums = group.images().map(|(_, _, image)| crc32c(image)).collect();
         let Group { header, entries, .. } = group;
         let bytes = header.bytes() as u64;
         let images = bytes - u64::from(header.image_count) * u64::from(SECTOR_BYTES);
@@ -137,16 +167,24 @@ impl<'a, E: Env> Scanner<'a, E> {
             applied: header.identity.applied_lsn,
             entries,
             images: offset + images,
+            image_sums,
         }
     }
 
-    /// Bytes of the ring, through a window; nothing behind the end of a file that was cut.
+    /// Bytes of the ring, through a window or straight from the device; nothing behind the end of
+    /// a file that was cut.
     async fn bytes(
         &mut self,
-        window: usize,
+        window: Option<usize>,
         offset: u64,
         len: u64,
     ) -> Result<Option<Bytes<E::Memory>>, StoreError> {
+        let Some(window) = window else {
+            let count = usize::try_from(len).expect("a few megabytes");
+            let position = self.layout.ring.offset + offset;
+            let read = self.device.read_again(Io::Journal, position, count).await?;
+            return Ok(Some(read).filter(|read| read.len() == count));
+        };
         let slot = &self.windows[window];
         let held = slot.bytes.as_ref().filter(|bytes| {
             slot.offset <= offset && offset + len <= slot.offset + bytes.len() as u64
@@ -170,7 +208,8 @@ impl<'a, E: Env> Scanner<'a, E> {
     }
 
     /// Whether a group that was written after the missing one is there: then the missing one was
-    /// whole once, because groups are written one after the other (S8). Returns the highest LSN.
+    /// whole once, because groups are written one after the other (S8). Returns the highest LSN. A
+    /// generation above the superblock's is no ghost: it says that a newer superblock is lost.
     pub(crate) async fn later_group(
         &mut self,
         ring: &Ring,
@@ -183,15 +222,15 @@ impl<'a, E: Env> Scanner<'a, E> {
             let mut at = range.start;
             while at < range.end {
                 let len = WINDOW_BYTES.min(range.end - at);
-                let Some(bytes) = self.bytes(0, at, len).await? else {
+                let Some(bytes) = self.bytes(Some(0), at, len).await? else {
                     at += len;
                     continue;
                 };
                 for page in bytes.chunks_exact(SECTOR_BYTES as usize) {
                     let Some(header) = peek(page, self.store, self.salt) else { continue };
                     let identity = header.identity;
-                    let generations = self.generation..=self.generation_max;
-                    if first.lsn < identity.lsn && generations.contains(&identity.mount_gen) {
+                    self.generation_seen = self.generation_seen.max(identity.mount_gen);
+                    if first.lsn < identity.lsn && self.generation <= identity.mount_gen {
                         highest = highest.max(Some(identity.lsn));
                     }
                 }

@@ -9,50 +9,55 @@ use engine_store::store::is_dead;
 use engine_store::{ChunkKey, Entry, RecordRef, SectorRange};
 use engine_types::SECTOR_BYTES;
 
-use super::LastGroup;
+use super::{LastGroup, READINGS};
 use crate::error::StoreError;
 use crate::fetch::{Fetch, FetchError};
 use crate::metrics::Io;
 use crate::store::Inner;
 
-/// Whether every checksum block that the group wrote directly is as its record says.
+/// Whether every checksum block that the group wrote directly is as its record says. Rot of such a
+/// block cannot be told from data that never arrived; a bit that flips on the way can.
 pub(crate) async fn is_whole<E: Env>(
     inner: &Rc<Inner<E>>,
     group: &LastGroup,
 ) -> Result<bool, StoreError> {
     for entry in &group.entries {
-        let fetch = match entry {
-            Entry::Put(put) if !put.direct.is_empty() => {
-                let state = inner.state.borrow();
-                let Some(put) = state.pending(&put.key).filter(|p| p.version == put.version) else {
-                    continue; // a checkpoint holds it: it was durable
-                };
-                let Some(record) = put.record.as_ref().map(|record| record.as_ref()) else {
-                    continue;
-                };
-                let is_dead = |sector| is_dead(&record, sector);
-                let kills = Kills::new(&put.direct, &is_dead);
-                let view = View::Pending(put.version, kills);
-                start(inner, &put.key, record, &put.direct, view)
+        let mut readings = 0;
+        loop {
+            let Some(fetch) = fetch(inner, entry) else { break };
+            match fetch.finish().await {
+                Ok(_) => break,
+                Err(FetchError::Corrupt { .. }) => readings += 1,
+                Err(FetchError::Io(why)) => return Err(why.into()),
+                Err(FetchError::Memory(why)) => return Err(why.into()),
             }
-            Entry::Move { key, record: moved, direct } => {
-                let state = inner.state.borrow();
-                let Some(record) = state.committed(key).filter(|r| *r == moved.as_ref().as_ref())
-                else {
-                    continue;
-                };
-                start(inner, key, record, direct, View::Committed)
+            if readings == READINGS {
+                return Ok(false);
             }
-            _ => continue,
-        };
-        match fetch.finish().await {
-            Ok(_) => {}
-            Err(FetchError::Corrupt { .. }) => return Ok(false),
-            Err(FetchError::Io(why)) => return Err(why.into()),
-            Err(FetchError::Memory(why)) => return Err(why.into()),
         }
     }
     Ok(true)
+}
+
+/// Reads what an entry wrote directly; nothing when nothing is to be judged.
+fn fetch<E: Env>(inner: &Rc<Inner<E>>, entry: &Entry) -> Option<Fetch<E>> {
+    let state = inner.state.borrow();
+    match entry {
+        Entry::Put(put) if !put.direct.is_empty() => {
+            // Otherwise a checkpoint holds it: it was durable.
+            let put = state.pending(&put.key).filter(|found| found.version == put.version)?;
+            let record = put.record.as_ref().map(|record| record.as_ref())?;
+            let is_dead = |sector| is_dead(&record, sector);
+            let kills = Kills::new(&put.direct, &is_dead);
+            let view = View::Pending(put.version, kills);
+            Some(start(inner, &put.key, record, &put.direct, view))
+        }
+        Entry::Move { key, record: moved, direct } => {
+            let record = state.committed(key).filter(|found| *found == moved.as_ref().as_ref())?;
+            Some(start(inner, key, record, direct, View::Committed))
+        }
+        _ => None,
+    }
 }
 
 fn start<E: Env>(

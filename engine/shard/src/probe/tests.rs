@@ -133,14 +133,9 @@ fn members_are_found_by_their_superblock_at_the_end() {
             (-4096 + 60, &[0x83, 0x74, 0x02, 0x6b], drbd),
             (-4096 + 60, &[0x83, 0x74, 0x02, 0x6c], drbd),
             (-4096 + 60, &[0x83, 0x74, 0x02, 0x6d], drbd),
-            (-4096 + 60, &[0x83, 0x74, 0x02, 0x6a], Content::Empty),
+            (-4096 + 60, &[0x83, 0x74, 0x02, 0x6a], Content::Unknown),
         ];
         for (position, bytes, expected) in rows {
-            let expected = match expected {
-                // What is small is read whole, and nothing of it is overlooked.
-                Content::Empty if size <= FIRST_BYTES as u64 => Content::Unknown,
-                expected => expected,
-            };
             let found = identified(size, &[(position, bytes)]);
             assert_eq!(found, expected, "{size} bytes, {bytes:02x?} at {position}");
             // It says more than what the array shows at its start.
@@ -208,7 +203,7 @@ fn partition_tables_are_plausible_or_unknown() {
             if 0 < header { gpt } else { mbr },
         );
     }
-    check(&[(-513, b"EFI PART")], Content::Empty);
+    check(&[(-513, b"EFI PART")], Content::Unknown);
 }
 
 /// A boot sector is often a file system's, with the mark of a table.
@@ -337,6 +332,33 @@ fn both_ends_of_a_device_are_read() {
                 file.write(position, page(&env, 0, &[])).await.unwrap();
             }
         }
+    });
+}
+
+/// The ends of a disk say whether somebody misses it; a file is looked at inside as well.
+#[test]
+fn data_inside_a_file_is_seen() {
+    on_devices(|env| async move {
+        let create = OpenOptions { create: true, ..WRITE };
+        for (size, at, len) in [
+            (8 << 20, 5 << 20, 1),
+            (SIZE, (2 << 20) + 4096, 1),
+            (1 << 30, 300 << 20, 512),
+            (1 << 30, (1 << 30) - 4096, 1),
+        ] {
+            let path = format!("file-{size}-{at}");
+            let file = env.open(path.as_ref(), create).await.unwrap();
+            file.set_len(size).await.unwrap();
+            let file = env.open(path.as_ref(), WRITE).await.unwrap();
+            assert_eq!(look::<SimEnv>(&file).await.unwrap(), Content::Empty);
+            for block in 0..len {
+                file.write(at + block * 4096, page(&env, 4000, b"x")).await.unwrap();
+            }
+            assert_eq!(look::<SimEnv>(&file).await.unwrap(), Content::Unknown, "{path}");
+        }
+        let disk = env.open("/large".as_ref(), WRITE).await.unwrap();
+        disk.write(8 << 20, page(&env, 0, b"x")).await.unwrap();
+        assert_eq!(look::<SimEnv>(&disk).await.unwrap(), Content::Empty);
     });
 }
 

@@ -44,7 +44,7 @@ fn record(key: ChunkKey, block: u32, class: BlockClass, data: &[u8]) -> Record {
 async fn forge(env: &SimEnv, records: &[(ChunkKey, Record)]) -> Superblock {
     ChunkStore::format(env, Path::new(PATH), &options()).await.unwrap();
     let device = device(env).await;
-    let mut superblock = read_superblock(&device).await.unwrap();
+    let (mut superblock, _) = read_superblock(&device).await.unwrap();
     let half = superblock.layout.halves[0];
     let start = Lsn::new(1);
     let mut writer = PageWriter::new(superblock.store, 1, 0, half.len, start);
@@ -189,7 +189,7 @@ fn s15_the_scrubber_lists_what_cannot_be_read() {
 /// Where the group with the highest number lies on the device.
 async fn newest_group(env: &SimEnv) -> (Lsn, u64) {
     let device = device(env).await;
-    let superblock = read_superblock(&device).await.unwrap();
+    let (superblock, _) = read_superblock(&device).await.unwrap();
     let ring = superblock.layout.ring;
     let bytes = device.read(crate::Io::Journal, ring.offset, ring.len as usize).await.unwrap();
     let pages = bytes.chunks_exact(4096).zip(0u64..);

@@ -91,7 +91,12 @@ async fn work(env: SimEnv, store: ChunkStore<SimEnv>, model: Shared, index: u32,
             (chunk.committed.0 + 1, chunk.committed.1.clone())
         };
         let len = base.as_ref().map_or(0, |bytes| bytes.len() as u32);
-        let (change, data) = draw(&mut rng, size, len);
+        let (mut change, data) = draw(&mut rng, size, len);
+        if base.is_none() && matches!(change, Change::Remove) {
+            // Its commit changes nothing that a crash could be told by, and the next version has
+            // the same number.
+            change = Change::Extend { len: 0 };
+        }
         let next = apply(&base, &change, &data);
         let payload = match change {
             Change::Write { offset, .. } => Payload::new(offset, bytes(&env, &data).await),

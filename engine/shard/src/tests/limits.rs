@@ -31,7 +31,7 @@ fn e109_lower_limits_hold_for_what_is_new_only() {
             let config = StoreConfig {
                 channels_per_session_max: 1,
                 index_bytes_max: Some(1),
-                overlay_bytes_max: 1 << 12,
+                overlay_bytes_max: 512 << 10,
                 full_permille: 1,
                 ..config()
             };

@@ -1,5 +1,7 @@
 //! Recovery: what the records name becomes live.
 
+use core::ops::Range;
+
 use crate::address::{BlockAddress, BlockClass, SegmentId};
 
 use super::Allocator;
@@ -131,6 +133,19 @@ impl Allocator {
         counts.frozen_free -= u64::from(is_frozen);
         self.taken_bytes += u64::from(class.bytes());
         Ok(segment)
+    }
+
+    /// The first segments with blocks from number `from` on, one behind the other, `max` at most:
+    /// their space has to be there.
+    pub fn adopted_run(&self, from: u32, max: u32) -> Option<Range<u32>> {
+        let is_adopted = |number: &u32| {
+            let segment = self.table.get(SegmentId::new(*number));
+            matches!(segment, Some(Segment::Carved(_)))
+        };
+        let start = (from..self.config.segments).find(is_adopted)?;
+        let end = (start..self.config.segments).take(max as usize).find(|n| !is_adopted(n));
+        let limit = self.config.segments.min(start.saturating_add(max));
+        Some(start..end.unwrap_or(limit))
     }
 
     /// The segment of a block, if the data area can have such a block.

@@ -348,3 +348,24 @@ fn the_smallest_and_the_largest_store() {
     assert_eq!(store.usage().pool_segments, segments - 2);
     assert_eq!(store.reserve(BIG, Purpose::Write), Ok(big(segments - 1, 0)));
 }
+
+#[test]
+fn adopted_segments_are_listed_in_runs() {
+    let mut allocator = Allocator::new(AllocatorConfig::new(20, true)).unwrap();
+    let class = BlockClass::new(0).unwrap();
+    for segment in [2, 3, 4, 9, 19] {
+        let block = BlockAddress::new(segment * crate::address::SEGMENT_SECTORS);
+        allocator.adopt(block, class).unwrap();
+    }
+    let runs = |max| {
+        let mut found = Vec::new();
+        let mut next = 0;
+        while let Some(run) = allocator.adopted_run(next, max) {
+            next = run.end;
+            found.push(run);
+        }
+        found
+    };
+    assert_eq!(runs(100), [2..5, 9..10, 19..20]);
+    assert_eq!(runs(2), [2..4, 4..5, 9..10, 19..20]);
+}

@@ -47,7 +47,7 @@ mod reader;
 mod writer;
 
 pub use error::CheckpointError;
-pub use reader::{Page, PageReader};
+pub use reader::{CheckedPage, Page, PageReader};
 pub use writer::{PageWriter, Pushed, Sealed};
 
 /// Bytes of a page: a millisecond of a device's time, and few enough to verify in one turn.

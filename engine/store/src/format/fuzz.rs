@@ -156,7 +156,6 @@ pub fn group(bytes: &mut [u8], repairs: Repairs, marks: &mut Marks) {
         store: STORE,
         salt: SALT,
         mount_gen_min: Incarnation::new(2),
-        mount_gen_max: Incarnation::new(4),
         lsn: Lsn::new(7),
         prev_hash: 70,
     };

@@ -92,10 +92,10 @@ pub struct Expected {
     pub store: StoreId,
     /// That of the superblock.
     pub salt: u64,
-    /// Generation of the group before it, or 0: generations do not descend along the chain.
+    /// Generation of the group before it, or 0: generations do not descend along the chain. The
+    /// superblock's is no upper bound: the copy that carried a higher one may be lost, and a group
+    /// that continues the chain was written after it.
     pub mount_gen_min: Incarnation,
-    /// That of the superblock before this opening: nothing newer was written.
-    pub mount_gen_max: Incarnation,
     /// Its number.
     pub lsn: Lsn,
     /// Hash of the group before it.
@@ -285,9 +285,9 @@ impl GroupHeader {
         if planted!(GhostsTaken) {
             return Ok(());
         }
-        let (min, max) = (expected.mount_gen_min, expected.mount_gen_max);
-        if mount_gen < min || max < mount_gen {
-            return Err(GroupError::OtherGeneration { found: mount_gen, min, max });
+        let min = expected.mount_gen_min;
+        if mount_gen < min {
+            return Err(GroupError::OtherGeneration { found: mount_gen, min });
         }
         if prev_hash != expected.prev_hash {
             let (found, expected) = (prev_hash, expected.prev_hash);

@@ -21,7 +21,8 @@
 //!
 //! Magic, version, sequence and checksum keep their places in all versions. Writes go to the two
 //! copies in turn, one at a time; the newest copy decides even where this release cannot read it
-//! (E106): an older copy beside it describes a store that no longer exists.
+//! (E106): an older copy beside it describes a store that no longer exists. What neither the ring
+//! nor a checkpoint brings back (generation, timeline, marks) is written to both copies (E157).
 
 use engine_types::checksum::mix64;
 use engine_types::{ClusterId, Crc32c, Incarnation, StoreId, Timeline, WallTime, crc32c, reached};
@@ -109,7 +110,7 @@ pub enum SuperblockError {
         found: usize,
     },
     /// Something else stands there.
-    #[error("magic {found:02x?}, expected {MAGIC:02x?}")]
+    #[error("no store magic")]
     Magic {
         /// As found.
         found: [u8; 8],
@@ -354,6 +355,11 @@ fn sealed(bytes: &[u8]) -> Result<&[u8; SUPERBLOCK_BYTES], SuperblockError> {
     }
     let (found, expected) = (crc32c(&page[..CRC_AT]), Crc32c::new(u32_at(page, CRC_AT)));
     if found == expected { Ok(page) } else { Err(SuperblockError::Checksum { found, expected }) }
+}
+
+/// Whether `bytes` are a superblock as it was written, by whichever release.
+pub fn is_sealed(bytes: &[u8]) -> bool {
+    sealed(bytes).is_ok()
 }
 
 /// Of two copies, the one that is whole and has the higher sequence, and which of the two it is.

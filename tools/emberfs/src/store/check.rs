@@ -42,6 +42,9 @@ pub(super) struct Args {
     pub(super) json: bool,
 }
 
+/// What is said of what could not be looked at.
+const UNKNOWN: &str = "unknown";
+
 /// Something that is not as it should be.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 struct Problem {
@@ -51,14 +54,17 @@ struct Problem {
     what: String,
 }
 
-/// What a look at everything behind the superblocks found.
+/// What a look at everything behind the superblocks found. What could not be looked at is nothing,
+/// not 0.
 #[derive(Debug, Default, Serialize)]
 struct Examined {
-    targets: u64,
-    chunks: u64,
-    pendings: u64,
-    data_bytes: u64,
-    verified_bytes: u64,
+    targets: Option<u64>,
+    chunks: Option<u64>,
+    pendings: Option<u64>,
+    data_bytes: Option<u64>,
+    verified_bytes: Option<u64>,
+    /// Whether the last group of the journal is without its data: the next opening drops it.
+    dropped_group: Option<bool>,
     problems: Vec<Problem>,
 }
 
@@ -68,7 +74,8 @@ struct Report {
     path: String,
     cluster: String,
     store: String,
-    closed_in_order: bool,
+    /// Unknown when the newer superblock may be the one that is damaged.
+    closed_in_order: Option<bool>,
     deep: bool,
     #[serde(flatten)]
     found: Examined,
@@ -79,13 +86,19 @@ pub(super) async fn run<E: Env>(env: &E, args: &Args, out: &mut Output) -> Resul
     let (file, superblocks) = device::open_store(env, &args.path).await?;
     let superblock = device::usable(&args.path, &superblocks)?;
     let problems = judge(&superblocks, &superblock, file.geometry().size);
-    let found = examine(env, &args.path, args.deep, problems).await?;
+    let mut found = examine(env, &args.path, args.deep, problems).await?;
     drop(file); // and its lock
+    let closed = superblock.flags.has(StoreFlags::CLEAN);
+    let closed = Some(closed).filter(|_| !superblocks.is_one_lost() && found.chunks.is_some());
+    if (closed, found.dropped_group) == (Some(true), Some(true)) {
+        let what = "its last group is without its data, but it was closed in order";
+        found.add("journal", what.to_owned());
+    }
     let report = Report {
         path: args.path.display().to_string(),
         cluster: superblock.cluster.to_string(),
         store: superblock.store.to_string(),
-        closed_in_order: superblock.flags.has(StoreFlags::CLEAN),
+        closed_in_order: closed,
         deep: args.deep,
         found,
     };
@@ -127,9 +140,10 @@ async fn examine<E: Env>(
         found.add("records", why);
     }
     let space = store.space();
-    found.targets = targets(&store).count() as u64;
-    (found.chunks, found.data_bytes) = (space.chunks, space.live);
-    found.pendings = opened.pendings.len() as u64;
+    found.targets = Some(targets(&store).count() as u64);
+    (found.chunks, found.data_bytes) = (Some(space.chunks), Some(space.live));
+    found.pendings = Some(opened.pendings.len() as u64);
+    found.dropped_group = Some(opened.dropped_group);
     if deep {
         verify(env, &store, &mut found).await?;
     }
@@ -143,13 +157,13 @@ async fn verify<E: Env>(
     found: &mut Examined,
 ) -> Result<(), Failure> {
     let mut progress = Progress::new("verifying chunks");
-    let total = found.chunks;
+    let total = found.chunks.unwrap_or(0);
     let seen = store.scrub(None, ScrubLimits::default(), |seen| {
         progress.at(env.now(), seen.chunks, total);
     });
     let seen = seen.await.map_err(Failure::environment)?;
     progress.clear();
-    found.verified_bytes = seen.bytes;
+    found.verified_bytes = Some(seen.bytes);
     for Damage { key, version, block, kind } in &seen.damage {
         let what = match kind {
             DamageKind::Checksum => "is damaged",
@@ -205,17 +219,26 @@ fn print(out: &mut Output, report: &Report) -> Result<(), Failure> {
         return Ok(out.document(report)?);
     }
     let found = &report.found;
+    let closed = match report.closed_in_order {
+        Some(true) => "in order",
+        Some(false) => "not in order",
+        None => UNKNOWN,
+    };
     let mut rows: Vec<(&str, Cell)> = vec![
         ("store", report.store.as_str().into()),
         ("cluster", report.cluster.as_str().into()),
-        ("closed", if report.closed_in_order { "in order" } else { "not in order" }.into()),
-        ("targets", found.targets.into()),
-        ("chunks", found.chunks.into()),
-        ("pending", found.pendings.into()),
-        ("data", ByteSize(found.data_bytes).into()),
+        ("closed", closed.into()),
+        ("targets", known(found.targets)),
+        ("chunks", known(found.chunks)),
+        ("pending", known(found.pendings)),
+        ("data", known(found.data_bytes.map(ByteSize))),
     ];
+    if found.dropped_group == Some(true) {
+        // Not acknowledged, as far as anybody can tell: what a crash leaves, no damage.
+        rows.push(("journal", "its last group is without its data and will be dropped".into()));
+    }
     if report.deep {
-        rows.push(("verified", ByteSize(found.verified_bytes).into()));
+        rows.push(("verified", known(found.verified_bytes.map(ByteSize))));
     }
     rows.push(("result", verdict(found.problems.len())));
     facts(out, &rows)?;
@@ -228,6 +251,11 @@ fn print(out: &mut Output, report: &Report) -> Result<(), Failure> {
         table.row(out, vec![place.into(), Cell::coloured(what.as_str(), Colour::Red)])?;
     }
     Ok(table.finish(out)?)
+}
+
+/// A value, or that there is none.
+fn known(value: Option<impl Into<Cell>>) -> Cell {
+    value.map_or_else(|| UNKNOWN.into(), Into::into)
 }
 
 fn verdict(problems: usize) -> Cell {

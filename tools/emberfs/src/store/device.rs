@@ -7,7 +7,7 @@ use engine_runtime::{Bytes, Env, File, FileError, OpenOptions};
 use engine_shard::probe;
 use engine_shard::{ChunkStore, Opened, StoreConfig, StoreError};
 use engine_store::format::limits::{SLOTS_MAX, SUPERBLOCK_OFFSETS};
-use engine_store::format::superblock::{MAGIC, SUPERBLOCK_BYTES, newest};
+use engine_store::format::superblock::{MAGIC, SUPERBLOCK_BYTES, is_sealed, newest};
 use engine_store::format::{NoSuperblock, Superblock, SuperblockError};
 use engine_store::{Slot, TargetRecord};
 
@@ -40,6 +40,11 @@ impl Superblocks {
         let is_new = self.newest.as_ref().is_ok_and(|(_, newest)| newest.sequence == 0);
         Some(why).filter(|_| !(is_blank && is_new))
     }
+
+    /// Whether a copy is damaged: it may have been the newer one.
+    pub(super) fn is_one_lost(&self) -> bool {
+        (0..2).any(|copy| self.problem(copy).is_some())
+    }
 }
 
 /// Opens a store for reading; what is none is refused with what it is instead.
@@ -49,8 +54,8 @@ pub(super) async fn open_store<E: Env>(
 ) -> Result<(E::File, Superblocks), Failure> {
     let file = open(env, path).await?;
     let [a, b] = SUPERBLOCK_OFFSETS;
-    let a = read_at_most::<E>(&file, a, SUPERBLOCK_BYTES).await?;
-    let b = read_at_most::<E>(&file, b, SUPERBLOCK_BYTES).await?;
+    let a = read_copy::<E>(&file, a).await?;
+    let b = read_copy::<E>(&file, b).await?;
     if ![&a, &b].iter().any(|copy| copy.starts_with(&MAGIC)) {
         let content = probe::look::<E>(&file).await?;
         let why = anyhow!("{} is no store: it holds {content}", path.display());
@@ -58,6 +63,20 @@ pub(super) async fn open_store<E: Env>(
     }
     let copies = [Superblock::decode(&a), Superblock::decode(&b)];
     Ok((file, Superblocks { copies, newest: newest(&a, &b) }))
+}
+
+/// Times that a copy is read before it counts as damaged, as an opening does it.
+const READINGS: usize = 3;
+
+async fn read_copy<E: Env>(file: &E::File, position: u64) -> Result<Bytes<E::Memory>, FileError> {
+    let mut bytes = read_at_most::<E>(file, position, SUPERBLOCK_BYTES).await?;
+    for _ in 1..READINGS {
+        if is_sealed(&bytes) {
+            break;
+        }
+        bytes = read_at_most::<E>(file, position, SUPERBLOCK_BYTES).await?;
+    }
+    Ok(bytes)
 }
 
 /// The store itself, for reading alone: checkpoint, journal and what follows from them. The file

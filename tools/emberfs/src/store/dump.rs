@@ -13,9 +13,9 @@ use engine_store::format::limits::SLOTS_MAX;
 use engine_store::{ChunkKey, Slot};
 use engine_types::ChunkVersion;
 
-use super::device;
+use super::device::{self, COPY_NAMES};
 use crate::exit::{Exit, Failure};
-use crate::output::Output;
+use crate::output::{Output, warn};
 
 mod journal;
 mod rows;
@@ -33,7 +33,8 @@ Examples:
   emberfs store dump store.img --chunks --slot 2 --limit 20
   emberfs store dump store.img --journal --limit 5 --json  the oldest groups still in the ring
 
-The store must not be in use. Nothing is written. With --json every row is a document on a line
+The store must not be in use. Nothing is written. A damaged store is printed as far as it can be
+read, with a warning and exit code 1. With --json every row is a document on a line
 of its own.";
 
 /// What has neither slots nor files to choose from.
@@ -103,10 +104,20 @@ pub(super) async fn run<E: Env>(env: &E, args: &Args, out: &mut Output) -> Resul
         return superblock::print(out, &args.path, &superblocks);
     }
     let superblock = device::usable(&args.path, &superblocks)?;
-    if journal {
-        return journal::print::<E>(out, &file, &superblock, args.limit).await;
+    // What is printed may be the state of an older superblock: nobody shall take it for all.
+    let mut doubts = Vec::new();
+    for (copy, name) in COPY_NAMES.iter().enumerate() {
+        let why = superblocks.problem(copy);
+        doubts.extend(why.map(|why| format!("{name}: {why}; what it told may be missing")));
     }
-    let (store, _) = device::load(env, &args.path).await?;
+    if journal {
+        let printed = journal::print::<E>(out, &file, &superblock, args.limit).await?;
+        return Ok(warn_of(&doubts, printed));
+    }
+    let (store, opened) = device::load(env, &args.path).await?;
+    if opened.damaged {
+        doubts.push("the store is damaged: acknowledged updates may be missing".to_owned());
+    }
     if targets {
         list_targets(&store, Rows::new(out, args.limit))?;
     } else {
@@ -114,7 +125,13 @@ pub(super) async fn run<E: Env>(env: &E, args: &Args, out: &mut Output) -> Resul
         list_chunks(&store, filter, Rows::new(out, args.limit)).await?;
     }
     drop(file); // and its lock
-    Ok(Exit::Ok)
+    Ok(warn_of(&doubts, Exit::Ok))
+}
+
+/// Tells what is doubtful about what was printed, which is a problem then.
+fn warn_of(doubts: &[String], printed: Exit) -> Exit {
+    doubts.iter().for_each(|doubt| warn(doubt));
+    if doubts.is_empty() { printed } else { Exit::Problem }
 }
 
 /// Every slot that holds a target.

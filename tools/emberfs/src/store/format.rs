@@ -5,19 +5,21 @@
 
 use core::fmt;
 use core::str::FromStr;
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::anyhow;
 use engine_runtime::{Env, File as _, FileKind, Geometry};
 use engine_shard::probe::{self, Content};
 use engine_shard::{ChunkStore, CreateOptions};
+use engine_store::BlockClass;
 use engine_store::format::{FormatOptions, Layout, Superblock};
 use engine_types::{ClusterId, ParseIdError, SECTOR_BYTES};
 use serde::Serialize;
 
 use super::device;
 use crate::exit::{Exit, Failure};
-use crate::output::Output;
+use crate::output::{Output, warn};
 use crate::size::ByteSize;
 use crate::table::facts;
 
@@ -33,6 +35,11 @@ Examples:
   emberfs store format /dev/sdb1 --force                    whatever is there is lost
 
 Sizes: K, M, G, T and KiB, MiB, GiB, TiB are powers of 1024; KB, MB, GB, TB powers of 1000.";
+
+/// Sizes of blocks.
+const CLASS_COUNT: u32 = BlockClass::MAX.get() as u32 + 1;
+/// Segments with which every size of blocks can have one, and the reserve is kept.
+const SEGMENTS_WANTED: u32 = CLASS_COUNT + 2;
 
 /// Arguments of `format`.
 #[derive(Debug, clap::Args)]
@@ -59,6 +66,11 @@ pub(super) struct Args {
     /// limits the number of chunks and cannot be changed later.
     #[arg(long, value_name = "SIZE")]
     index: Option<ByteSize>,
+
+    /// Channels of clients whose newest request is remembered, 4096 to 4194304; by default 262144.
+    /// Cannot be changed later.
+    #[arg(long, value_name = "N")]
+    dedup_channels: Option<u32>,
 
     /// Format even if something else is there. It is lost.
     #[arg(long)]
@@ -141,6 +153,9 @@ struct Report {
     metadata_bytes: u64,
     data_bytes: u64,
     segments: u32,
+    dedup_channels: u32,
+    /// What the operator may not expect of such a store.
+    warning: Option<String>,
 }
 
 /// Runs the verb.
@@ -149,6 +164,7 @@ pub(super) async fn run<E: Env>(env: &E, args: &Args, out: &mut Output) -> Resul
     let options = FormatOptions {
         journal_bytes: args.journal.map(|size| size.0),
         index_bytes: args.index.map(|size| size.0),
+        dedup_channels: args.dedup_channels,
         ..FormatOptions::new(size(args, found.map(|found| found.geometry))?)
     };
     Layout::plan(&options).map_err(Failure::usage)?;
@@ -157,9 +173,29 @@ pub(super) async fn run<E: Env>(env: &E, args: &Args, out: &mut Output) -> Resul
         refuse_foreign(&args.path, found.content, cluster)?;
     }
     let request = Request { path: &args.path, options, cluster, force: args.force };
-    let superblock = create(env, &request).await?;
-    print(out, &Report::new(&args.path, &superblock))?;
+    let superblock = match create(env, &request).await {
+        Ok(superblock) => superblock,
+        Err(failure) => {
+            if found.is_none() {
+                remove_empty(&args.path);
+            }
+            return Err(failure);
+        }
+    };
+    let report = Report::new(&args.path, &superblock);
+    print(out, &report)?;
+    if let Some(what) = &report.warning {
+        warn(what);
+    }
     Ok(Exit::Ok)
+}
+
+/// Removes what was created and did not become a store.
+fn remove_empty(path: &Path) {
+    if path.metadata().is_ok_and(|data| data.is_file() && data.len() == 0) {
+        // The failure that brought us here says more than this one could.
+        let _ = fs::remove_file(path);
+    }
 }
 
 /// Writes the store. What is there is judged once more, under the lock.
@@ -196,8 +232,8 @@ fn size(args: &Args, found: Option<Geometry>) -> Result<u64, Failure> {
         // Below /dev a file would take the machine's memory, and the disk was meant.
         let is_device = args.path.starts_with("/dev") && !args.path.starts_with("/dev/shm");
         return match asked {
-            Some(size) if !is_device => Ok(size),
-            Some(_) => Err(Failure::usage(anyhow!("there is no device {path}"))),
+            _ if is_device => Err(Failure::usage(anyhow!("there is no device {path}"))),
+            Some(size) => Ok(size),
             None => Err(Failure::usage(anyhow!("{path} does not exist"))
                 .hint("give --size to create a file")),
         };
@@ -240,6 +276,13 @@ impl Report {
     fn new(path: &Path, superblock: &Superblock) -> Self {
         let Layout { size, ring, data_offset, segment_count, index_bytes_max, .. } =
             superblock.layout;
+        let few = || {
+            format!(
+                "{segment_count} segments are few: each holds blocks of one size, of which there are \
+                 {CLASS_COUNT}, so that some chunks may find no room while there is space; with \
+                 {SEGMENTS_WANTED} segments every size has one"
+            )
+        };
         let data_bytes = u64::from(segment_count) * u64::from(engine_store::SEGMENT_BYTES);
         Self {
             path: path.display().to_string(),
@@ -251,6 +294,8 @@ impl Report {
             metadata_bytes: data_offset,
             data_bytes,
             segments: segment_count,
+            dedup_channels: superblock.layout.dedup_channels,
+            warning: (segment_count < SEGMENTS_WANTED).then(few),
         }
     }
 }
@@ -267,6 +312,7 @@ fn print(out: &mut Output, report: &Report) -> Result<(), Failure> {
         ("size", bytes(report.size)),
         ("journal", bytes(report.journal_bytes)),
         ("index", format!("at most {}", ByteSize(report.index_bytes_max)).into()),
+        ("channels", u64::from(report.dedup_channels).into()),
         ("metadata", bytes(report.metadata_bytes)),
         ("data", format!("{} in {} segments", ByteSize(report.data_bytes), report.segments).into()),
     ];

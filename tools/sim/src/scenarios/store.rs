@@ -9,12 +9,17 @@
 //!   T47  a store opens, and leaves service only when the device fails; then it opens again
 //!   T48  every request is answered, every opening and closing ends
 //!   T49  a store that found its host full stores again once there is space
+//!   T57  after one bad bit in one superblock, what was acknowledged is there, or the store says
+//!        that it is damaged, or refuses to open: it never opens as if nothing had been there
+//!   T58  bits that flip on the way from the device while a store opens change nothing
 
 use core::time::Duration;
 use std::rc::Rc;
 
 use engine_runtime::sim::{Count, DiskFaults, Sim};
 use engine_runtime::{FileLog, Traced};
+use engine_store::format::limits::SUPERBLOCK_OFFSETS;
+use engine_store::format::superblock::SUPERBLOCK_BYTES;
 use engine_types::{NodeId, Rng, reached};
 
 use crate::check::{Verdict, fail};
@@ -81,6 +86,10 @@ const LIMIT: Duration = Duration::from_secs(60);
 const CLAIMS_AGAIN: Duration = Duration::from_secs(6);
 /// Several groups are written meanwhile.
 const SLOW_READ: Duration = Duration::from_millis(6);
+/// Openings in a thousand with bits that flip on the way.
+const FLIPS: u32 = 80;
+/// Lives in a thousand behind which a bit of a superblock rots.
+const ROTS: u32 = 80;
 /// Openings in a thousand that crash before they have ended.
 const CRASHES_AGAIN: u32 = 250;
 
@@ -120,6 +129,10 @@ struct Play<'a> {
     shape: Shape,
     /// The disk at rest.
     disk: DiskFaults,
+    /// Decides about rot, so that worlds without it stay as they are.
+    rot: Rng,
+    /// The store said what rot did to it: nothing more is expected of this world.
+    over: bool,
     /// What went wrong so far.
     events: Vec<FaultEvent>,
 }
@@ -141,6 +154,7 @@ impl Play<'_> {
         let mut world = World::new(seed, Topology::of(&[("store", 1)]));
         let node = world.node(0);
         let mut rng = world.sim().random("store");
+        let rot = world.sim().random("superblock");
         let drawn = setting::draw(&mut rng, shape);
         drawn.medium.add(&world, node, &drawn.setting);
         world.sim().set_disk(node, disk);
@@ -155,6 +169,8 @@ impl Play<'_> {
             rng,
             shape: *shape,
             disk,
+            rot,
+            over: false,
             events: Vec::new(),
         };
         let verdict = run(&mut play);
@@ -166,13 +182,32 @@ impl Play<'_> {
     fn run(&mut self) -> Verdict {
         for _ in 0..self.shape.cycles {
             self.cycle()?;
+            if self.over {
+                return Ok(());
+            }
+            self.rot();
         }
         self.last()
+    }
+
+    /// One bit of one superblock is bad, now and then.
+    fn rot(&mut self) {
+        if !self.shape.troubles || !self.rot.chance(ROTS) {
+            return;
+        }
+        let copy = usize::from(self.rot.chance(500));
+        let position = SUPERBLOCK_OFFSETS[copy] + self.rot.below(SUPERBLOCK_BYTES as u64);
+        self.world.sim().flip_bit(self.node, self.setting.path, position, 0);
+        self.world.sim().note(format!("rot: byte {position} of superblock {copy}"));
+        self.shared.borrow_mut().rotten = true;
     }
 
     /// One life that ends badly.
     fn cycle(&mut self) -> Verdict {
         self.open()?;
+        if self.over {
+            return Ok(());
+        }
         let trouble = self.trouble();
         self.make(trouble);
         let requests = self.shape.requests + self.rng.below(self.shape.requests.div_ceil(2));
@@ -191,6 +226,9 @@ impl Play<'_> {
     /// A life that ends well, and one that only looks.
     fn last(&mut self) -> Verdict {
         self.open()?;
+        if self.over {
+            return Ok(());
+        }
         self.wish(Wish::Rest);
         self.reach(Phase::Resting)?;
         self.wish(Wish::Close);
@@ -223,11 +261,21 @@ impl Play<'_> {
         }
         if self.shape.troubles && self.rng.chance(60) {
             self.open_with_errors()?;
+        } else if self.shape.troubles && self.rot.chance(FLIPS) {
+            self.open_with_flips()?;
         } else {
             self.start();
         }
         self.wait("the store opens", |_, ledger| Phase::Working <= ledger.phase)?;
-        let ledger = self.shared.borrow();
+        let ledger = &mut *self.shared.borrow_mut();
+        if core::mem::take(&mut ledger.rotten) {
+            match ledger.phase {
+                Phase::Failed => reached!("T57: a store said what the loss of a superblock did"),
+                _ => reached!("T57: the loss of a superblock did nothing"),
+            }
+            self.over = ledger.phase == Phase::Failed;
+            return Ok(());
+        }
         match (&ledger.failure, ledger.phase) {
             (Some(why), Phase::Failed) => fail("T47 opens", why.clone()),
             _ => Ok(()),
@@ -258,6 +306,19 @@ impl Play<'_> {
             // It has opened; what fails from now on is another matter.
             self.mend_device();
         }
+        Ok(())
+    }
+
+    /// An opening on a device whose reads are wrong at times, which nobody notices (T58). Three
+    /// wrong readings of the same thing, which are one too many, do not happen at this rate.
+    fn open_with_flips(&mut self) -> Verdict {
+        let permille = u32::try_from(self.rot.range(2..=10)).expect("small");
+        let disk = DiskFaults { read_flip_permille: permille, ..self.disk };
+        self.world.sim().set_disk(self.node, disk);
+        self.event(Fault::Disk(self.node, disk));
+        self.start();
+        self.wait("an opening with flips ends", |_, ledger| Phase::Checking <= ledger.phase)?;
+        self.mend_device();
         Ok(())
     }
 

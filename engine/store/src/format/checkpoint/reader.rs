@@ -33,6 +33,15 @@ pub struct PageReader {
     words: Vec<u32>,
 }
 
+/// What was found about a page that is as it was written.
+#[derive(Clone, Copy, Debug)]
+pub struct CheckedPage {
+    page: u32,
+    item_bytes: usize,
+    count: u32,
+    crc: Crc32c,
+}
+
 /// The items of one page whose checksum matched.
 #[derive(Debug)]
 pub struct Page<'r> {
@@ -71,6 +80,16 @@ impl PageReader {
     /// # Errors
     /// When it is not the page that was written.
     pub fn page<'r>(&'r mut self, bytes: &'r [u8]) -> Result<Page<'r>, CheckpointError> {
+        let sealed = self.check(bytes)?;
+        Ok(self.open(bytes, sealed))
+    }
+
+    /// Whether `bytes` are the next page as it was written; nothing changes, so that it can be read
+    /// again when it is not.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn check(&self, bytes: &[u8]) -> Result<CheckedPage, CheckpointError> {
         let page = self.page;
         let Some((_, expected)) = self.wants() else {
             let last = self.reference.pages;
@@ -79,18 +98,24 @@ impl PageReader {
         if bytes.len() != expected || expected < PAGE_HEADER_BYTES {
             return Err(CheckpointError::Length { page, found: bytes.len(), expected });
         }
-        let (items, count, crc) = self.check_header(bytes)?;
+        self.check_header(bytes)
+    }
+
+    /// Lends the items of the page that was checked.
+    ///
+    /// # Panics
+    /// When another page was checked.
+    pub fn open<'r>(&'r mut self, bytes: &'r [u8], sealed: CheckedPage) -> Page<'r> {
+        let CheckedPage { page, item_bytes, count, crc } = sealed;
+        assert_eq!(page, self.page, "E109: pages are opened in their order");
         let digest = self.digest;
         self.digest = next_digest(digest, crc);
         self.page += 1;
-        Ok(Page { reader: self, number: page, rest: items, left: count, digest })
+        let rest = &bytes[PAGE_HEADER_BYTES..PAGE_HEADER_BYTES + item_bytes];
+        Page { reader: self, number: page, rest, left: count, digest }
     }
 
-    /// The bytes of the items, their number, and the page's checksum.
-    fn check_header<'b>(
-        &self,
-        bytes: &'b [u8],
-    ) -> Result<(&'b [u8], u32, Crc32c), CheckpointError> {
+    fn check_header(&self, bytes: &[u8]) -> Result<CheckedPage, CheckpointError> {
         let page = self.page;
         let max = bytes.len() - PAGE_HEADER_BYTES;
         let magic = u32_at(bytes, 0);
@@ -120,7 +145,7 @@ impl PageReader {
         if number != page {
             return Err(CheckpointError::PageNumber { found: number, expected: page });
         }
-        Ok((items, u32_at(bytes, 40), expected))
+        Ok(CheckedPage { page, item_bytes: items.len(), count: u32_at(bytes, 40), crc: expected })
     }
 
     /// Whether everything was read and belongs together.

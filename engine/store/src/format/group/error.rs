@@ -35,15 +35,13 @@ pub enum GroupError {
         /// As asked.
         expected: Lsn,
     },
-    /// A ghost of an earlier opening, or something from the future.
-    #[error("a group of {found}, expected {min} to {max}")]
+    /// A ghost of an earlier opening.
+    #[error("a group of {found}, expected {min} or later")]
     OtherGeneration {
         /// As found.
         found: Incarnation,
         /// As asked.
         min: Incarnation,
-        /// As asked.
-        max: Incarnation,
     },
     /// A ghost: it follows another group than the last one.
     #[error("a group behind {found:#018x}, expected {expected:#018x}")]

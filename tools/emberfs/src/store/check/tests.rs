@@ -1,3 +1,6 @@
+use engine_store::Lsn;
+use engine_store::format::CheckpointRef;
+
 use super::*;
 use crate::store::testing::superblock;
 use crate::store::testing::{CLUSTER, Folder, Paper, SIZE, STORE, content, on_core, page};
@@ -75,8 +78,8 @@ fn superblocks_give_damage_away() {
     let rows: [(Put<'_>, u64, &[&str]); 7] = [
         (&[(0, &a), (at_b, &b)],       SIZE,     &[]),
         (&[(0, &new)],                 SIZE,     &[]),
-        (&[(0, &a)],                   SIZE,     &["superblock B: magic"]),
-        (&[(at_b, &b)],                SIZE,     &["superblock A: magic"]),
+        (&[(0, &a)],                   SIZE,     &["superblock B: no store magic"]),
+        (&[(at_b, &b)],                SIZE,     &["superblock A: no store magic"]),
         (&[(0, &damaged), (at_b, &b)], SIZE,     &["store: is marked as damaged"]),
         (&[(0, &a), (at_b, &other)],   SIZE,     &["superblock A: describes store"]),
         (&[(0, &a), (at_b, &b)],       SIZE / 2, &["store: ends at 536870912 bytes, expected"]),
@@ -95,14 +98,15 @@ fn report(problems: Vec<Problem>) -> Report {
         path: "store.img".to_owned(),
         cluster: CLUSTER.to_string(),
         store: STORE.to_string(),
-        closed_in_order: true,
+        closed_in_order: Some(true),
         deep: true,
         found: Examined {
-            targets: 2,
-            chunks: 3,
-            pendings: 0,
-            data_bytes: 3 << 20,
-            verified_bytes: 3 << 20,
+            targets: Some(2),
+            chunks: Some(3),
+            pendings: Some(0),
+            data_bytes: Some(3 << 20),
+            verified_bytes: Some(3 << 20),
+            dropped_group: Some(false),
             problems,
         },
     }
@@ -131,4 +135,44 @@ fn results_are_told_in_words_and_in_json() {
     let [document] = paper.documents().try_into().unwrap();
     assert_eq!(document["chunks"], 3);
     assert_eq!(document["problems"][0]["place"], "store");
+}
+
+/// What could not be looked at is not told as if it were known.
+#[test]
+fn what_is_unknown_is_said_to_be() {
+    let folder = Folder::new("check-unknown");
+    let checkpoint = CheckpointRef {
+        generation: 1,
+        half: 0,
+        start: Lsn::new(1),
+        bytes: 4096,
+        pages: 1,
+        items: 0,
+        digest: 7,
+    };
+    let of = |sequence| Superblock { checkpoint: Some(checkpoint), ..superblock(sequence) };
+    let bad_checkpoint = folder.store("bad-checkpoint", &of(2), &of(3));
+    let cut = folder.store("cut", &superblock(2), &superblock(3));
+    std::fs::File::options().write(true).open(&cut).unwrap().set_len(1 << 20).unwrap();
+    let mut lost = page(&superblock(3));
+    lost[100] ^= 1;
+    let lost = folder.file("lost", SIZE, &[(0, &page(&superblock(2))), (0x10000, &lost)]);
+    for (path, loads) in [(bad_checkpoint, false), (cut, false), (lost, true)] {
+        let check = |json| {
+            let args = Args { path: path.clone(), deep: false, json };
+            let paper = Paper::default();
+            let mut out = paper.output(json);
+            let done = on_core(move |env| async move { run(&env, &args, &mut out).await });
+            assert_eq!(done.unwrap(), Exit::Problem, "{}", path.display());
+            paper
+        };
+        let [document] = check(true).documents().try_into().unwrap();
+        for name in ["targets", "chunks", "pendings", "data_bytes", "dropped_group"] {
+            assert_eq!(!document[name].is_null(), loads, "{name} of {}", path.display());
+        }
+        assert!(document["closed_in_order"].is_null(), "{document}");
+        let text = check(false).text();
+        assert!(text.contains("closed   unknown\n"), "{text}");
+        assert_eq!(text.contains("chunks   unknown\n"), !loads, "{text}");
+    }
 }

@@ -118,7 +118,6 @@ impl<E: Env> Scan<'_, E> {
             store: self.superblock.store,
             salt: self.superblock.salt,
             mount_gen_min: self.mount_gen,
-            mount_gen_max: self.superblock.mount_gen,
             lsn: self.next.lsn,
             prev_hash: self.next.prev_hash,
         };

@@ -55,6 +55,8 @@ fn sizes_that_make_no_store_are_refused_before_anything_is_written() {
     assert!(!missing.exists());
     let no_device = Path::new("/dev/there-is-no-such-disk");
     check_refused(no_device, "--size 1G", usage, &["no device /dev/there-is-no-such-disk"]);
+    check_refused(no_device, "", usage, &["no device /dev/there-is-no-such-disk"]);
+    check_refused(&missing, "--size 1G --dedup-channels 7", usage, &["7", "4096"]);
     check_refused(&folder.path("no/folder"), "", usage, &["does not exist"]);
     check_refused(&folder.path(""), "--size 1G", Exit::Environment, &["regular file"]);
 }
@@ -67,6 +69,10 @@ fn what_somebody_may_miss_is_refused_by_name() {
     let xfs = folder.file("xfs", size, &[(0, b"XFSB")]);
     let gpt = folder.file("gpt", size, &[(size - 512, b"EFI PART")]);
     let text = folder.file("text", size, &[(0, b"my thesis")]);
+    let inside = folder.file("inside", size, &[((3 << 20) + 5, b"my thesis")]);
+    let end = folder.file("end", size, &[(size - 9, b"my thesis")]);
+    check_refused(&inside, "", problem, &["data of an unknown kind", "--force"]);
+    check_refused(&end, "", problem, &["data of an unknown kind", "--force"]);
     let stale = folder.file("stale", size, &[(0, b"EMBFSTOR")]);
     check_refused(&xfs, "", problem, &["a file system (XFS)", "--force"]);
     check_refused(&gpt, "", problem, &["a partition table (GPT)", "--force"]);
@@ -157,4 +163,31 @@ fn what_was_made_is_told_in_words_and_in_json() {
     let parts = ["metadata_bytes", "data_bytes"].map(|name| document[name].as_u64().unwrap());
     assert!(parts.iter().sum::<u64>() <= 1 << 30, "{parts:?}");
     assert_eq!(parts[1], document["segments"].as_u64().unwrap() * (64 << 20));
+}
+
+/// A file that was created and did not become a store is gone; one that was there stays.
+#[test]
+fn nothing_is_left_of_a_store_that_could_not_be_made() {
+    let folder = Folder::new("format-left");
+    let (empty, full) = (folder.file("empty", 0, &[]), folder.file("full", 1, &[]));
+    for path in [&empty, &full, &folder.path("missing")] {
+        remove_empty(path);
+    }
+    assert!(!empty.exists() && full.exists());
+}
+
+/// Fewer segments than sizes of blocks: somebody will run into that.
+#[test]
+fn a_small_store_is_warned_of() {
+    let of = |size| {
+        let options = FormatOptions { journal_bytes: Some(2 << 20), ..FormatOptions::new(size) };
+        let layout = Layout::plan(&options).unwrap();
+        let report = Report::new(Path::new("s"), &Superblock { layout, ..superblock(0) });
+        (report.segments, report.warning)
+    };
+    let (segments, warning) = of(160 << 20);
+    let expected = format!("{segments} segments");
+    assert!(segments < 3 && warning.is_some_and(|text| text.starts_with(&expected)));
+    let (segments, warning) = of(2 << 30);
+    assert!(13 <= segments && warning.is_none(), "{segments}");
 }

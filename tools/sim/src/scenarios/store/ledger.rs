@@ -82,6 +82,8 @@ pub struct Ledger {
     pub room: bool,
     /// Whether the device changes bytes by itself in this world: what was acknowledged may be gone.
     pub damages: bool,
+    /// Whether a superblock has a bad bit: the store may say that it is damaged, or refuse to open.
+    pub rotten: bool,
     /// Requests of this life that were begun.
     pub begun: u64,
     /// Requests under way.

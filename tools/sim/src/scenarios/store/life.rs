@@ -55,6 +55,7 @@ pub async fn live<E: Env>(
         Err(why) => return failed(&shared, "open", &why),
     };
     shared.borrow_mut().enter(Phase::Checking);
+    engine_runtime::yield_now().await; // the device is healthy from here on (T58)
     let note = Rc::new(note);
     let context = Context { env: env.clone(), store, shared: shared.clone(), note };
     if let Err(why) = prepare(&context).await {
@@ -110,7 +111,7 @@ fn failed(shared: &Shared, what: &'static str, why: &StoreError) {
     let mut ledger = shared.borrow_mut();
     let tolerance = ledger.tolerance;
     let Tolerance { read_errors, write_errors, no_space, damage } = tolerance;
-    if !(read_errors || write_errors || no_space || damage) {
+    if !(read_errors || write_errors || no_space || damage || ledger.rotten) {
         ledger.broken("T47 opens", format!("{what}: {why}"));
     }
     ledger.failure = Some(format!("{what}: {why}"));

@@ -42,6 +42,9 @@ impl<E: Env> Context<E> {
     /// # Errors
     /// The first thing that is wrong.
     pub async fn check_recovered(&self, opened: &Opened) -> Result<(), Trouble> {
+        if opened.damaged && self.shared.borrow().rotten {
+            return Err(Trouble::Unreadable); // T57
+        }
         if opened.damaged {
             return broken(AUDIT, "the store says that it is damaged".to_owned());
         }

@@ -136,8 +136,8 @@ fn chunks(rng: &mut Rng, flavour: Flavour) -> Vec<(ChunkKey, ChunkSize)> {
 
 /// Small memories and short patience, so that everything that is rare happens.
 fn config(rng: &mut Rng, flavour: Flavour) -> StoreConfig {
-    // The largest update of a chunk of one block makes 64 images, of several 128.
-    let least = if flavour == Flavour::Mixed { 130 } else { 66 };
+    // The largest update of a chunk of several blocks makes 128 images.
+    let least = if flavour == Flavour::Mixed { 130 } else { 128 };
     let images = rng.range(least..=300);
     let small = |rng: &mut Rng, most: u64| usize::try_from(rng.range(1..=most)).expect("small");
     StoreConfig {
