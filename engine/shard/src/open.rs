@@ -280,9 +280,7 @@ async fn build<E: Env>(
     let layout = superblock.layout;
     let adopted = adopt::adopt(&layout, config, &device, &mut recovered).await?;
     let allocator = adopted.told(opened);
-    if !config.read_only && device.geometry().kind == FileKind::Regular {
-        claim_again(&layout, &device, &allocator).await?;
-    }
+    claim_again(&layout, config, &device, &allocator).await?;
     opened.images = (recovered.homeward.len() + recovered.overlaid.len()) as u64;
     let images = images::Images {
         device: &device,
@@ -293,12 +291,10 @@ async fn build<E: Env>(
     };
     let overlay = images.load(&recovered, &mut ring).await?;
     let engine_store::recover::Recovered { index, targets, fences, dedup, pending, .. } = recovered;
-    let ring_bytes = ring.group_bytes_max();
+    let [group_memory, page_memory, superblock_memory] = own_memory(env, config, &ring).await?;
     let parts = Parts { index, allocator, overlay, ring, targets, fences, dedup, pending };
     let state: Store<Image<E>> = Store::new(parts);
     let update_memory_max = (env.pool().limit() as u64 / 4).max(UPDATE_MEMORY_MIN);
-    let [group_memory, page_memory, superblock_memory] =
-        own_memory(env, config, ring_bytes).await?;
     let zeros = zeros(env).await?;
     Ok(Rc::new(Inner {
         env: env.clone(),
@@ -347,9 +343,9 @@ async fn build<E: Env>(
 async fn own_memory<E: Env>(
     env: &E,
     config: &StoreConfig,
-    group_bytes_max: u64,
+    ring: &engine_store::ring::Ring,
 ) -> Result<[Reserve<E::Memory>; 3], StoreError> {
-    let group = usize::try_from(group_bytes_max).unwrap_or(usize::MAX).min(GROUP_BYTES_MAX);
+    let group = usize::try_from(ring.group_bytes_max()).unwrap_or(usize::MAX).min(GROUP_BYTES_MAX);
     let own = |len: usize| if config.read_only { SUPERBLOCK_BYTES } else { len };
     let pool = env.pool();
     Ok([
@@ -380,9 +376,13 @@ const CLAIM_COUNT_MAX: u32 = 256;
 /// host where it counts on its space leaves service (V9). Costs little where the space is there.
 async fn claim_again<E: Env>(
     layout: &Layout,
+    config: &StoreConfig,
     device: &Device<E>,
     allocator: &Allocator,
 ) -> Result<(), StoreError> {
+    if config.read_only || device.geometry().kind != FileKind::Regular {
+        return Ok(());
+    }
     device.preallocate(0, layout.data_offset).await?;
     let mut next = 0;
     while let Some(run) = allocator.adopted_run(next, CLAIM_COUNT_MAX) {

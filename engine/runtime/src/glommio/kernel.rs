@@ -3,10 +3,10 @@
 //! glommio 0.9 sets up its rings through a bundled liburing 2.0 and asks for none of the kernel's
 //! newer modes. Without `IORING_SETUP_COOP_TASKRUN` the kernel interrupts the core for every
 //! completion that another CPU reports, to run a function that the next system call would have run
-//! anyway: 10 to 15 % of the CPU time of small reads. There is no way to pass flags through glommio,
-//! so that the four functions with which liburing calls the kernel are defined here: the linker
-//! takes them instead of the bundled ones, and says so when it cannot (the bundled four are one
-//! object: either none of it is linked, or the symbols exist twice, which is an error).
+//! anyway: 10 to 15 % of the CPU time of small reads. No flag passes through glommio. Therefore the
+//! four functions with which liburing calls the kernel are defined here: the linker takes them
+//! instead of the bundled ones, and says so when it cannot (the bundled four are one object: either
+//! none of it is linked, or the symbols exist twice, which is an error).
 //!
 //! A completion may then be seen a little later, with the next entry into the kernel, the latest by
 //! the preemption timer's interrupt; a core that sleeps is in the kernel.

@@ -278,9 +278,9 @@ impl Report {
             superblock.layout;
         let few = || {
             format!(
-                "{segment_count} segments are few: each holds blocks of one size, of which there are \
-                 {CLASS_COUNT}, so that some chunks may find no room while there is space; with \
-                 {SEGMENTS_WANTED} segments every size has one"
+                "{segment_count} segments are few: each holds blocks of one size, of which there \
+                 are {CLASS_COUNT}, so that some chunks may find no room while there is space; \
+                 with {SEGMENTS_WANTED} segments every size has one"
             )
         };
         let data_bytes = u64::from(segment_count) * u64::from(engine_store::SEGMENT_BYTES);

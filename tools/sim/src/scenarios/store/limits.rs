@@ -188,7 +188,13 @@ async fn records(env: &SimEnv, rng: &mut Rng, found: &mut Found) -> Answer {
 /// The next process finds what was stored.
 async fn count(env: &SimEnv, stored: u32) -> Answer {
     let store = opened(env, RECORDS).await?;
-    let there = store.list(SLOT, None, usize::MAX).len();
+    let (mut there, mut after) = (0, None);
+    loop {
+        let listed = store.list(SLOT, after, usize::MAX);
+        let Some(last) = listed.last() else { break };
+        there += listed.len();
+        after = Some(last.key);
+    }
     if there != stored as usize {
         return Err((RECORDS, format!("{there} records are found, {stored} were stored")));
     }

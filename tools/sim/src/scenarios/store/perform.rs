@@ -4,8 +4,11 @@
 //!   T40  a read gives the bytes of a version that was in force while it ran, whole
 //!   T41  a right request is stored, with the length that it must have; a wrong one is refused for
 //!        its reason, and a repeated one answered as the first time (R14)
+//!   T59  an update is refused for lack of space only when no segment could be had for it, were
+//!        those in use moved together
 //!   T42  what the store says of a chunk, a list, a digest, a data map is what the reference says
 
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use core::time::Duration;
@@ -14,7 +17,7 @@ use engine_shard::{
     ChunkStore, Content, Damage, DamageKind, DecisionError, Payload, Read, ReadError, ScrubLimits,
     Stored, Which,
 };
-use engine_store::{ChunkKey, Fence, Update, UpdateError};
+use engine_store::{BlockClass, ChunkKey, Fence, SEGMENT_BYTES, Update, UpdateError};
 use engine_types::limits::PAYLOAD_BYTES_MAX;
 use engine_types::{ChunkVersion, Rng, reached};
 
@@ -46,6 +49,10 @@ pub fn whole_difference<E: Env>(body: &Body, whole: &Whole<E>) -> Option<usize> 
     })
 }
 
+/// Segments that writes leave alone in a store of a few.
+const RESERVE: u64 = 2;
+
+const SPACE: &str = "T59 space";
 const ANSWERS: &str = "T41 answers";
 const READS: &str = "T40 reads";
 const SAYS: &str = "T42 what the store says";
@@ -139,10 +146,46 @@ impl<E: Env> Context<E> {
                     let what = format!("{:?} was refused: {why}", request.update);
                     ledger.broken(ANSWERS, what);
                 }
+                let full = matches!(why, UpdateError::NoSpace { .. });
+                if full && !ledger.tolerance.no_space && !self.is_full(&ledger) {
+                    let what = format!("{key}: {why}, but a segment could be had");
+                    ledger.broken(SPACE, what);
+                }
                 ledger.model.refused(begun);
                 ledger.model.chunk_mut(&key).busy = false;
             }
         }
+    }
+
+    /// Whether no segment can be had for one more class of blocks, however well those in use are
+    /// moved together. What is in doubt, or keeps a segment from being emptied, counts as one that
+    /// is needed: chunks with a decision under way, pending versions, commits that are not durable,
+    /// whoever reads.
+    fn is_full(&self, ledger: &Ledger) -> bool {
+        let mut blocks: BTreeMap<BlockClass, u64> = BTreeMap::new();
+        for slot in ledger.slots() {
+            let mut after = None;
+            loop {
+                let listed = self.store.list(slot, after, usize::MAX);
+                let Some(last) = listed.last() else { break };
+                after = Some(last.key);
+                for one in &listed {
+                    let class = one.head.class;
+                    *blocks.entry(class).or_default() += one.allocated / u64::from(class.bytes());
+                }
+            }
+        }
+        let packed =
+            blocks.iter().map(|(class, count)| count.div_ceil(u64::from(class.per_segment())));
+        let chunks = ledger.model.chunks.values();
+        let open = chunks.filter(|chunk| chunk.busy || chunk.now().pending.is_some()).count();
+        let doubts = (open + ledger.in_flight + ledger.model.lazy_count()) as u64;
+        let segments = self.store.space().total / u64::from(SEGMENT_BYTES);
+        let needed = packed.sum::<u64>() + 1;
+        if needed + RESERVE <= segments {
+            reached!("T59: only what was in doubt can explain a lack of space");
+        }
+        segments < needed + doubts + RESERVE
     }
 
     /// After the caller gave up: the store still does what was asked, or refuses it.

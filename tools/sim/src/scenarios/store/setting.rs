@@ -64,6 +64,9 @@ pub enum Flavour {
     Tight,
     /// More sparse chunks than one segment has blocks for, and hardly any other segments.
     Crowded,
+    /// Large sparse chunks, a dozen of whose blocks fill a segment: classes starve while segments
+    /// of the largest are half empty, so that they are moved together.
+    Gaps,
 }
 
 /// A store, determined by the numbers.
@@ -79,14 +82,16 @@ pub fn draw(rng: &mut Rng, shape: &Shape) -> Drawn {
         0..=64 => Flavour::Mixed,
         65..=89 => Flavour::Images,
         _ if !shape.troubles => Flavour::Mixed,
-        90..=96 => Flavour::Tight,
-        _ => Flavour::Crowded,
+        90..=95 => Flavour::Tight,
+        96..=97 => Flavour::Crowded,
+        _ => Flavour::Gaps,
     };
     let segments = match flavour {
         // Every class of blocks takes a segment of its own; some stay in reserve.
         Flavour::Mixed | Flavour::Images => rng.range(15..=20),
         Flavour::Tight => rng.range(4..=9),
         Flavour::Crowded => rng.range(5..=7),
+        Flavour::Gaps => rng.range(5..=8),
     };
     let journal = if rng.chance(600) { 2 * MIB } else { rng.range(512..=1024) * 4096 };
     let create = CreateOptions {
@@ -118,9 +123,11 @@ fn chunks(rng: &mut Rng, flavour: Flavour) -> Vec<(ChunkKey, ChunkSize)> {
         }
         Flavour::Images => vec![4 << 10, 16 << 10, 64 << 10, 256 << 10, 256 << 10, 1 << 20],
         Flavour::Crowded => vec![1 << 20; 100],
+        Flavour::Gaps => vec![8 << 20; 26],
     };
     sizes.extend(match flavour {
         Flavour::Crowded => [4 << 10, 4 << 10, 64 << 10],
+        Flavour::Gaps => [4 << 10, 16 << 10, 64 << 10],
         _ => [128 << 10, 1 << 20, 1 << 20],
     });
     if flavour == Flavour::Mixed && rng.chance(60) {
@@ -137,7 +144,8 @@ fn chunks(rng: &mut Rng, flavour: Flavour) -> Vec<(ChunkKey, ChunkSize)> {
 /// Small memories and short patience, so that everything that is rare happens.
 fn config(rng: &mut Rng, flavour: Flavour) -> StoreConfig {
     // The largest update of a chunk of several blocks makes 128 images.
-    let least = if flavour == Flavour::Mixed { 130 } else { 128 };
+    let several = matches!(flavour, Flavour::Mixed | Flavour::Gaps);
+    let least = if several { 130 } else { 128 };
     let images = rng.range(least..=300);
     let small = |rng: &mut Rng, most: u64| usize::try_from(rng.range(1..=most)).expect("small");
     StoreConfig {
