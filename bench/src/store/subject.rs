@@ -72,9 +72,10 @@ impl Counters {
     }
 
     fn journal(&self) -> Option<JournalTurns> {
-        let Self { journal_bytes, ring_bytes, .. } = *self;
+        let Self { writes, journal_bytes, ring_bytes, .. } = *self;
         let turns = journal_bytes as f64 / ring_bytes as f64;
-        (journal_bytes != 0 && ring_bytes != 0).then_some(JournalTurns { ring_bytes, turns })
+        // Commits of writes before may have followed.
+        (writes != 0 && ring_bytes != 0).then_some(JournalTurns { ring_bytes, turns })
     }
 
     /// Shares for a row; nothing when nothing was done.

@@ -17,6 +17,7 @@ use core::fmt;
 use core::future::Future;
 use core::net::SocketAddr;
 use core::ops::Range;
+use core::time::Duration;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
@@ -99,6 +100,8 @@ struct Inner {
     forgotten: usize,
     skip_flushes: bool,
     skipped: u64,
+    /// Writes of at least so many bytes end so much later.
+    held: Option<(u64, Duration)>,
     keep_data: usize,
 }
 
@@ -125,6 +128,12 @@ impl FileLog {
     /// Answers flushes with success from now on, without doing or recording them.
     pub fn skip_flushes(&self, skip: bool) {
         self.inner().skip_flushes = skip;
+    }
+
+    /// Has writes of at least `bytes` bytes end later by `time` from now on, for those who wait and
+    /// in the log: whoever should wait for them and does not is seen then.
+    pub fn hold_writes(&self, bytes: u64, time: Duration) {
+        self.inner().held = Some((bytes, time));
     }
 
     /// Flushes that were skipped.
@@ -320,7 +329,16 @@ impl<E: Env> File<Traced<E>> for TracedFile<E> {
     fn write(&self, position: u64, data: Bytes<E::Memory>) -> E::Join<Result<(), FileError>> {
         let range = (position, data.len() as u64);
         let number = self.env.log.begin(&self.path, FileOperation::Write, range, &data);
-        self.follow(number, self.file.write(position, data))
+        let held = self.env.log.inner().held.filter(|(bytes, _)| *bytes <= range.1);
+        let write = self.file.write(position, data);
+        let Some((_, time)) = held else { return self.follow(number, write) };
+        let (log, env) = (self.env.log.clone(), self.env.inner.clone());
+        self.env.inner.spawn(async move {
+            let answer = write.await;
+            env.sleep_until(env.now().saturating_add(time)).await;
+            log.end(number, answer.is_ok());
+            answer
+        })
     }
 
     #[track_caller]

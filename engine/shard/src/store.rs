@@ -230,13 +230,18 @@ impl<E: Env> ChunkStore<E> {
         self.inner.durable(token).await
     }
 
-    /// Removes a chunk with all its versions; returns when that is durable. False: it was absent.
+    /// Removes a chunk with all its versions; returns when that is durable. False: it was absent. A
+    /// move of the chunk is waited for.
     ///
     /// # Errors
     /// `Busy` while an update of it is not durable yet.
     pub async fn erase(&self, key: &ChunkKey) -> Result<bool, UpdateError> {
         self.inner.in_service()?;
         self.inner.small_room().await?;
+        while self.inner.state.borrow().is_moving(key) {
+            self.inner.progress.notified().await;
+            self.inner.small_room().await?;
+        }
         let Some(token) = self.inner.state.borrow_mut().erase(key)? else { return Ok(false) };
         self.inner.durable(token).await?;
         Ok(true)

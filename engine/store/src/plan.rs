@@ -86,9 +86,8 @@ pub struct Material<'a, 'f> {
     pub blocks: &'a [BlockAddress],
     /// The extents, at the places that the plan was told.
     pub payload: &'a [(u32, &'a [u8])],
-    /// The client's plain checksums: for each extent, one per checksum block that it touches, over
-    /// the extent's bytes in it. Or empty.
-    pub checksums: &'a [Crc32c],
+    /// What [`WritePlan::check_payload`] found.
+    pub pieces: &'a [Crc32c],
     /// The valid bytes of a checksum block of the base, as verified.
     pub fetched: &'a dyn Fn(u32) -> &'f [u8],
 }

@@ -275,6 +275,11 @@ impl<T: Clone> Store<T> {
             || self.pending.values().any(|p| !p.durable && p.put.key.slot == slot)
     }
 
+    /// Whether the blocks of a chunk are being moved.
+    pub fn is_moving(&self, key: &ChunkKey) -> bool {
+        self.moving.contains(key)
+    }
+
     /// Whether any update or move is between its admission and its end.
     pub fn is_anything_under_way(&self) -> bool {
         !self.preparing.is_empty() || !self.moving.is_empty()

@@ -123,7 +123,7 @@ fn crash_cycles() {
     println!("{crashes} crashes in {} cycles", worlds * u64::from(CYCLES_PER_WORLD));
     print_marks();
     // Nine lives in ten end so, and a third of the openings; a single world may be another.
-    if MANY <= worlds {
+    if MANY <= worlds && std::env::var_os(seeds::SEED_VARIABLE).is_none() {
         assert!(cycles <= crashes, "{crashes} crashes are not {cycles}");
     }
 }

@@ -141,6 +141,29 @@ mod simulated {
         assert!(ended.unwrap(), "hangs:\n{}", sim.trace_tail());
     }
 
+    /// A write that is held ends later than one that began after it.
+    #[test]
+    fn large_writes_can_be_held() {
+        let log = FileLog::new();
+        log.hold_writes(8192, Duration::from_secs(1));
+        let inner = log.clone();
+        run(1, DiskFaults::default(), |env| {
+            let env = Traced::new(env, inner);
+            Box::pin(async move {
+                let options =
+                    OpenOptions { write: true, create: true, truncate: false, lock: false };
+                let file = env.open(Path::new("/held"), options).await.unwrap();
+                let large = file.write(0, bytes(&env, 1, 8192).await);
+                let small = file.write(8192, bytes(&env, 2, 4096).await);
+                small.await.unwrap();
+                large.await.unwrap();
+            })
+        });
+        let writes = log.of(FileOperation::Write);
+        assert_eq!(writes.len(), 2);
+        assert!(writes[1].ended < writes[0].ended, "{log}");
+    }
+
     #[test]
     fn flushes_are_seen_in_simulation() {
         for seed in 1..20 {

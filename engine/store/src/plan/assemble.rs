@@ -19,9 +19,6 @@ impl WritePlan {
     /// Builds the new version: verifies the payload, hands everything that is written to `sink`,
     /// and returns the record. `base` is the record that the plan was made of.
     ///
-    /// # Errors
-    /// `BadPayload` when payload and checksums do not belong together; the sink is untouched then.
-    ///
     /// # Panics
     /// When the material is not what the plan asked for (E120).
     pub fn assemble(
@@ -29,13 +26,14 @@ impl WritePlan {
         base: Option<RecordRef<'_>>,
         material: &Material<'_, '_>,
         sink: &mut impl Sink,
-    ) -> Result<Assembled, UpdateError> {
+    ) -> Assembled {
         self.check_material(base, material);
-        let pieces = self.check_payload(material)?;
+        let pieces = material.pieces;
+        assert_eq!(pieces.len(), self.checksum_count(), "E120: the payload was checked");
         let content = self.content(base);
         let blocks = self.blocks(material.blocks);
         let record = self.head.map(|head| {
-            let words = self.words(&content, material, &pieces, &blocks);
+            let words = self.words(&content, material, pieces, &blocks);
             Record { head, block: blocks[0], words }
         });
         let mut done = Assembled {
@@ -54,7 +52,7 @@ impl WritePlan {
             }
         }
         debug_assert_eq!(done.record.as_ref().map_or(Ok(()), |new| new.as_ref().check()), Ok(()));
-        Ok(done)
+        done
     }
 
     fn check_material(&self, base: Option<RecordRef<'_>>, material: &Material<'_, '_>) {
@@ -71,24 +69,50 @@ impl WritePlan {
         let aligned =
             |block: &BlockAddress| block.is_some() && block.get().is_multiple_of(class.sectors());
         assert!(blocks.iter().all(aligned), "E120: {blocks:?} are not blocks of {class}");
-        let given = material.payload.iter().map(|&(start, data)| (start as usize, data.len()));
+        self.check_places(material.payload);
+    }
+
+    fn check_places(&self, payload: &[(u32, &[u8])]) {
+        let given = payload.iter().map(|&(start, data)| (start as usize, data.len()));
         let planned = self.extents.iter().map(|e| (e.start as usize, (e.end - e.start) as usize));
         assert!(given.eq(planned), "E120: {} has another payload now", self.update.key);
     }
 
-    /// Compares the client's checksums, and returns the checksum of each piece of payload where it
-    /// is of use: of the pieces that begin a checksum block (E124). One pass over the payload.
-    fn check_payload(&self, material: &Material<'_, '_>) -> Result<Vec<Crc32c>, UpdateError> {
-        let Material { payload, checksums, .. } = *material;
+    /// Compares the client's checksums, and appends the checksum of each piece of payload to `found`
+    /// where it is of use: of the pieces that begin a checksum block (E124). One pass over the
+    /// payload, in turns: it goes on behind what was found, and says whether it came to the end,
+    /// having looked at `bytes_max` bytes and one piece more at most.
+    ///
+    /// # Errors
+    /// `BadPayload` when payload and checksums do not belong together.
+    ///
+    /// # Panics
+    /// When the payload is not what the plan was told of (E120).
+    pub fn check_payload(
+        &self,
+        payload: &[(u32, &[u8])],
+        checksums: &[Crc32c],
+        bytes_max: usize,
+        found: &mut Vec<Crc32c>,
+    ) -> Result<bool, UpdateError> {
         let key = self.update.key;
         let bytes = self.update.size.checksum_block_bytes();
         if !checksums.is_empty() && checksums.len() != self.checksum_count() {
             let block = self.extents.first().map_or(0, |extent| extent.start / bytes);
             return Err(UpdateError::BadPayload { key, block });
         }
-        let mut found = Vec::with_capacity(self.checksum_count());
+        self.check_places(payload);
+        found.reserve(self.checksum_count() - found.len());
+        let (mut before, mut seen) = (found.len(), 0);
         for (extent, &(_, data)) in self.extents.iter().zip(payload) {
             for block in self.pieces(extent) {
+                if 0 < before {
+                    before -= 1;
+                    continue;
+                }
+                if bytes_max < seen {
+                    return Ok(false);
+                }
                 let start = extent.start.max(block * bytes);
                 let end = extent.end.min((block + 1) * bytes);
                 if checksums.is_empty() && start != block * bytes {
@@ -96,6 +120,7 @@ impl WritePlan {
                     continue;
                 }
                 let piece = &data[(start - extent.start) as usize..(end - extent.start) as usize];
+                seen += piece.len();
                 let crc = crc32c(piece);
                 if checksums.get(found.len()).is_some_and(|&sent| sent != crc) {
                     return Err(UpdateError::BadPayload { key, block });
@@ -103,7 +128,7 @@ impl WritePlan {
                 found.push(crc);
             }
         }
-        Ok(found)
+        Ok(true)
     }
 
     /// The block of each place.

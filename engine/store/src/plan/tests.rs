@@ -351,10 +351,27 @@ fn assembled(
         (0u32..).map(|n| BlockAddress::new((64 + n) * class.sectors())).take(count).collect();
     let fetched = BTreeMap::<u32, Vec<u8>>::new();
     let fetched = |block: u32| &fetched[&block][..];
-    let material = Material { blocks: &blocks, payload, checksums, fetched: &fetched };
+    let pieces = checked(plan, payload, checksums)?;
+    let material = Material { blocks: &blocks, payload, pieces: &pieces, fetched: &fetched };
     let mut sink = Kept::default();
-    let done = plan.assemble(base.map(Record::as_ref), &material, &mut sink)?;
+    let done = plan.assemble(base.map(Record::as_ref), &material, &mut sink);
     Ok((done, sink))
+}
+
+/// Checks a payload in many small turns, and at once.
+fn checked(
+    plan: &WritePlan,
+    payload: &[(u32, &[u8])],
+    checksums: &[Crc32c],
+) -> Result<Vec<Crc32c>, UpdateError> {
+    let mut pieces = Vec::new();
+    while !plan.check_payload(payload, checksums, 1, &mut pieces)? {
+        assert!(!pieces.is_empty(), "each turn finds something");
+    }
+    let mut at_once = Vec::new();
+    assert!(plan.check_payload(payload, checksums, usize::MAX, &mut at_once)?);
+    assert_eq!(pieces, at_once);
+    Ok(pieces)
 }
 
 /// Whole sectors of one extent are not copied, unless they are few and have neighbours.
@@ -459,8 +476,10 @@ fn an_ambiguous_checksum_is_fetched() {
     let plan = planned(Some(&base), &write(512 * KIB, 4 * KIB, 4 * KIB), &[(4 * KIB, 4 * KIB)]);
     assert_eq!(plan.fetches(), [0]);
     let payload = [(4 * KIB, &append[..])];
-    let material = Material { blocks: &[], payload: &payload, checksums: &[], fetched: &|_| &data };
-    let done = plan.assemble(Some(base.as_ref()), &material, &mut Kept::default()).unwrap();
+    let pieces = checked(&plan, &payload, &[]).unwrap();
+    let material =
+        Material { blocks: &[], payload: &payload, pieces: &pieces, fetched: &|_| &data };
+    let done = plan.assemble(Some(base.as_ref()), &material, &mut Kept::default());
     let whole = [&data[..], &append].concat();
     assert!(done.record.unwrap().as_ref().matches(key().chunk, 0, &whole));
     // Any other word is continued.
@@ -484,6 +503,7 @@ fn foreign_material_is_refused() {
     let data = [1; 4096];
     let plan = planned(Some(&base), &write(512 * KIB, 256 * KIB, 4096), &[(256 * KIB, 4096)]);
     let right = [(256 * KIB, &data[..])];
+    let pieces = checked(&plan, &right, &[]).unwrap();
     let (later, shorter) = ([(260 * KIB, &data[..])], [(256 * KIB, &data[1..])]);
     let spare = [BlockAddress::new(1024)];
     #[rustfmt::skip]
@@ -498,9 +518,9 @@ fn foreign_material_is_refused() {
     ];
     for (expected, base, payload, blocks) in rows {
         let found = std::panic::catch_unwind(|| {
-            let material = Material { blocks, payload, checksums: &[], fetched: &|_| &[] };
+            let material = Material { blocks, payload, pieces: &pieces, fetched: &|_| &[] };
             let base = base.map(Record::as_ref);
-            plan.assemble(base, &material, &mut Kept::default()).map(|_| ())
+            drop(plan.assemble(base, &material, &mut Kept::default()));
         });
         let why = found.err().map_or("".to_string(), |why| {
             why.downcast_ref::<std::string::String>().unwrap().clone()

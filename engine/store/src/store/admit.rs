@@ -163,15 +163,12 @@ impl<T: Clone> Store<T> {
     }
 
     /// Builds what the plan says.
-    ///
-    /// # Errors
-    /// `BadPayload` when data and checksums of the request differ; give the ticket up then.
     pub fn assemble(
         &self,
         ticket: &Ticket,
         material: &Material<'_, '_>,
         sink: &mut impl Sink,
-    ) -> Result<Assembled, UpdateError> {
+    ) -> Assembled {
         let base = self.index.get(&ticket.update.key);
         ticket.plan.assemble(base, material, sink)
     }

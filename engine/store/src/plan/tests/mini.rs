@@ -247,17 +247,19 @@ impl Mini {
             checksums.len(),
             planned.checksum_count()
         );
+        let mut pieces = Vec::new();
+        let whole = planned.check_payload(&request.payload, &checksums, usize::MAX, &mut pieces);
+        ensure!(whole == Ok(true), "the payload is refused: {whole:?}");
         let material = Material {
             blocks: &blocks,
             payload: &request.payload,
-            checksums: &checksums,
+            pieces: &pieces,
             fetched: &|block| fetched.get(&block).map_or(&[][..], |bytes| bytes),
         };
         let shift = self.mistake == Mistake::ShiftsPayload;
         let mut memory =
             Memory { payload: &request.payload, images: vec![], writes: vec![], shift };
-        let mut assembled =
-            planned.assemble(old, &material, &mut memory).map_err(|why| format!("{why}"))?;
+        let mut assembled = planned.assemble(old, &material, &mut memory);
         self.plant(base, &mut assembled, &mut memory);
         Ok((assembled, memory, blocks))
     }

@@ -219,7 +219,15 @@ impl<E: Env> Context<E> {
         };
         // Another reason may have been found first.
         let other = |why: &UpdateError| {
-            *why == UpdateError::OutOfService || may_refuse(&self.shared.borrow(), why)
+            let ledger = self.shared.borrow();
+            // Nor does the channel of a request that is repeated wait for it.
+            let is_overtaken = request.update.tag.is_some_and(|tag| {
+                let channel = (request.update.key.slot, tag.session, tag.channel);
+                ledger.model.outcome(&channel).is_some_and(|newest| tag.seq < newest.seq)
+            });
+            *why == UpdateError::OutOfService
+                || may_refuse(&ledger, why)
+                || is_overtaken && matches!(why, UpdateError::OldRequest { .. })
         };
         if !right && !answer.as_ref().is_err_and(other) {
             let Request { update, expected, .. } = request;
@@ -492,6 +500,12 @@ fn may_refuse(ledger: &Ledger, why: &UpdateError) -> bool {
         UpdateError::Corrupt { .. } => {
             reached!("T41: an update could not read what it changes");
             tolerance.read_errors || tolerance.damage
+        }
+        // Chains that do not decide hold the room for images (E149): as many as it says, at least.
+        UpdateError::TooManyPending { max } => {
+            reached!("T41: an update gave up waiting for decisions about others");
+            let chunks = ledger.model.chunks.values();
+            *max <= chunks.filter(|chunk| chunk.busy || chunk.now().pending.is_some()).count()
         }
         UpdateError::Fenced { session } => ledger.model.is_fenced(*session) != Some(false),
         UpdateError::StaleChain { key, found, .. } => {
