@@ -78,10 +78,10 @@ impl WritePlan {
         assert!(given.eq(planned), "E120: {} has another payload now", self.update.key);
     }
 
-    /// Compares the client's checksums, and appends the checksum of each piece of payload to `found`
-    /// where it is of use: of the pieces that begin a checksum block (E124). One pass over the
-    /// payload, in turns: it goes on behind what was found, and says whether it came to the end,
-    /// having looked at `bytes_max` bytes and one piece more at most.
+    /// Compares the client's checksums, and appends the checksum of each piece of payload to
+    /// `found` where it is of use: of the pieces that begin a checksum block (E124). One pass over
+    /// the payload, in turns: it goes on behind what was found, and says whether it came to the
+    /// end, having looked at `bytes_max` bytes and one piece more at most.
     ///
     /// # Errors
     /// `BadPayload` when payload and checksums do not belong together.
