@@ -108,7 +108,7 @@ pub const fn is(_: Bug) -> bool {
     false
 }
 
-/// Whether a bug of [`planted`](crate::planted) is planted.
+/// Whether a bug of [`planted`](mod@crate::planted) is planted.
 #[macro_export]
 macro_rules! planted {
     ($name:ident) => {
