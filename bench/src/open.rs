@@ -26,7 +26,7 @@ use engine_types::{ChainVersion, ChunkSize, ChunkVersion, ClusterId, StoreId, Wa
 use crate::cores::{self, join};
 use crate::cpu::CpuReading;
 use crate::runtime::{Main, Runtime};
-use crate::suite::{Event, Figure, Plan, Row, Shown, Suite};
+use crate::suite::{Event, Figure, Opening, Plan, Row, Shown, Suite};
 
 /// The entry of this suite.
 pub(crate) const SUITE: Suite = Suite {
@@ -256,6 +256,7 @@ fn measure(
         checkpoint_bytes: store.checkpoint_bytes,
         pairs: PAIRS,
     };
+    forget_peak();
     let (cpu, _) = cores::two_cpus();
     let (alive, ended) = mpsc::channel::<()>();
     let core = cores::spawn("open", cpu, runtime, Held { job, _alive: alive })?;
@@ -267,7 +268,21 @@ fn measure(
     let mut ratios: Vec<f64> =
         times.open.iter().zip(&times.read).map(|((open, _), (read, _))| read / open).collect();
     ratios.sort_by(f64::total_cmp);
-    let row = Row {
+    let per_chunk = times.index_bytes as f64 / times.chunks as f64;
+    let seconds = median(times.open.iter().map(|(wall, _)| *wall));
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "far below 2^53")]
+    let projected_index_bytes = (per_chunk * PROJECTED as f64) as u64;
+    let opening = Opening {
+        seconds,
+        checkpoint_bytes: store.checkpoint_bytes,
+        read_seconds: median(times.read.iter().map(|(wall, _)| *wall)),
+        index_bytes: times.index_bytes,
+        index_bytes_per_chunk: per_chunk,
+        projected_chunks: PROJECTED,
+        projected_index_bytes,
+        peak_bytes: peak_bytes(),
+    };
+    report(Event::Measured(Row {
         name: name.to_owned(),
         unit: "chunk/s",
         subject: figure(&times.open, count),
@@ -277,22 +292,10 @@ fn measure(
         ratio_max: ratios[PAIRS - 1],
         goal: None,
         pairs: PAIRS,
-        slice_seconds: median(times.open.iter().map(|(wall, _)| *wall)),
+        slice_seconds: seconds,
         device: None,
-    };
-    let per_chunk = times.index_bytes as f64 / times.chunks as f64;
-    report(Event::Preparing(format!(
-        "{name}: {} chunks in {:.2} s, checkpoint {} MiB in {:.2} s, index {} MiB ({per_chunk:.1} \
-         bytes per chunk, {} MiB for {PROJECTED}), peak of the process {}",
-        times.chunks,
-        row.slice_seconds,
-        store.checkpoint_bytes >> 20,
-        median(times.read.iter().map(|(wall, _)| *wall)),
-        times.index_bytes >> 20,
-        (per_chunk * PROJECTED as f64 / f64::from(1 << 20)).round(),
-        peak(),
-    )));
-    report(Event::Measured(row));
+        opening: Some(Box::new(opening)),
+    }));
     Ok(())
 }
 
@@ -327,11 +330,19 @@ fn median(values: impl Iterator<Item = f64>) -> f64 {
     values[values.len() / 2]
 }
 
-/// Most memory that the process ever held, as the kernel prints it.
-fn peak() -> String {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    line.map_or_else(|| "unknown".to_owned(), |line| line.trim().to_owned())
+/// Most memory that the process held since [`forget_peak`].
+fn peak_bytes() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kib << 10)
+}
+
+/// Starts the peak of memory anew, so that it is not that of rows before (proc_pid_clear_refs(5)).
+fn forget_peak() {
+    if let Err(error) = std::fs::write("/proc/self/clear_refs", "5") {
+        eprintln!("bench: the peak of memory covers rows before: {error}");
+    }
 }
 
 #[cfg(test)]

@@ -143,6 +143,7 @@ pub(crate) fn row(heading: Heading, division: &Division, subject: &Side, limit: 
         pairs: ratios.len(),
         slice_seconds: division.slice().as_secs_f64(),
         device: None,
+        opening: None,
     }
 }
 

@@ -70,6 +70,7 @@ impl Plan {
 }
 
 /// What a suite tells while it runs.
+#[expect(clippy::large_enum_variant, reason = "a few per second, each consumed at once")]
 pub(crate) enum Event {
     /// Something that takes a while is done before a row.
     Preparing(String),
@@ -111,6 +112,31 @@ pub(crate) struct Row {
     pub(crate) slice_seconds: f64,
     /// What the subject moved to and from its device, where it counts that.
     pub(crate) device: Option<DeviceBytes>,
+    /// What the opening of a store cost, where that is the subject.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) opening: Option<Box<Opening>>,
+}
+
+/// The opening of a store.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub(crate) struct Opening {
+    /// Median.
+    pub(crate) seconds: f64,
+    /// Bytes of its checkpoint.
+    pub(crate) checkpoint_bytes: u64,
+    /// Reading these alone, median.
+    pub(crate) read_seconds: f64,
+    /// Memory of the index.
+    pub(crate) index_bytes: u64,
+    /// The same per chunk, words included.
+    pub(crate) index_bytes_per_chunk: f64,
+    /// Chunks of the projection.
+    pub(crate) projected_chunks: u64,
+    /// Memory of their index.
+    pub(crate) projected_index_bytes: u64,
+    /// Most memory that the process held while the row was measured; nothing where the kernel does
+    /// not tell.
+    pub(crate) peak_bytes: Option<u64>,
 }
 
 /// What the subject of a row asked of its device, over all slices but the first.

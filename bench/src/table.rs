@@ -1,6 +1,6 @@
 //! The table on standard output: aligned, printed row by row while the suite runs.
 
-use crate::suite::{DeviceBytes, Figure, Row, Shown};
+use crate::suite::{DeviceBytes, Figure, Opening, Row, Shown};
 
 #[cfg(test)]
 mod tests;
@@ -60,7 +60,8 @@ impl Table {
             latency(row),
             row.device.as_ref().map_or("-".to_owned(), device),
         ];
-        self.line(&row.name, cells)
+        let line = self.line(&row.name, cells);
+        row.opening.as_ref().map_or(line.clone(), |opening| format!("{line}\n{}", told(opening)))
     }
 
     fn line(&self, name: &str, cells: [String; WIDTHS.len()]) -> String {
@@ -89,6 +90,22 @@ fn device(device: &DeviceBytes) -> String {
         text += &format!(", {:.1}x{}M", journal.turns, journal.ring_bytes >> 20);
     }
     text
+}
+
+fn told(opening: &Opening) -> String {
+    let mib = |bytes: u64| number((bytes >> 20) as f64);
+    let peak = opening.peak_bytes.map_or("unknown".to_owned(), |bytes| mib(bytes) + " MiB");
+    format!(
+        "    opened in {:.2} s, its checkpoint of {} MiB read in {:.2} s; index {} MiB, {:.1} bytes \
+         per chunk, {} MiB for {} million chunks; peak memory {peak}",
+        opening.seconds,
+        mib(opening.checkpoint_bytes),
+        opening.read_seconds,
+        mib(opening.index_bytes),
+        opening.index_bytes_per_chunk,
+        mib(opening.projected_index_bytes),
+        opening.projected_chunks / 1_000_000,
+    )
 }
 
 fn latency(row: &Row) -> String {

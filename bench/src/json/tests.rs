@@ -29,6 +29,7 @@ fn example_rows() -> [Row; 1] {
             ops_per_flush: None,
             journal: None,
         }),
+        opening: None,
     }]
 }
 

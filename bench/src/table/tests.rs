@@ -20,6 +20,7 @@ fn row(name: &str, ratio: f64, goal: Option<f64>, latency: Option<Latency>) -> R
         pairs: 5,
         slice_seconds: 0.2,
         device: None,
+        opening: None,
     }
 }
 

@@ -51,6 +51,10 @@ pub struct Geometry {
     /// declares its cache write-through: what it has completed is durable without a flush. A file
     /// needs its flush always, for the sake of the file system's own metadata.
     pub volatile_cache: bool,
+    /// Bytes that had space when it was opened: less than `size` in a sparse file.
+    pub allocated: u64,
+    /// Bytes that the file system could still give when it was opened; nothing for a device.
+    pub available: u64,
 }
 
 /// The operation that failed.

@@ -18,7 +18,7 @@ use core::time::Duration;
 use std::path::Path;
 use std::rc::Rc;
 
-use engine_runtime::{Env, File, FileKind, Gate, Notify, OpenOptions};
+use engine_runtime::{Env, File, FileKind, Gate, Geometry, Notify, OpenOptions};
 use engine_store::allocator::Allocator;
 use engine_store::format::superblock::SUPERBLOCK_BYTES;
 use engine_store::format::superblock::{is_sealed, newest};
@@ -374,6 +374,8 @@ const CLAIM_COUNT_MAX: u32 = 256;
 
 /// Claims what a file must have: a copy of it may have become sparse, and a store that meets a full
 /// host where it counts on its space leaves service (V9). Costs little where the space is there.
+/// A file that is so sparse that the host could not give what is missing is opened all the same:
+/// what it holds can be read, and the log is told.
 async fn claim_again<E: Env>(
     layout: &Layout,
     config: &StoreConfig,
@@ -383,13 +385,24 @@ async fn claim_again<E: Env>(
     if config.read_only || device.geometry().kind != FileKind::Regular {
         return Ok(());
     }
-    device.preallocate(0, layout.data_offset).await?;
+    let bytes = |segments: u32| u64::from(segments) * u64::from(SEGMENT_BYTES);
+    let mut runs = Vec::new();
     let mut next = 0;
     while let Some(run) = allocator.adopted_run(next, CLAIM_COUNT_MAX) {
-        let bytes = |segments: u32| u64::from(segments) * u64::from(SEGMENT_BYTES);
+        next = run.end;
+        runs.push(run);
+    }
+    let used: u64 = runs.iter().map(|run| bytes(run.end - run.start)).sum();
+    let Geometry { allocated, available, .. } = device.geometry();
+    let missing = (layout.data_offset + used).saturating_sub(allocated);
+    if available < missing {
+        tracing::warn!(used, missing, available, "a store file is sparse, its host is too small");
+        return Ok(());
+    }
+    device.preallocate(0, layout.data_offset).await?;
+    for run in runs {
         let position = layout.data_offset + bytes(run.start);
         device.preallocate(position, bytes(run.end - run.start)).await?;
-        next = run.end;
     }
     Ok(())
 }

@@ -104,9 +104,14 @@ impl NodeDisk {
     }
 
     fn has_room(&self, more: u64) -> bool {
-        let Some(space) = self.space else { return true };
+        more <= self.available()
+    }
+
+    /// Bytes that files may still take.
+    pub(super) fn available(&self) -> u64 {
+        let Some(space) = self.space else { return u64::MAX };
         let used: u64 = self.files.iter().map(|file| file.allocated.total()).sum();
-        more == 0 || used.saturating_add(more) <= space
+        space.saturating_sub(used)
     }
 
     pub(super) fn release(&mut self, opened: Key) {

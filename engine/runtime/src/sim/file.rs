@@ -44,6 +44,7 @@ impl SimFile {
         opened: Key,
         write: bool,
         state: &FileState,
+        available: u64,
     ) -> Self {
         let geometry = Geometry {
             kind: state.kind,
@@ -52,6 +53,11 @@ impl SimFile {
             logical_block: state.logical_block,
             physical_block: state.logical_block.max(PAGE_BYTES),
             volatile_cache: state.volatile_cache,
+            allocated: match state.kind {
+                FileKind::Block => state.size,
+                FileKind::Regular => state.allocated.total(),
+            },
+            available,
         };
         let env = env.clone();
         Self { handle: Rc::new(Handle { env, file, opened, write, geometry }) }

@@ -309,7 +309,9 @@ impl State {
         if options.lock {
             disk.files[file as usize].locked_by = Some(opened);
         }
-        Some(Ok(SimFile::new(env, file, opened, options.write, self.file(node, file))))
+        let available = disk.available();
+        let state = self.file(node, file);
+        Some(Ok(SimFile::new(env, file, opened, options.write, state, available)))
     }
 
     /// The last handle of an open file is dropped.

@@ -119,6 +119,9 @@ fn lock(descriptor: &OwnedFd) -> io::Result<()> {
     }
 }
 
+/// Unit of `st_blocks`, whatever the file system's own is (stat(2)).
+const STAT_BLOCK_BYTES: u64 = 512;
+
 fn geometry(descriptor: &OwnedFd, kind: FileKind) -> io::Result<Geometry> {
     let stat = rfs::fstat(descriptor)?;
     let (size, logical_block, physical_block) = match kind {
@@ -141,7 +144,24 @@ fn geometry(descriptor: &OwnedFd, kind: FileKind) -> io::Result<Geometry> {
     };
     let sector = u32::try_from(BUFFER_ALIGN).expect("4096 fits");
     let align = logical_block.max(sector);
-    Ok(Geometry { kind, size, align, logical_block, physical_block, volatile_cache })
+    let (allocated, available) = match kind {
+        FileKind::Block => (size, 0),
+        FileKind::Regular => {
+            let blocks = u64::try_from(stat.st_blocks).map_err(|_| invalid("negative blocks"))?;
+            let host = rfs::fstatvfs(descriptor)?;
+            (blocks.saturating_mul(STAT_BLOCK_BYTES), host.f_bavail.saturating_mul(host.f_frsize))
+        }
+    };
+    Ok(Geometry {
+        kind,
+        size,
+        align,
+        logical_block,
+        physical_block,
+        volatile_cache,
+        allocated,
+        available,
+    })
 }
 
 /// What the kernel tells about the device of this number.
