@@ -96,8 +96,8 @@ fn told(opening: &Opening) -> String {
     let mib = |bytes: u64| number((bytes >> 20) as f64);
     let peak = opening.peak_bytes.map_or("unknown".to_owned(), |bytes| mib(bytes) + " MiB");
     format!(
-        "    opened in {:.2} s, its checkpoint of {} MiB read in {:.2} s; index {} MiB, {:.1} bytes \
-         per chunk, {} MiB for {} million chunks; peak memory {peak}",
+        "    opened in {:.2} s, its checkpoint of {} MiB read in {:.2} s; index {} MiB, {:.1} \
+         bytes per chunk, {} MiB for {} million chunks; peak memory {peak}",
         opening.seconds,
         mib(opening.checkpoint_bytes),
         opening.read_seconds,
