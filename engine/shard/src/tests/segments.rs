@@ -1,5 +1,6 @@
 //! Stores that have hardly any segments left: who gets one, and who is told that there is none.
 
+use engine_runtime::sim::{Count, CrashMode};
 use engine_store::UpdateError;
 
 use super::*;
@@ -98,7 +99,7 @@ async fn rot(env: &SimEnv, store: &ChunkStore<SimEnv>, index: u32) {
 
 /// Finding a place for a small chunk takes a segment: the emptiest cannot be had.
 #[test]
-fn e154_compaction_passes_over_a_damaged_chunk() {
+fn e155_compaction_passes_over_a_damaged_chunk() {
     let ground = Ground::new(1);
     let options = device(&ground, 3);
     ground.run(move |env| async move {
@@ -114,7 +115,7 @@ fn e154_compaction_passes_over_a_damaged_chunk() {
 }
 
 #[test]
-fn e154_compaction_passes_over_a_version_that_stays_pending() {
+fn e155_compaction_passes_over_a_version_that_stays_pending() {
     let ground = Ground::new(2);
     let options = device(&ground, 3);
     ground.run(move |env| async move {
@@ -140,7 +141,7 @@ async fn two_segments(env: &SimEnv, store: &ChunkStore<SimEnv>) {
 }
 
 #[test]
-fn e154_compaction_waits_for_an_update_of_a_chunk_in_its_way() {
+fn e155_compaction_waits_for_an_update_of_a_chunk_in_its_way() {
     let ground = Ground::new(3);
     let options = device(&ground, 2);
     ground.run(move |env| async move {
@@ -160,7 +161,7 @@ fn e154_compaction_waits_for_an_update_of_a_chunk_in_its_way() {
 
 /// What stands in the way of the only candidate ends: then there is space again.
 #[test]
-fn e154_a_segment_is_tried_again_when_its_chunk_has_changed() {
+fn e155_a_segment_is_tried_again_when_its_chunk_has_changed() {
     let ground = Ground::new(4);
     let options = device(&ground, 2);
     ground.run(move |env| async move {
@@ -224,4 +225,97 @@ fn a_full_host_lets_a_store_use_what_it_has() {
         let refused = put_of(&env, &store, 9002, 64 * KIB).await;
         assert!(matches!(refused, Err(UpdateError::NoSpace { .. })), "{refused:?}");
     });
+}
+
+/// How far a history has come.
+type Stage = std::rc::Rc<core::cell::Cell<u32>>;
+
+/// A segment is emptied for a small chunk; then a version is aborted and a chunk erased.
+async fn emptied(env: SimEnv, options: CreateOptions, stage: Stage) {
+    let store = create_on(&env, &options).await;
+    three_segments(&env, &store).await;
+    stage.set(1);
+    put_small(&env, &store).await.unwrap();
+    stage.set(2);
+    store.commit(&key(9000), ChunkVersion::new(1)).unwrap();
+    put_large(&env, &store, 16, 2).await.unwrap();
+    store.abort(&key(16), ChunkVersion::new(2)).await.unwrap();
+    stage.set(3);
+    assert!(store.erase(&key(17)).await.unwrap());
+    stage.set(4);
+    store.close().await.unwrap();
+}
+
+/// What must be there when a crash ended a history at `stage`.
+async fn check_emptied(env: SimEnv, stage: u32) {
+    let (store, opened) = open(&env).await;
+    assert!(!opened.damaged);
+    store.audit().unwrap();
+    for index in [0, 16, 32] {
+        assert_eq!(
+            store.state(&key(index)).committed,
+            Some((ChunkVersion::new(1), 4 * MIB + 5000))
+        );
+        assert_eq!(read_large(&store, index).await, pattern(5000, index as u8), "chunk {index}");
+    }
+    assert!(stage < 3 || store.state(&key(16)).pending.is_none(), "the abort was acknowledged");
+    let erased = store.state(&key(17)).committed.is_none();
+    assert!(if erased { 3 <= stage } else { stage < 4 }, "erased {erased} at stage {stage}");
+    if !erased {
+        assert_eq!(read_large(&store, 17).await, pattern(5000, 17));
+    }
+    let small = store.state(&key(9000));
+    if small.committed.is_none() {
+        if small.pending.is_none() {
+            assert!(stage < 2, "the small chunk was acknowledged");
+            put_small(&env, &store).await.unwrap();
+        }
+        store.commit(&key(9000), ChunkVersion::new(1)).unwrap();
+    }
+    assert_eq!(read_all(&store, key(9000)).await, pattern(4 * KIB, 1));
+    store.sync().await.unwrap();
+    store.audit().unwrap();
+}
+
+async fn read_large(store: &ChunkStore<SimEnv>, index: u32) -> Vec<u8> {
+    let read = Read {
+        key: key(index),
+        offset: 4 * MIB,
+        len: 5000,
+        version: Which::Committed,
+        verify: true,
+    };
+    store.read(read).await.unwrap().to_vec()
+}
+
+/// Operations that the device has ended.
+fn operations(sim: &Sim) -> u64 {
+    let report = sim.report();
+    [Count::Read, Count::Write, Count::Flush].map(|count| report.count(count)).iter().sum()
+}
+
+#[test]
+fn e155_a_crash_at_any_step_of_compaction_takes_nothing() {
+    let mut crashes = 0;
+    for mode in [CrashMode::LoseAll, CrashMode::KeepAll, CrashMode::PerSector] {
+        for step in 1.. {
+            let ground = Ground::new(50);
+            let (options, stage) = (device(&ground, 3), Stage::default());
+            let inner = stage.clone();
+            ground.sim.start(ground.node, move |env| emptied(env, options, inner));
+            let begun = ground.sim.run_while(HOUR, |_| stage.get() == 0);
+            assert!(begun.unwrap(), "hangs:\n{}", ground.sim.trace_tail());
+            let last = operations(&ground.sim) + step;
+            let going = |sim: &Sim| operations(sim) < last && sim.is_running(ground.node);
+            assert!(ground.sim.run_while(HOUR, going).unwrap());
+            if !ground.sim.is_running(ground.node) {
+                break;
+            }
+            ground.sim.crash_as(ground.node, mode);
+            let stage = stage.get();
+            ground.run(move |env| check_emptied(env, stage));
+            crashes += 1;
+        }
+    }
+    assert!(60 < crashes, "{crashes} crashes: copies, their entries, the decisions behind them");
 }
