@@ -82,7 +82,7 @@ pub struct Opened {
     pub index_bytes: u64,
 }
 
-/// Journal memory of the update gate: at least one merge of the largest size fits.
+/// Memory that updates may take at least: one merge of the largest size fits.
 const UPDATE_MEMORY_MIN: u64 = 16 << 20;
 /// Bytes that holes are read from.
 const ZEROS_BYTES: usize = 64 << 10;

@@ -170,7 +170,12 @@ impl<E: Env> Inner<E> {
                     let whole = within == (0..bytes.len());
                     parts.push(if whole { bytes } else { bytes.slice(within) });
                 }
-                _ => self.push_zeros((piece.wanted.end - piece.wanted.start) as usize, &mut parts),
+                (Source::Hole, _) => {
+                    self.push_zeros((piece.wanted.end - piece.wanted.start) as usize, &mut parts);
+                }
+                (Source::Home(_), None) => {
+                    unreachable!("E126: bytes {:?} have a home and did not arrive", piece.wanted)
+                }
             }
         }
         parts

@@ -69,11 +69,9 @@ fn the_loss_of_a_superblock_loses_nothing() {
     }
 }
 
-/// E157: groups of a generation that no superblock knows continue the chain; the next opening has
-/// a higher one.
-#[test]
-fn a_generation_of_the_ring_is_believed() {
-    let ground = Ground::new(2);
+/// A store with groups of its first opening, whose superblocks are those from before it.
+fn with_forgotten_generation(seed: u64) -> Ground {
+    let ground = Ground::new(seed);
     ground.run(|env| async move {
         ChunkStore::format(&env, Path::new(PATH), &options()).await.unwrap();
     });
@@ -89,6 +87,14 @@ fn a_generation_of_the_ring_is_believed() {
     ground.sim.run_for(Duration::from_secs(10)).unwrap();
     ground.sim.crash(ground.node);
     put_superblocks(&ground, fresh);
+    ground
+}
+
+/// E157: groups of a generation that no superblock knows continue the chain; the next opening has
+/// a higher one.
+#[test]
+fn a_generation_of_the_ring_is_believed() {
+    let ground = with_forgotten_generation(2);
     ground.run(|env| async move {
         let (store, opened) = open(&env).await;
         assert!(!opened.damaged);
@@ -102,22 +108,8 @@ fn a_generation_of_the_ring_is_believed() {
 /// A later group of a generation that no superblock knows makes a hole in the chain damage (S8).
 #[test]
 fn a_hole_before_groups_of_an_unknown_generation_is_damage() {
-    let ground = Ground::new(3);
-    ground.run(|env| async move {
-        ChunkStore::format(&env, Path::new(PATH), &options()).await.unwrap();
-    });
-    let fresh = superblocks(&ground);
-    ground.sim.start(ground.node, |env| async move {
-        let (store, _) = open(&env).await;
-        store.set_target(SLOT, Some(target())).await.unwrap();
-        write(&env, &store, key(0), 1, (0, &pattern(MIB, 1))).await;
-        store.sync().await.unwrap();
-        env.sleep_until(env.now().saturating_add(HOUR)).await;
-    });
-    ground.sim.run_for(Duration::from_secs(10)).unwrap();
-    ground.sim.crash(ground.node);
+    let ground = with_forgotten_generation(3);
     ground.sim.flip_bit(ground.node, PATH, (1 << 20) + 60, 0);
-    put_superblocks(&ground, fresh);
     ground.run(|env| async move {
         let (store, opened) = open(&env).await;
         assert!(opened.damaged);
