@@ -1,4 +1,15 @@
-//! Decisions of the cluster manager; under construction.
+//! The cluster manager as a pure machine: heartbeats, leases and target states become routing info.
+//!
+//! `Cluster` is what the primary manager keeps in memory. Records come from the KV, events come
+//! from nodes and operators with the time of the manager's clock, and what must be written comes
+//! out as one `Change`; the manager writes it in one transaction and says `committed`. Nothing here
+//! reads a clock, sends or stores.
 #![no_std]
 
 extern crate alloc;
+#[cfg(test)]
+extern crate std;
+
+pub mod chain;
+pub mod record;
+pub mod rules;
