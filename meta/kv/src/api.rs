@@ -133,7 +133,8 @@ pub trait Transaction: 'static {
         mode: ReadMode,
     ) -> impl Future<Output = Result<Option<Vec<u8>>, KvError>>;
 
-    /// A page of a range. In [`ReadMode::Conflict`] what was read conflicts: from the begin (in
+    /// A page of a range: it ends with the range, at the limit, or with the entry that reaches
+    /// about a megabyte. In [`ReadMode::Conflict`] what was read conflicts: from the begin (in
     /// reverse: the end) of the range to the last entry of the page, or all of it when there is no
     /// more.
     ///

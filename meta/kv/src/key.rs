@@ -1,6 +1,7 @@
 //! Keys and ranges of keys, in bytewise order.
 
 use core::fmt;
+use core::ops::Bound;
 
 use crate::error::KvError;
 use crate::limits::{KEY_BYTES_MAX, SYSTEM_PREFIX};
@@ -93,6 +94,16 @@ pub fn prefix_end(prefix: &[u8]) -> Option<Vec<u8>> {
     let mut end = prefix[..=last].to_vec();
     end[last] += 1;
     Some(end)
+}
+
+/// Bounds for walks of maps: everything up to `last`, and that too.
+pub(crate) fn up_to(last: &[u8]) -> (Bound<&[u8]>, Bound<&[u8]>) {
+    (Bound::Unbounded, Bound::Included(last))
+}
+
+/// Bounds for walks of maps: everything before `end`.
+pub(crate) fn before(end: &[u8]) -> (Bound<&[u8]>, Bound<&[u8]>) {
+    (Bound::Unbounded, Bound::Excluded(end))
 }
 
 /// A key that may be read or written.

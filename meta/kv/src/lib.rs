@@ -31,17 +31,32 @@
 //!        is unknown until the store is opened again
 
 pub mod api;
+mod buffer;
+mod conflict;
+#[cfg(any(test, feature = "conformance"))]
+pub mod conformance;
+pub mod embedded;
 pub mod engine;
 pub mod error;
+pub mod faulty;
 pub mod key;
 pub mod limits;
 pub mod mutation;
+pub mod retry;
+pub mod sequencer;
+pub mod source;
+pub mod transaction;
 
 pub use api::{
     Abort, Committed, Kv, Page, Policy, RangeRead, ReadMode, Transaction, TransactionOptions,
     Versionstamp,
 };
+pub use embedded::{Embedded, EmbeddedStats, Handle};
 pub use engine::{Batch, EngineError, EngineSnapshot, KvEngine};
 pub use error::{KvError, KvRetry};
+pub use faulty::{Faults, Faulty};
 pub use key::KeyRange;
 pub use mutation::{AtomicOp, Mutation};
+pub use retry::transact;
+pub use source::{CommitRequest, Source, View};
+pub use transaction::{OwnKv, OwnTransaction};

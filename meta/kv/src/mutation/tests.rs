@@ -4,7 +4,8 @@ use super::*;
 #[test]
 fn atomic_operations_follow_the_table() {
     use AtomicOp as Op;
-    let rows: [(Op, Option<&[u8]>, &[u8], Option<&[u8]>); 26] = [
+    type Row = (Op, Option<&'static [u8]>, &'static [u8], Option<&'static [u8]>);
+    let rows: [Row; 26] = [
         (Op::Add, None, &[1, 0], Some(&[1, 0])),
         (Op::Add, Some(&[0xff, 0]), &[1, 0], Some(&[0, 1])),
         (Op::Add, Some(&[0xff, 0xff]), &[1, 0], Some(&[0, 0])),

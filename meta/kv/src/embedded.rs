@@ -1,0 +1,292 @@
+//! The store in this process: one task orders commits and writes them in groups, any number of
+//! cores read snapshots and hand in commits.
+//!
+//! ```text
+//!   core 0: Embedded ─┐ commits (bounded)   ┌─ group n+1 forms while group n is written
+//!   core 1: Embedded ─┼──────────> task ────┤
+//!   ...               │                     └─ engine.apply: one atomic write, one flush
+//!        ^            └── reads: batches of blocking calls, or inline
+//!        └── published (version, snapshot) ──── after the flush
+//! ```
+//!
+//! Invariants E200 to E206 of the crate. The task forms a group from whatever waits when the group
+//! before it is durable, so groups grow with the load and a lone commit waits for nobody.
+//!
+//! Failure: a full disk refuses the group and nothing else; any other failed write leaves the
+//! store refusing everything (E206) until it is opened again.
+
+use core::cell::RefCell;
+use std::rc::Rc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use engine_runtime::{Env, Notify, Sender, yield_now};
+
+use crate::api::{Committed, Page, RangeRead};
+use crate::engine::{EngineError, EngineSnapshot, KvEngine};
+use crate::error::KvError;
+use crate::limits::COMMIT_QUEUE_MAX;
+use crate::sequencer::Sequencer;
+use crate::source::{CommitRequest, Source, View};
+
+mod commit;
+#[cfg(test)]
+mod tests;
+
+/// What readers see.
+struct Published<S> {
+    version: u64,
+    snapshot: S,
+    /// Why nothing is served any more (E206).
+    failed: Option<String>,
+}
+
+/// What all cores share.
+struct Shared<G: KvEngine> {
+    published: Mutex<Published<G::Snapshot>>,
+    commits: Sender<commit::Job>,
+    stats: commit::Stats,
+}
+
+impl<G: KvEngine> Shared<G> {
+    fn published(&self) -> MutexGuard<'_, Published<G::Snapshot>> {
+        // Nothing panics while it is held; the state is whole either way.
+        self.published.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Carries a store to another core: [`Handle::attach`].
+pub struct Handle<G: KvEngine> {
+    shared: Arc<Shared<G>>,
+}
+
+impl<G: KvEngine> Clone for Handle<G> {
+    fn clone(&self) -> Self {
+        Self { shared: self.shared.clone() }
+    }
+}
+
+impl<G: KvEngine> Handle<G> {
+    /// The store, seen from the core of `env`.
+    pub fn attach<E: Env>(self, env: E) -> Embedded<E, G> {
+        Embedded { env, shared: self.shared, reads: Rc::default() }
+    }
+}
+
+/// The store, seen from one core.
+pub struct Embedded<E: Env, G: KvEngine> {
+    env: E,
+    shared: Arc<Shared<G>>,
+    reads: Rc<Reads<G::Snapshot>>,
+}
+
+impl<E: Env, G: KvEngine> Clone for Embedded<E, G> {
+    fn clone(&self) -> Self {
+        let (env, shared, reads) = (self.env.clone(), self.shared.clone(), self.reads.clone());
+        Self { env, shared, reads }
+    }
+}
+
+/// Counters of a store since it was opened.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct EmbeddedStats {
+    /// Commits that are durable.
+    pub commits: u64,
+    /// Groups they were written in, each with one flush.
+    pub groups: u64,
+    /// Commits refused because of a conflict.
+    pub conflicts: u64,
+    /// Commits refused as too old.
+    pub too_old: u64,
+    /// Keys and ranges remembered to find conflicts.
+    pub remembered: u64,
+}
+
+impl<E: Env, G: KvEngine> Embedded<E, G> {
+    /// Starts serving `engine`. The end of the returned task, after every handle is gone, leaves
+    /// nothing of the engine behind.
+    ///
+    /// # Errors
+    /// When the engine gives no snapshot.
+    pub fn start(env: &E, engine: G) -> Result<(Self, E::Join<()>), EngineError> {
+        let (commits, queue) = env.mailbox(COMMIT_QUEUE_MAX);
+        let version = engine.version();
+        let snapshot = engine.snapshot()?;
+        let published = Mutex::new(Published { version, snapshot, failed: None });
+        let shared = Arc::new(Shared { published, commits, stats: commit::Stats::default() });
+        let committer = commit::Committer {
+            env: env.clone(),
+            engine: Arc::new(engine),
+            sequencer: Sequencer::new(version),
+            shared: Arc::downgrade(&shared),
+            queue,
+            left: None,
+        };
+        let task = env.spawn(committer.run());
+        Ok((Self { env: env.clone(), shared, reads: Rc::default() }, task))
+    }
+
+    /// Carries it to another core.
+    pub fn handle(&self) -> Handle<G> {
+        Handle { shared: self.shared.clone() }
+    }
+
+    /// Version of the newest durable group.
+    pub fn version(&self) -> u64 {
+        self.shared.published().version
+    }
+
+    /// The newest state, without the age limit of transactions: for backups.
+    ///
+    /// # Errors
+    /// When the store has failed.
+    pub fn snapshot(&self) -> Result<(u64, G::Snapshot), KvError> {
+        let published = self.shared.published();
+        match &published.failed {
+            Some(reason) => Err(KvError::Unavailable { reason: reason.clone() }),
+            None => Ok((published.version, published.snapshot.clone())),
+        }
+    }
+
+    /// Counters.
+    pub fn stats(&self) -> EmbeddedStats {
+        self.shared.stats.read()
+    }
+}
+
+impl<E: Env, G: KvEngine> Source for Embedded<E, G> {
+    type View = EmbeddedView<E, G>;
+
+    async fn view(&self) -> Result<Self::View, KvError> {
+        let (version, snapshot) = self.snapshot()?;
+        let (env, reads) = (self.env.clone(), self.reads.clone());
+        Ok(EmbeddedView { env, version, snapshot, reads })
+    }
+
+    async fn commit(&self, request: CommitRequest) -> Result<Committed, KvError> {
+        let (reply, answer) = self.env.mailbox(1);
+        let job = commit::Job { request, reply };
+        if self.shared.commits.send(job).await.is_err() {
+            let reason = "the store has been closed".to_owned();
+            return Err(KvError::Unavailable { reason });
+        }
+        answer.recv().await.unwrap_or_else(|| {
+            let reason = "the store was closed during the commit".to_owned();
+            Err(KvError::UnknownResult { reason })
+        })
+    }
+}
+
+/// One version of a store, on one core.
+pub struct EmbeddedView<E: Env, G: KvEngine> {
+    env: E,
+    version: u64,
+    snapshot: G::Snapshot,
+    reads: Rc<Reads<G::Snapshot>>,
+}
+
+impl<E: Env, G: KvEngine> Clone for EmbeddedView<E, G> {
+    fn clone(&self) -> Self {
+        let (env, version) = (self.env.clone(), self.version);
+        Self { env, version, snapshot: self.snapshot.clone(), reads: self.reads.clone() }
+    }
+}
+
+impl<E: Env, G: KvEngine> View for EmbeddedView<E, G> {
+    fn version(&self) -> u64 {
+        self.version
+    }
+
+    async fn get(&self, key: Vec<u8>) -> Result<Option<Vec<u8>>, KvError> {
+        if !G::BLOCKS {
+            return Ok(self.snapshot.get(&key)?);
+        }
+        match self.reads.run(&self.env, self.snapshot.clone(), Ask::Get(key)).await? {
+            Told::Value(value) => Ok(value),
+            Told::Page(_) => unreachable!("a get is answered with a value"),
+        }
+    }
+
+    async fn range(&self, read: RangeRead) -> Result<Page, KvError> {
+        if !G::BLOCKS {
+            return Ok(self.snapshot.range(&read)?);
+        }
+        match self.reads.run(&self.env, self.snapshot.clone(), Ask::Range(read)).await? {
+            Told::Page(page) => Ok(page),
+            Told::Value(_) => unreachable!("a range is answered with a page"),
+        }
+    }
+}
+
+enum Ask {
+    Get(Vec<u8>),
+    Range(RangeRead),
+}
+
+enum Told {
+    Value(Option<Vec<u8>>),
+    Page(Page),
+}
+
+/// Where an answer arrives.
+struct Slot {
+    told: RefCell<Option<Result<Told, EngineError>>>,
+    arrived: Notify,
+}
+
+/// Reads of one core. All that wait when the call before has ended go into one blocking call: a
+/// lone read costs one hand-over to a thread, many at a time share it.
+struct Reads<S> {
+    waiting: RefCell<Vec<(S, Ask, Rc<Slot>)>>,
+    running: core::cell::Cell<bool>,
+}
+
+impl<S> Default for Reads<S> {
+    fn default() -> Self {
+        Self { waiting: RefCell::default(), running: core::cell::Cell::new(false) }
+    }
+}
+
+impl<S: EngineSnapshot> Reads<S> {
+    async fn run<E: Env>(
+        self: &Rc<Self>,
+        env: &E,
+        snapshot: S,
+        ask: Ask,
+    ) -> Result<Told, EngineError> {
+        let slot = Rc::new(Slot { told: RefCell::new(None), arrived: Notify::default() });
+        self.waiting.borrow_mut().push((snapshot, ask, slot.clone()));
+        if !self.running.replace(true) {
+            drop(env.spawn(self.clone().drain(env.clone())));
+        }
+        slot.arrived.until(|| slot.told.borrow().is_some()).await;
+        slot.told.take().expect("waited for above")
+    }
+
+    async fn drain<E: Env>(self: Rc<Self>, env: E) {
+        loop {
+            // Tasks that are ready now may add their reads to this call.
+            yield_now().await;
+            let (mut asks, mut slots) = (Vec::new(), Vec::new());
+            for (snapshot, ask, slot) in self.waiting.take() {
+                asks.push((snapshot, ask));
+                slots.push(slot);
+            }
+            if asks.is_empty() {
+                self.running.set(false);
+                return;
+            }
+            let told = env.blocking(move || asks.into_iter().map(answer).collect::<Vec<_>>()).await;
+            for (slot, told) in slots.into_iter().zip(told) {
+                *slot.told.borrow_mut() = Some(told);
+                slot.arrived.notify();
+            }
+        }
+    }
+}
+
+fn answer<S: EngineSnapshot>((snapshot, ask): (S, Ask)) -> Result<Told, EngineError> {
+    match ask {
+        Ask::Get(key) => snapshot.get(&key).map(Told::Value),
+        Ask::Range(read) => snapshot.range(&read).map(Told::Page),
+    }
+}
