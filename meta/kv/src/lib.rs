@@ -39,6 +39,8 @@ pub mod embedded;
 pub mod engine;
 pub mod error;
 pub mod faulty;
+#[cfg(any(test, feature = "fdb"))]
+pub mod fdb;
 pub mod key;
 pub mod limits;
 pub mod mutation;
