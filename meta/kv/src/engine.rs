@@ -86,3 +86,16 @@ pub trait EngineSnapshot: Clone + Send + Sync + 'static {
     /// When the engine has failed.
     fn range(&self, read: &RangeRead) -> Result<Page, EngineError>;
 }
+
+pub mod directory;
+pub mod file;
+#[cfg(feature = "fjall")]
+pub mod fjall;
+pub mod memory;
+mod page;
+pub mod redb;
+pub mod seam;
+pub mod simdisk;
+
+#[cfg(test)]
+mod tests;
