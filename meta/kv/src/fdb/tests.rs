@@ -2,12 +2,16 @@
 //!
 //! One test, because a process can start the library's thread only once (E229).
 
+use core::future::{Future, poll_fn};
+use core::pin::pin;
+use core::task::Poll;
+
 use engine_runtime::CoreSpec;
 use engine_runtime::monoio;
 
 use super::transaction::mutation_type;
 use super::*;
-use crate::api::{Kv, Transaction, TransactionOptions};
+use crate::api::{Kv, ReadMode, Transaction, TransactionOptions};
 use crate::conformance::{Suite, run};
 use crate::mutation::AtomicOp;
 
@@ -26,6 +30,7 @@ fn the_rules_hold_on_a_cluster() {
         let suite = Suite { prefix: PREFIX.to_vec(), slow: true, rounds: 50, seed: 1 };
         run(&kv, &suite, |case| eprintln!("passed: {case}")).await;
         a_commit_is_answered_with_its_version_and_stamp(&kv).await;
+        dropped_futures_do_no_harm(&kv).await;
         the_number_of_an_error_is_understood(&kv).await;
     };
     monoio::run(CoreSpec::new("fdb-test"), main).unwrap();
@@ -42,6 +47,31 @@ async fn a_commit_is_answered_with_its_version_and_stamp<K: Kv>(kv: &K) {
     let committed = transaction.commit().await.unwrap();
     let stamp = committed.stamp.unwrap();
     assert_eq!(stamp.0[..8], committed.version.to_be_bytes());
+}
+
+/// Reads and commits whose answer nobody takes; callbacks come when their tasks wait elsewhere.
+async fn dropped_futures_do_no_harm<K: Kv>(kv: &K) {
+    let key = [PREFIX, b"dropped"].concat();
+    for _ in 0..200 {
+        let transaction = kv.begin(TransactionOptions::default());
+        begun(transaction.get(&key, ReadMode::Conflict)).await;
+        assert!(transaction.get(&key, ReadMode::Snapshot).await.is_ok());
+        transaction.set(&key, b"1").unwrap();
+        begun(transaction.commit()).await;
+    }
+    let transaction = kv.begin(TransactionOptions::default());
+    transaction.clear(&key).unwrap();
+    transaction.commit().await.unwrap();
+}
+
+/// Polls a future once, then drops it.
+async fn begun(future: impl Future) {
+    let mut future = pin!(future);
+    poll_fn(|cx| {
+        let _answer = future.as_mut().poll(cx);
+        Poll::Ready(())
+    })
+    .await;
 }
 
 /// E225, E226: a timeout of the library, before a commit.
