@@ -19,9 +19,14 @@ use crate::kind::Kind;
 
 mod control;
 mod hello;
+mod kv;
 
 pub use control::{Cancel, Credit, CreditWant, EchoRequest, EchoResponse, Goodbye, Ping, Pong};
 pub use hello::{Challenge, Hello, IdentityBody, Proof, Refusal, Welcome};
+pub use kv::{
+    KvBackupReply, KvBackupRequest, KvCommitReply, KvCommitRequest, KvReadReply, KvReadRequest,
+    KvStageReply, KvStageRequest, KvStatusReply, KvStatusRequest, KvViewReply, KvViewRequest,
+};
 
 /// Bytes start on this boundary wherever a body is read or written: what a 128-bit id needs.
 pub const BODY_ALIGN: usize = 16;

@@ -55,6 +55,18 @@ kinds! {
     GOODBYE = 0x0015;
     /// Sends back what it is told to: for tests and measurements.
     ECHO = 0x0020;
+    /// Key-value store: the newest version to read at.
+    KV_VIEW = 0x0400;
+    /// Key-value store: a key, or a page of a range.
+    KV_READ = 0x0401;
+    /// Key-value store: a part of a large commit.
+    KV_STAGE = 0x0402;
+    /// Key-value store: a commit.
+    KV_COMMIT = 0x0403;
+    /// Key-value store: how it is.
+    KV_STATUS = 0x0404;
+    /// Key-value store: the next piece of a backup.
+    KV_BACKUP = 0x0405;
 }
 
 impl Kind {

@@ -86,6 +86,57 @@ const GOLDEN_WELCOME: &str = "\
     010000000000000002000000030000000400000005000000";
 const GOLDEN_REFUSAL: &str = "090000000000000000000000000000000a000100020000000700000000000000";
 
+/// Bodies of the key-value store, as they were released.
+#[test]
+fn golden_bytes_of_the_key_value_store() {
+    let e = &mut Encoder::new();
+    check(e, &KvViewRequest { reserved: 0 }, "0000000000000000");
+    let view = KvViewReply { epoch: 1, version: 2, outcome: 3, reserved: [0; 6] };
+    check(e, &view, "010000000000000002000000000000000300000000000000");
+    let read = KvReadRequest {
+        epoch: 1,
+        version: 2,
+        limit: 3,
+        begin_bytes: 4,
+        reverse: 1,
+        reserved: [0; 7],
+    };
+    check(e, &read, "0100000000000000020000000000000003000000040000000100000000000000");
+    let read = KvReadReply { count: 1, outcome: 2, more: 1, reserved: 0 };
+    check(e, &read, "0100000002000100");
+    let stage = KvStageRequest { upload: 1, offset: 2, total: 3 };
+    check(e, &stage, "01000000000000000200000003000000");
+    check(e, &KvStageReply { held: 1, outcome: 2, reserved: 0 }, "0100000002000000");
+    check(e, &KvCommitRequest { epoch: 1, upload: 2 }, "01000000000000000200000000000000");
+    let commit = KvCommitReply { version: 1, order: 2, outcome: 3, reserved: 0 };
+    check(e, &commit, "01000000000000000200030000000000");
+    check(e, &KvStatusRequest { reserved: 0 }, "0000000000000000");
+    let status = KvStatusReply {
+        store: 1,
+        version: 2,
+        starts: 3,
+        restores: 4,
+        bytes: 5,
+        commits: 6,
+        groups: 7,
+        conflicts: 8,
+        too_old: 9,
+        remembered: 10,
+        views: 11,
+    };
+    check(e, &status, GOLDEN_KV_STATUS);
+    let backup = KvBackupRequest { session: 1, sequence: 2 };
+    check(e, &backup, "01000000000000000200000000000000");
+    let backup =
+        KvBackupReply { session: 1, sequence: 2, keys: 3, outcome: 4, last: 1, reserved: [0; 5] };
+    check(e, &backup, "0100000000000000020000000000000003000000000000000400010000000000");
+}
+
+const GOLDEN_KV_STATUS: &str = "\
+    0100000000000000000000000000000002000000000000000300000000000000\
+    0400000000000000050000000000000006000000000000000700000000000000\
+    080000000000000009000000000000000a000000000000000b00000000000000";
+
 /// A body that is not fixed, in two versions: what a changed struct looks like.
 #[derive(Debug, PartialEq, Archive, Serialize, Deserialize)]
 struct NameV1 {
