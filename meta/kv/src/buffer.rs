@@ -72,6 +72,8 @@ impl Buffer {
         }
         self.size += mutation.size();
         match &mutation {
+            // FoundationDB keeps a stamped value unreadable until it is cleared.
+            Mutation::Set { key, .. } if self.is_stamped(key) => {}
             Mutation::Set { key, value } => {
                 self.points.insert(key.clone(), Point::Known(Some(value.clone())));
             }
@@ -85,6 +87,10 @@ impl Buffer {
         }
         self.mutations.push(mutation);
         Ok(())
+    }
+
+    fn is_stamped(&self, key: &[u8]) -> bool {
+        matches!(self.points.get(key), Some(Point::Unreadable))
     }
 
     fn change(&mut self, op: AtomicOp, key: &[u8], operand: &[u8]) {
@@ -236,7 +242,8 @@ impl Buffer {
         }
     }
 
-    /// The commit of all of it; the version of the reads is the caller's to fill in.
+    /// The commit of all of it; epoch and version of the reads are the caller's to
+    /// fill in.
     pub(crate) fn into_request(mut self) -> Result<CommitRequest, KvError> {
         if let Some(error) = self.refused {
             return Err(error);
@@ -244,6 +251,7 @@ impl Buffer {
         coalesce(&mut self.read_conflicts);
         coalesce(&mut self.write_conflicts);
         Ok(CommitRequest {
+            epoch: 0,
             read_version: None,
             read_conflicts: self.read_conflicts,
             write_conflicts: self.write_conflicts,

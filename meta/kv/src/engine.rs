@@ -71,6 +71,23 @@ pub trait KvEngine: Send + Sync + 'static {
     fn apply(&self, batch: &Batch) -> Result<(), EngineError>;
 }
 
+impl<G: KvEngine> KvEngine for std::sync::Arc<G> {
+    type Snapshot = G::Snapshot;
+    const BLOCKS: bool = G::BLOCKS;
+
+    fn version(&self) -> u64 {
+        (**self).version()
+    }
+
+    fn snapshot(&self) -> Result<Self::Snapshot, EngineError> {
+        (**self).snapshot()
+    }
+
+    fn apply(&self, batch: &Batch) -> Result<(), EngineError> {
+        (**self).apply(batch)
+    }
+}
+
 /// A consistent view of an engine's keys. Dropping the last clone frees it.
 pub trait EngineSnapshot: Clone + Send + Sync + 'static {
     /// The value of `key`.
@@ -98,4 +115,4 @@ pub mod seam;
 pub mod simdisk;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -159,6 +159,10 @@ impl<E: Env, S: Source> View for FaultyView<E, S> {
         self.view.version()
     }
 
+    fn epoch(&self) -> u64 {
+        self.view.epoch()
+    }
+
     async fn get(&self, key: Vec<u8>) -> Result<Option<Vec<u8>>, KvError> {
         self.before_read().await?;
         self.view.get(key).await

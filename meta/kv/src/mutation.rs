@@ -2,7 +2,7 @@
 
 use crate::error::KvError;
 use crate::key::{KeyRange, check_key};
-use crate::limits::{VALUE_BYTES_MAX, VERSIONSTAMP_BYTES};
+use crate::limits::{KEY_BYTES_MAX, VALUE_BYTES_MAX, VERSIONSTAMP_BYTES};
 
 /// Changes a value without reading it first, so that such writes never conflict with each other.
 /// The numbers are FoundationDB's and part of the served form.
@@ -109,6 +109,9 @@ fn add(old: &[u8], operand: &[u8]) -> Vec<u8> {
     digits.collect()
 }
 
+/// Bytes of the position of a versionstamp.
+const STAMP_POSITION_BYTES: usize = 4;
+
 /// One write of a transaction.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Mutation {
@@ -195,12 +198,19 @@ impl Mutation {
             }
         };
         check_key(key)?;
+        // FoundationDB sends the position of a stamp behind the key or value.
+        let position = |stamped| if stamped { STAMP_POSITION_BYTES } else { 0 };
+        let key_bytes = key.len() + position(matches!(self, Self::StampedKey { .. }));
+        if KEY_BYTES_MAX < key_bytes {
+            return Err(KvError::KeyTooLong { found: key_bytes, limit: KEY_BYTES_MAX });
+        }
+        let value_bytes = value.len() + position(matches!(self, Self::StampedValue { .. }));
         // A stamp at the very start could make it one of the store's own keys.
         if matches!(self, Self::StampedKey { offset: 0, .. }) {
             return Err(KvError::StampPosition { offset: 0, length: key.len() });
         }
-        if VALUE_BYTES_MAX < value.len() {
-            let (found, limit) = (value.len(), VALUE_BYTES_MAX);
+        if VALUE_BYTES_MAX < value_bytes {
+            let (found, limit) = (value_bytes, VALUE_BYTES_MAX);
             return Err(KvError::ValueTooLong { found, limit });
         }
         Ok(())

@@ -15,6 +15,8 @@ use crate::mutation::Mutation;
 /// Everything a commit decides about.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CommitRequest {
+    /// Of the view that was read ([`View::epoch`]).
+    pub epoch: u64,
     /// Version of the reads; nothing when nothing was read with conflict.
     pub read_version: Option<u64>,
     /// What was read.
@@ -73,6 +75,12 @@ pub trait Source: Clone + 'static {
 pub trait View: Clone + 'static {
     /// Its version.
     fn version(&self) -> u64;
+
+    /// Names the start of the store that counts this version, where it may be another one at the
+    /// commit (M10). A store in this process has one.
+    fn epoch(&self) -> u64 {
+        0
+    }
 
     /// The value of `key`.
     ///

@@ -208,7 +208,9 @@ impl<E: Env, S: Source> Transaction for OwnTransaction<E, S> {
         }
         if !request.read_conflicts.is_empty() {
             // A conflict range added by hand, without a read, is judged from now on.
-            request.read_version = Some(self.view().await?.version());
+            let view = self.view().await?;
+            request.read_version = Some(view.version());
+            request.epoch = view.epoch();
         }
         match until(&self.env, self.give_up_at, self.source.commit(request)).await {
             Ok(answer) => answer,

@@ -5,6 +5,7 @@ fn request(read: Option<(u64, &str)>, written: &[&str]) -> CommitRequest {
     let mutations =
         written.iter().map(|key| Mutation::Set { key: key.as_bytes().to_vec(), value: Vec::new() });
     CommitRequest {
+        epoch: 0,
         read_version: read.map(|(version, _)| version),
         read_conflicts: read.iter().map(|(_, key)| KeyRange::single(key.as_bytes())).collect(),
         write_conflicts: Vec::new(),
