@@ -31,6 +31,7 @@
 //!        is unknown until the store is opened again
 
 pub mod api;
+pub mod backup;
 mod buffer;
 mod conflict;
 #[cfg(any(test, feature = "conformance"))]

@@ -37,6 +37,7 @@
 
 mod birth;
 mod guard;
+mod load;
 mod snapshot;
 mod write;
 
@@ -51,7 +52,9 @@ use crate::engine::directory::{CREATE_FILE, Directory, OpenError, io_error};
 use crate::engine::file::{Device, FileDevice};
 use crate::engine::seam::{Event, Failure, Seam, Trace};
 use crate::engine::{Batch, EngineError, KvEngine};
+pub(crate) use birth::Beginning;
 use guard::{Trouble, guarded};
+pub(crate) use load::Loader;
 pub use snapshot::RedbSnapshot;
 
 const DATA: TableDefinition<'static, &'static [u8], &'static [u8]> = TableDefinition::new("data");
@@ -60,10 +63,14 @@ const META: TableDefinition<'static, &'static str, u64> = TableDefinition::new("
 /// Version of the tables and what is in them.
 pub const FORMAT_VERSION: u64 = 1;
 
-/// What a start or a restore adds to the version. Versions count groups of commits, one at a time,
+/// What a start adds to the version. Versions count groups of commits, one at a time,
 /// and each is stored before it is used, so 1 would do; a thousand billion leaves room for a
 /// sequencer that reserves ahead, and for 16 million starts.
 pub const START_JUMP: u64 = 1 << 40;
+
+/// What a restore adds to the version: above all that the lost store can have reached since the
+/// backup, in up to 4,096 starts; and room for as many restores.
+pub const RESTORE_JUMP: u64 = 1 << 52;
 
 /// Memory for pages when nobody says: the inner nodes of 100 million keys, and the leaves in use.
 pub const CACHE_BYTES_DEFAULT: usize = 256 << 20;
