@@ -1,0 +1,134 @@
+use alloc::string::ToString;
+
+use engine_types::{Incarnation, NodeId};
+
+use super::*;
+use crate::lease::Observer;
+use crate::lease::record::Contact;
+
+fn at(ms: u64) -> Instant {
+    Instant::ZERO + Duration::from_millis(ms)
+}
+
+fn contact(node: u32) -> Contact {
+    let addresses = Vec::new();
+    Contact { node: NodeId::new(node), incarnation: Incarnation::new(1), addresses }
+}
+
+/// Node 1 took the lease of a new cluster at 1 s.
+fn holder() -> Holder {
+    let mut observer = Observer::new(LeaseTimes::DEFAULT);
+    observer.observe(at(1000), None);
+    let taking = observer.begin_take(at(1000), contact(1)).unwrap();
+    Holder::taken(taking, LeaseTimes::DEFAULT)
+}
+
+fn renew(holder: &mut Holder, sent: u64, result: WriteResult) -> PrimaryLease {
+    let write = holder.begin_renewal(at(sent)).unwrap();
+    holder.renewed(write.record.sequence, result);
+    write.record
+}
+
+#[test]
+fn validity_counts_from_before_the_write() {
+    let mut holder = holder();
+    assert!(holder.valid(at(10_999)) && !holder.valid(at(11_000)));
+    assert_eq!(holder.renewal_due(), at(3000));
+    assert_eq!(holder.demotes_from(), at(3020));
+    let write = holder.begin_renewal(at(3000)).unwrap();
+    assert_eq!(holder.valid_until(), at(11_000), "nothing is known of it yet");
+    holder.renewed(write.record.sequence, WriteResult::Committed);
+    assert_eq!(holder.valid_until(), at(13_000));
+    assert_eq!(holder.renewal_due(), at(5000));
+}
+
+#[test]
+fn only_a_certain_success_prolongs() {
+    let mut holder = holder();
+    for (sent, result) in [(2000, WriteResult::Unknown), (3000, WriteResult::Failed)] {
+        renew(&mut holder, sent, result);
+        assert_eq!(holder.valid_until(), at(11_000), "{result:?}");
+    }
+    let first = holder.begin_renewal(at(4000)).unwrap();
+    let second = holder.begin_renewal(at(5000)).unwrap();
+    assert_eq!((first.record.sequence, second.record.sequence), (3, 4), "E285");
+    holder.renewed(3, WriteResult::Committed);
+    assert_eq!(holder.valid_until(), at(11_000), "it was given up");
+    holder.renewed(4, WriteResult::Committed);
+    assert_eq!(holder.valid_until(), at(15_000));
+    // Late, but nobody took over.
+    assert!(!holder.valid(at(30_000)));
+    renew(&mut holder, 30_000, WriteResult::Committed);
+    assert!(holder.valid(at(39_999)));
+    renew(&mut holder, 31_000, WriteResult::Refused);
+    assert!(holder.is_over() && !holder.valid(at(31_000)));
+    assert_eq!(holder.begin_renewal(at(31_000)), None);
+}
+
+#[test]
+fn e286_a_shorter_lease_cuts_at_once() {
+    let mut holder = holder();
+    let long = LeaseTimes::new(
+        Duration::from_secs(1),
+        Duration::from_secs(3),
+        Duration::from_secs(20),
+        10_000,
+    );
+    let long = long.unwrap();
+    holder.set_times(long);
+    assert_eq!(holder.storage(), Duration::from_secs(2), "not announced yet");
+    renew(&mut holder, 2000, WriteResult::Unknown);
+    assert_eq!(holder.storage(), Duration::from_secs(2), "perhaps not announced");
+    let record = renew(&mut holder, 3000, WriteResult::Committed);
+    assert_eq!((record.primary, record.storage), (long.primary(), holder.storage()));
+    assert_eq!(holder.valid_until(), at(23_000));
+    assert_eq!(holder.storage(), Duration::from_secs(3));
+    holder.set_times(LeaseTimes::DEFAULT);
+    let record = renew(&mut holder, 4000, WriteResult::Unknown);
+    assert_eq!(holder.valid_until(), at(14_000), "E286: the record may be stored");
+    assert_eq!(record.storage, Duration::from_secs(3), "leases that long may be out");
+    assert_eq!(holder.storage(), Duration::from_secs(2));
+}
+
+#[test]
+fn a_release_ends_before_it_is_written() {
+    let mut holder = holder();
+    let stored = holder.record.clone();
+    let write = holder.begin_release(at(2000));
+    assert!(!holder.valid(at(2000)) && holder.is_over());
+    assert_eq!(write.check(Some(&stored)), Ok(()));
+    let again = holder.begin_release(at(2100));
+    assert_eq!(again.check(Some(&stored)), Ok(()), "when the first was lost");
+    let passed = LeaseConflict::Passed { term: Term::new(1), found: 2, released: true };
+    assert_eq!(again.check(Some(&again.record)), Err(passed.clone()));
+    assert_eq!(holder.guard(Some(&again.record)), Err(passed));
+    let mut observer = Observer::new(LeaseTimes::DEFAULT);
+    observer.observe(at(2200), Some(again.record.clone()));
+    let taking = observer.begin_take(at(2200), contact(2)).unwrap();
+    assert_eq!(
+        taking.check(Some(&write.record)).unwrap_err().to_string(),
+        "the lease record changed since it was observed: found Some((Term(1), 1))"
+    );
+    let next = Holder::taken(taking, LeaseTimes::DEFAULT);
+    assert_eq!((next.term(), next.demotes_from()), (Term::new(2), at(4220)), "L3");
+}
+
+#[test]
+fn writes_of_a_former_primary_are_refused() {
+    let mut old = holder();
+    let mine = old.record.clone();
+    assert_eq!(old.guard(Some(&mine)), Ok(()));
+    assert_eq!(old.guard(None), Err(LeaseConflict::Gone { expected: Term::new(1) }));
+    let mut theirs = mine.clone();
+    theirs.term = Term::new(2);
+    theirs.holder = contact(2);
+    let error = old.guard(Some(&theirs)).unwrap_err();
+    let text = "term-2 of node-2 start-1 is in force, expected term-1";
+    assert_eq!(error.to_string(), text);
+    let write = old.begin_renewal(at(2000)).unwrap();
+    assert_eq!(write.check(Some(&theirs)), Err(error));
+    // The same manager after a restart is another holder.
+    theirs = mine;
+    theirs.holder.incarnation = Incarnation::new(2);
+    assert!(old.guard(Some(&theirs)).is_err());
+}

@@ -1,0 +1,154 @@
+//! A standby's side of the primary's lease (L2): when it may take over.
+//!
+//! Reads of the record may be rare, late or fail: they only delay. What must not happen is that
+//! time is counted from before the record was read, for the holder may have begun to write it
+//! after that.
+
+use engine_types::{Instant, reached};
+
+use super::LeaseTimes;
+use super::record::{Contact, LeaseConflict, PrimaryLease, Term};
+
+/// A takeover that may be tried: the record to write and the one it replaces.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Taking {
+    /// The record of the new term.
+    pub record: PrimaryLease,
+    /// What must be stored, to the last field; nothing in a new cluster.
+    pub expected: Option<PrimaryLease>,
+    /// The clock before the transaction began.
+    pub sent: Instant,
+}
+
+impl Taking {
+    /// The check to make inside the transaction, on the record that it reads.
+    ///
+    /// # Errors
+    /// When another record is stored than the one that was observed.
+    pub fn check(&self, stored: Option<&PrimaryLease>) -> Result<(), LeaseConflict> {
+        if stored == self.expected.as_ref() {
+            return Ok(());
+        }
+        let found = stored.map(|stored| (stored.term, stored.sequence));
+        Err(LeaseConflict::Changed { found })
+    }
+
+    /// Settles an unknown result: whether a record read later is the one written here. Then the
+    /// lease is held, counted from `sent`.
+    pub fn is_stored(&self, stored: Option<&PrimaryLease>) -> bool {
+        stored == Some(&self.record)
+    }
+}
+
+/// The lease cannot be taken yet.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TooEarly {
+    /// The record was not read yet.
+    #[error("the lease record was not read yet")]
+    NotObserved,
+    /// The holder may still be valid.
+    #[error("{term} may be valid until {until} on this clock, now {now}")]
+    MayBeValid {
+        /// The holder's term.
+        term: Term,
+        /// When it is not any more.
+        until: Instant,
+        /// The clock.
+        now: Instant,
+    },
+}
+
+/// What a standby knows about the lease.
+#[derive(Clone, Debug)]
+pub struct Observer {
+    pub(super) times: LeaseTimes,
+    pub(super) seen: Option<Seen>,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Seen {
+    pub(super) record: Option<PrimaryLease>,
+    pub(super) since: Instant,
+    pub(super) holder_ended: bool,
+}
+
+impl Observer {
+    /// Nothing was read yet.
+    pub const fn new(times: LeaseTimes) -> Self {
+        Self { times, seen: None }
+    }
+
+    /// A drift bound that has changed.
+    pub const fn set_times(&mut self, times: LeaseTimes) {
+        self.times = times;
+    }
+
+    /// The record was read; `now` is read from the clock *after* that.
+    pub fn observe(&mut self, now: Instant, record: Option<PrimaryLease>) {
+        if self.seen.as_ref().is_some_and(|seen| seen.record == record) {
+            return;
+        }
+        self.seen = Some(Seen { record, since: now, holder_ended: false });
+    }
+
+    /// The record seen last.
+    pub fn record(&self) -> Option<&PrimaryLease> {
+        self.seen.as_ref()?.record.as_ref()
+    }
+
+    /// The process that holds the observed lease is known to have ended, for example because it was
+    /// an earlier start of this one and the operating system gave its lock away. Without proof,
+    /// silence means nothing: the process may be frozen.
+    ///
+    /// Nothing happens unless the observed holder is `node` in a start before `incarnation`.
+    pub fn predecessor_ended(&mut self, me: &Contact) {
+        let Some(seen) = &mut self.seen else { return };
+        let holder = seen.record.as_ref().map(|record| &record.holder);
+        seen.holder_ended |=
+            holder.is_some_and(|old| old.node == me.node && old.incarnation < me.incarnation);
+    }
+
+    /// From when on the lease may be taken, if the record stays as it is; nothing before it was
+    /// read for the first time.
+    pub fn may_take_at(&self) -> Option<Instant> {
+        let seen = self.seen.as_ref()?;
+        Some(match &seen.record {
+            Some(record) if !record.released && !seen.holder_ended => {
+                // The holder counts what its record says, whatever is configured here.
+                seen.since + self.times.stretched(record.primary)
+            }
+            Some(_) => {
+                reached!("L2: the holder has ended, nobody waits for its lease");
+                seen.since
+            }
+            None => seen.since,
+        })
+    }
+
+    /// Starts to take the lease for `me`; `now` is read before.
+    ///
+    /// # Errors
+    /// While another holder may be valid.
+    pub fn begin_take(&self, now: Instant, me: Contact) -> Result<Taking, TooEarly> {
+        let Some((seen, until)) = self.seen.as_ref().zip(self.may_take_at()) else {
+            return Err(TooEarly::NotObserved);
+        };
+        let expected = seen.record.clone();
+        let old = expected.as_ref().map_or(Term::default(), |record| record.term);
+        if now < until {
+            return Err(TooEarly::MayBeValid { term: old, until, now });
+        }
+        let record = PrimaryLease {
+            holder: me,
+            term: old.next(),
+            sequence: 0,
+            released: false,
+            primary: self.times.primary(),
+            storage: self.times.storage(),
+        };
+        Ok(Taking { record, expected, sent: now })
+    }
+}
+
+#[cfg(test)]
+mod tests;
