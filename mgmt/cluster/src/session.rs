@@ -1,0 +1,566 @@
+//! Client sessions: who may write, and when nothing of a revoked one can arrive any more (L6).
+//!
+//! Everything that a client owns hangs on its session: locks, open files, dedup records, the writes
+//! that it has on the way. A session ends in two steps. **Revoking** puts it into the routing info
+//! of version `R`; stores that installed `R` refuse it. Only when it is **fenced** may its locks be
+//! given away, its dedup records be dropped and its chunks be collected: until then a store that
+//! has not heard of it may execute a write that was sent long ago.
+//!
+//! A session is fenced when, for every storage node, either
+//!   - the node reported that it installed `R` *and* that no admitted write of the sessions revoked
+//!     up to `R` is left in it (`drained >= R`, one number for all of them), or
+//!   - its lease has run out by the manager's clock, so it can neither admit nor commit (R8).
+//!
+//! The second case alone is not enough: a node that was cut off or frozen comes back, is granted a
+//! lease for the same chain version, and goes on with a write that it admitted before. So the
+//! highest `R` that counts as fenced is written to the KV first (`fenced_to`), and **no lease is
+//! granted to a node that has not drained `fenced_to`** (E294). Nodes that were there when it was
+//! fenced have drained it; the rule stops only those that were not. It needs no memory of who was
+//! passed over, so it survives a takeover. A standby that grants leases keeps the same rule in its
+//! transaction, and the one that raises `fenced_to` re-reads what standbys granted.
+//!
+//! Ids ascend. All ids below the lowest live one are revoked or closed and are one number, the
+//! floor; revoked ids above are listed one by one until the floor passes them. Closing is revoking:
+//! the client has nothing left to lose, and there is one mechanism instead of two.
+//!
+//! Decisions come out as a [`SessionChange`], rows for one KV transaction; nothing has happened
+//! until `committed`. One change is under way at a time. When its result is unknown the manager
+//! loads everything anew, as after a takeover.
+//!
+//! Invariants
+//!   E291  ids ascend: floor <= every live id < next; nothing below the floor is live
+//!   E292  rows never exceed `SESSIONS_MAX`, so revoking always has room
+//!   E293  nothing of a fenced session is admitted or committed anywhere
+//!   E294  no lease is granted to a node that has not drained `fenced_to`
+//!   E295  one change is planned at a time, and ends as committed or failed
+//!
+//! Crash: rows and summary are in the KV. Who was heard last is memory: after a takeover every
+//! session is taken for just extended, every node's lease for just granted.
+
+mod fence;
+mod record;
+
+pub use fence::{FenceError, Fences, Waiting};
+pub use record::{
+    Client, NAME_BYTES_MAX, RevokeReason, SessionRecord, SessionState, SessionSummary,
+};
+
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use engine_types::{Instant, RoutingInfo, RoutingVersion, SessionId, StoreId, reached};
+
+/// Silence after which a client counts as dead. Others wait that long for its locks. A client
+/// behind a dead primary is out of touch for 13 s, behind a KV that restarts too for 20 s: three
+/// times that keeps the sessions of clients whose only fault was a bad minute.
+pub const SESSION_TIMEOUT_DEFAULT: Duration = Duration::from_secs(60);
+/// Shortest: one takeover with the defaults must not cost a session.
+pub const SESSION_TIMEOUT_MIN: Duration = Duration::from_secs(20);
+/// Longest: a dead client's locks hold others up for a day.
+pub const SESSION_TIMEOUT_MAX: Duration = Duration::from_secs(24 * 3600);
+/// A client extends its session this many times in a timeout, so that a few may be lost.
+pub const EXTENDS_PER_TIMEOUT: u32 = 6;
+/// Live and revoked sessions that are kept one by one: six for each of 10,000 clients. Stores hold
+/// as many revoked ids. Only a very old live session lets revoked ones pile up above it.
+pub const SESSIONS_MAX: usize = 1 << 16;
+/// Rows of one change: 1,000 of 300 bytes are far below the 10 MB of a transaction.
+pub const SESSION_ROWS_PER_CHANGE_MAX: usize = 1000;
+
+/// A session command is refused; nothing has changed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SessionError {
+    /// Never opened.
+    #[error("{session} was never opened, the next one is {next}")]
+    Unknown {
+        /// The session.
+        session: SessionId,
+        /// The lowest id that is not used.
+        next: SessionId,
+    },
+    /// Revoked, closed or expired: the client opens another one.
+    #[error("{session} is revoked")]
+    Revoked {
+        /// The session.
+        session: SessionId,
+    },
+    /// A client that was replaced by a later start of itself.
+    #[error("client {client}: epoch {found} is over, {session} is of epoch {live}")]
+    StaleEpoch {
+        /// The client.
+        client: StoreId,
+        /// Its epoch.
+        found: u32,
+        /// The live session.
+        session: SessionId,
+        /// The epoch of that.
+        live: u32,
+    },
+    /// No room: the oldest live session holds up the floor.
+    #[error("{live} live and {revoked} revoked sessions, at most {limit}; oldest live: {oldest:?}")]
+    TooMany {
+        /// Live sessions.
+        live: usize,
+        /// Revoked ones above the floor or not fenced.
+        revoked: usize,
+        /// The limit of both.
+        limit: usize,
+        /// Revoking it lets the floor rise.
+        oldest: Option<SessionId>,
+    },
+    /// Too many sessions in one command.
+    #[error("{found} sessions in one change, at most {limit}")]
+    TooManyAtOnce {
+        /// Asked for.
+        found: usize,
+        /// The limit.
+        limit: usize,
+    },
+    /// A name that is too long.
+    #[error("{field} of the client has {found} bytes, at most {limit}")]
+    NameTooLong {
+        /// Which name.
+        field: &'static str,
+        /// Its bytes.
+        found: usize,
+        /// The limit.
+        limit: usize,
+    },
+}
+
+/// Rows that do not belong together were loaded.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SessionLoadError {
+    /// A row of an id that the summary says is not given out.
+    #[error("{session} has a row, but the next one is {next}")]
+    BeyondNext {
+        /// The row's session.
+        session: SessionId,
+        /// The summary's next one.
+        next: SessionId,
+    },
+    /// A live session below the floor.
+    #[error("{session} is live below the floor {floor}")]
+    LiveBelowFloor {
+        /// The row's session.
+        session: SessionId,
+        /// The summary's floor.
+        floor: SessionId,
+    },
+    /// The floor is above what was given out.
+    #[error("floor {floor} is above the next session {next}")]
+    Floor {
+        /// The summary's floor.
+        floor: SessionId,
+        /// The summary's next session.
+        next: SessionId,
+    },
+    /// Two live sessions of one client.
+    #[error("client {client} has two live sessions, {first} and {second}")]
+    TwoLive {
+        /// The client.
+        client: StoreId,
+        /// One.
+        first: SessionId,
+        /// The other.
+        second: SessionId,
+    },
+    /// More rows than there can be.
+    #[error("{found} sessions, at most {limit}")]
+    TooMany {
+        /// Rows.
+        found: usize,
+        /// The limit.
+        limit: usize,
+    },
+}
+
+/// What one KV transaction writes. The transaction also guards the primary's lease.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SessionChange {
+    /// Rows to write.
+    pub put: Vec<(SessionId, SessionRecord)>,
+    /// Rows to delete.
+    pub remove: Vec<SessionId>,
+    /// The singleton to write.
+    pub summary: SessionSummary,
+    /// Whether routing info changes: the change is committed with the version that its rows name.
+    pub revokes: bool,
+}
+
+/// The answer to a client that wants a session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Opening {
+    /// It has one: the answer to its first request was lost.
+    Existing(SessionId),
+    /// This one, once the change is committed.
+    New(SessionId, SessionChange),
+}
+
+/// All sessions, in the memory of the primary.
+#[derive(Clone, Debug)]
+pub struct Sessions {
+    rows: BTreeMap<SessionId, SessionRecord>,
+    /// Live sessions by client.
+    clients: BTreeMap<StoreId, SessionId>,
+    /// Live sessions, and when each was heard last.
+    heard: BTreeMap<SessionId, Instant>,
+    /// Revoked sessions that are not fenced.
+    unfenced: BTreeSet<(RoutingVersion, SessionId)>,
+    summary: SessionSummary,
+    timeout: Duration,
+    planned: bool,
+    fences: Fences,
+}
+
+impl Sessions {
+    /// What the KV holds, after a takeover or in a new cluster (then `summary` is the default and
+    /// there are no rows). `leases_until` is when all leases of predecessors are over (L3).
+    ///
+    /// # Errors
+    /// When rows and summary do not belong together.
+    pub fn load(
+        summary: SessionSummary,
+        rows: impl IntoIterator<Item = (SessionId, SessionRecord)>,
+        timeout: Duration,
+        now: Instant,
+        leases_until: Instant,
+    ) -> Result<Self, SessionLoadError> {
+        let SessionSummary { next, floor, fenced_to } = summary;
+        if next < floor {
+            return Err(SessionLoadError::Floor { floor, next });
+        }
+        let fences = Fences::new(fenced_to, leases_until);
+        let mut sessions = Self {
+            rows: BTreeMap::new(),
+            clients: BTreeMap::new(),
+            heard: BTreeMap::new(),
+            unfenced: BTreeSet::new(),
+            summary,
+            timeout,
+            planned: false,
+            fences,
+        };
+        for (session, record) in rows {
+            if next <= session {
+                return Err(SessionLoadError::BeyondNext { session, next });
+            }
+            if record.is_live() {
+                if session < floor {
+                    return Err(SessionLoadError::LiveBelowFloor { session, floor });
+                }
+                let client = record.client.uuid;
+                if let Some(&first) = sessions.clients.get(&client) {
+                    return Err(SessionLoadError::TwoLive { client, first, second: session });
+                }
+            }
+            sessions.put(session, record, now);
+        }
+        let (found, limit) = (sessions.rows.len(), SESSIONS_MAX);
+        if limit < found {
+            return Err(SessionLoadError::TooMany { found, limit });
+        }
+        Ok(sessions)
+    }
+
+    /// The storage nodes, their leases and what they have drained.
+    pub const fn fences(&self) -> &Fences {
+        &self.fences
+    }
+
+    /// The same, to report heartbeats and leases to.
+    pub const fn fences_mut(&mut self) -> &mut Fences {
+        &mut self.fences
+    }
+
+    /// Another timeout from now on.
+    pub const fn set_timeout(&mut self, timeout: Duration) {
+        self.timeout = timeout;
+    }
+
+    /// A client wants a session. `at` is the routing version that a change would be committed with,
+    /// `opened` the one in force. An earlier session of the same client is revoked with it.
+    ///
+    /// # Errors
+    /// When a later start of the client has one, when names are too long or there is no room.
+    pub fn plan_open(
+        &mut self,
+        client: Client,
+        opened: RoutingVersion,
+        at: RoutingVersion,
+    ) -> Result<Opening, SessionError> {
+        client.check()?;
+        let before = self.clients.get(&client.uuid).copied();
+        if let Some(session) = before {
+            let live = self.rows[&session].client.epoch;
+            let found = client.epoch;
+            if found < live {
+                let client = client.uuid;
+                return Err(SessionError::StaleEpoch { client, found, session, live });
+            }
+            if found == live {
+                reached!("L6: a session is asked for twice");
+                return Ok(Opening::Existing(session));
+            }
+        }
+        let (live, limit) = (self.heard.len(), SESSIONS_MAX);
+        if limit <= self.rows.len() {
+            let revoked = self.rows.len() - live;
+            let oldest = self.heard.keys().next().copied();
+            return Err(SessionError::TooMany { live, revoked, limit, oldest });
+        }
+        let session = self.summary.next;
+        let mut change = self.change();
+        change.summary.next = session.next().expect("E291: 2^64 sessions are never opened");
+        let record = SessionRecord { client, opened, state: SessionState::Live };
+        if let Some(before) = before {
+            self.revoke_in(&mut change, &[before], RevokeReason::Superseded, at);
+        }
+        change.put.push((session, record));
+        self.plan(&change);
+        Ok(Opening::New(session, change))
+    }
+
+    /// Ends live sessions; those that are revoked already are left out. `at` is the routing version
+    /// that the change is committed with.
+    ///
+    /// # Errors
+    /// When one was never opened, or when there are too many at once.
+    ///
+    /// # Panics
+    /// If `at` is not above every version that counts as fenced.
+    pub fn plan_revoke(
+        &mut self,
+        sessions: &[SessionId],
+        reason: RevokeReason,
+        at: RoutingVersion,
+    ) -> Result<Option<SessionChange>, SessionError> {
+        let (found, limit) = (sessions.len(), SESSION_ROWS_PER_CHANGE_MAX);
+        if limit < found {
+            return Err(SessionError::TooManyAtOnce { found, limit });
+        }
+        let next = self.summary.next;
+        if let Some(&session) = sessions.iter().find(|&&session| next <= session) {
+            return Err(SessionError::Unknown { session, next });
+        }
+        let live: BTreeSet<SessionId> =
+            sessions.iter().copied().filter(|id| self.heard.contains_key(id)).collect();
+        if live.is_empty() {
+            return Ok(None);
+        }
+        let live: Vec<SessionId> = live.into_iter().collect();
+        let mut change = self.change();
+        self.revoke_in(&mut change, &live, reason, at);
+        self.plan(&change);
+        Ok(Some(change))
+    }
+
+    /// Ends the sessions that were silent for the timeout; the next call finds those that had no
+    /// room in this one.
+    pub fn plan_expire(&mut self, now: Instant, at: RoutingVersion) -> Option<SessionChange> {
+        let silent: Vec<SessionId> = self
+            .heard
+            .iter()
+            .filter(|&(_, &heard)| heard + self.timeout <= now)
+            .map(|(&session, _)| session)
+            .take(SESSION_ROWS_PER_CHANGE_MAX)
+            .collect();
+        self.plan_revoke(&silent, RevokeReason::Expired, at).expect("they are live and few")
+    }
+
+    /// Declares sessions fenced as far as the nodes allow; nothing when none is. From this call on
+    /// nodes that have not drained them get no lease (E294), whatever becomes of the change.
+    pub fn plan_fence(&mut self, now: Instant) -> Option<SessionChange> {
+        let done = self.fences.done_to(now);
+        let fenced = self.unfenced.iter().map(|&(at, _)| at).take_while(|&at| at <= done).last()?;
+        self.fences.require(fenced);
+        let mut change = self.change();
+        change.summary.fenced_to = fenced;
+        self.plan(&change);
+        Some(change)
+    }
+
+    /// Deletes rows that say nothing any more: fenced, and below the floor.
+    pub fn plan_sweep(&mut self) -> Option<SessionChange> {
+        let mut change = self.change();
+        change.remove = self
+            .rows
+            .range(..self.summary.floor)
+            .filter(|(_, record)| self.is_fenced(record))
+            .map(|(&session, _)| session)
+            .take(SESSION_ROWS_PER_CHANGE_MAX)
+            .collect();
+        if change.remove.is_empty() {
+            return None;
+        }
+        self.plan(&change);
+        Some(change)
+    }
+
+    /// The change is in the KV.
+    pub fn committed(&mut self, change: SessionChange, now: Instant) {
+        assert!(self.planned, "E295: a change is planned before it is committed");
+        self.planned = false;
+        for (session, record) in change.put {
+            self.put(session, record, now);
+        }
+        for session in change.remove {
+            self.rows.remove(&session);
+        }
+        self.summary = change.summary;
+        let fenced = self.summary.fenced_to;
+        self.unfenced.retain(|&(at, _)| fenced < at);
+        self.check();
+    }
+
+    /// The change is not in the KV, for certain.
+    pub fn failed(&mut self, _: SessionChange) {
+        assert!(self.planned, "E295: a change is planned before it fails");
+        self.planned = false;
+    }
+
+    /// A client was heard. Gives the time until the session expires.
+    ///
+    /// # Errors
+    /// When the session is not live: the client must stop what it does under it.
+    pub fn extend(&mut self, session: SessionId, now: Instant) -> Result<Duration, SessionError> {
+        match self.heard.get_mut(&session) {
+            Some(heard) => {
+                *heard = now.max(*heard);
+                Ok(self.timeout)
+            }
+            None => Err(self.not_live(session)),
+        }
+    }
+
+    fn not_live(&self, session: SessionId) -> SessionError {
+        let next = self.summary.next;
+        if session < next {
+            SessionError::Revoked { session }
+        } else {
+            SessionError::Unknown { session, next }
+        }
+    }
+
+    /// Whether nothing of the session can happen any more. Never true for one that is live or was
+    /// not opened.
+    pub fn fenced(&self, session: SessionId) -> bool {
+        match self.rows.get(&session) {
+            Some(record) => self.is_fenced(record),
+            None => session < self.summary.next, // its row was swept
+        }
+    }
+
+    fn is_fenced(&self, record: &SessionRecord) -> bool {
+        match record.state {
+            SessionState::Live => false,
+            SessionState::Revoked { at, .. } => at <= self.summary.fenced_to,
+        }
+    }
+
+    /// The nodes that keep a revoked session from being fenced, in order of ids; empty when they
+    /// do not, or when it is not revoked.
+    pub fn waits_for(&self, session: SessionId, now: Instant) -> Vec<Waiting> {
+        match self.rows.get(&session).map(|record| record.state) {
+            Some(SessionState::Revoked { at, .. }) if self.summary.fenced_to < at => {
+                self.fences.waiting(now, at)
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    /// Puts floor and revoked ids into routing info.
+    pub fn publish(&self, routing: &mut RoutingInfo) {
+        routing.revoked_below = self.summary.floor;
+        let above = self.rows.range(self.summary.floor..);
+        routing.revoked =
+            above.filter(|(_, record)| !record.is_live()).map(|(&session, _)| session).collect();
+    }
+
+    /// All rows in order of ids, live ones with the silence since they were heard.
+    pub fn list(
+        &self,
+        now: Instant,
+    ) -> impl Iterator<Item = (SessionId, &SessionRecord, Option<Duration>)> {
+        self.rows.iter().map(move |(&session, record)| {
+            let heard = self.heard.get(&session);
+            (session, record, heard.map(|&heard| now.saturating_since(heard)))
+        })
+    }
+
+    /// The singleton as it is in the KV.
+    pub const fn summary(&self) -> SessionSummary {
+        self.summary
+    }
+
+    /// Sessions that are live.
+    pub fn live_count(&self) -> usize {
+        self.heard.len()
+    }
+
+    fn change(&self) -> SessionChange {
+        let (put, remove) = (Vec::new(), Vec::new());
+        SessionChange { put, remove, summary: self.summary, revokes: false }
+    }
+
+    fn plan(&mut self, change: &SessionChange) {
+        assert!(!self.planned, "E295: one change at a time");
+        let SessionSummary { next, floor, .. } = change.summary;
+        assert!(floor <= next && self.summary.floor <= floor, "E291: the floor rises up to next");
+        self.planned = true;
+    }
+
+    /// Adds the revocation of live `sessions`, in ascending order, and raises the floor.
+    fn revoke_in(
+        &self,
+        change: &mut SessionChange,
+        sessions: &[SessionId],
+        reason: RevokeReason,
+        at: RoutingVersion,
+    ) {
+        let fenced = self.summary.fenced_to;
+        assert!(fenced < at, "E293: {at} is revoked after {fenced} was fenced");
+        for &session in sessions {
+            let mut record = self.rows[&session].clone();
+            record.state = SessionState::Revoked { at, reason };
+            change.put.push((session, record));
+        }
+        let live = self.heard.keys().find(|id| sessions.binary_search(id).is_err());
+        // A session that is opened by the same change has the highest id of all.
+        change.summary.floor = live.copied().unwrap_or(self.summary.next);
+        change.revokes = true;
+    }
+
+    fn put(&mut self, session: SessionId, record: SessionRecord, now: Instant) {
+        match record.state {
+            SessionState::Live => {
+                self.heard.insert(session, now);
+                self.clients.insert(record.client.uuid, session);
+            }
+            SessionState::Revoked { at, .. } => {
+                self.heard.remove(&session);
+                let uuid = record.client.uuid;
+                if self.clients.get(&uuid) == Some(&session) {
+                    self.clients.remove(&uuid);
+                }
+                if self.summary.fenced_to < at {
+                    self.unfenced.insert((at, session));
+                }
+            }
+        }
+        self.rows.insert(session, record);
+    }
+
+    fn check(&self) {
+        let SessionSummary { next, floor, .. } = self.summary;
+        let live = self.heard.keys();
+        let (first, last) = (live.clone().next(), live.clone().next_back());
+        assert!(first.is_none_or(|&id| floor <= id), "E291: {first:?} is live below {floor}");
+        assert!(last.is_none_or(|&id| id < next), "E291: {last:?} is live, next is {next}");
+        assert!(self.rows.len() <= SESSIONS_MAX, "E292: {} rows", self.rows.len());
+        assert_eq!(self.heard.len(), self.clients.len(), "E291: one live session per client");
+    }
+}
+
+#[cfg(test)]
+mod tests;
