@@ -150,8 +150,9 @@ impl Directory {
     pub fn prepare(path: &Path) -> Result<Self, OpenError> {
         let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
         made.map_err(|error| io_error(path, &error))?;
-        if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-            sync_directory(parent)?;
+        if let Some(parent) = path.parent() {
+            let here = Path::new(".");
+            sync_directory(if parent.as_os_str().is_empty() { here } else { parent })?;
         }
         // Before the lock file is made: a foreign directory stays as it is.
         check_empty(path)?;

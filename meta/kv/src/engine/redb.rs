@@ -218,8 +218,9 @@ impl RedbEngine {
     }
 
     /// Opens the file again after it was full inside a commit, and says whether `batch` is there.
-    fn reopen(&self, slot: &mut Option<Open>, reason: String, batch: u64) -> Result<(), Trouble> {
+    fn reopen(&self, reason: String, batch: u64) -> Result<(), Trouble> {
         reached!("E215: the disk was full inside a commit");
+        let mut slot = self.open.write().unwrap_or_else(PoisonError::into_inner);
         if let Some(open) = slot.take() {
             open.seam.cut();
             close(open);
@@ -273,22 +274,27 @@ impl KvEngine for RedbEngine {
     fn snapshot(&self) -> Result<RedbSnapshot, EngineError> {
         self.check()?;
         let slot = self.open.read().unwrap_or_else(PoisonError::into_inner);
-        let open = slot.as_ref().expect("open until it has failed");
-        RedbSnapshot::of(open, Arc::clone(&self.failed))
+        match &*slot {
+            Some(open) => RedbSnapshot::of(open, Arc::clone(&self.failed)),
+            // It failed to open again, and is about to say so.
+            None => Err(EngineError::Io { reason: format!("{}: closed", self.device.name()) }),
+        }
     }
 
     fn apply(&self, batch: &Batch) -> Result<(), EngineError> {
         self.check()?;
         let former = self.version();
         assert!(former < batch.version, "E201: {} follows {former}", batch.version);
-        let mut slot = self.open.write().unwrap_or_else(PoisonError::into_inner);
-        let open = slot.as_ref().expect("open until it has failed");
-        let seam = open.seam.clone();
-        let mut result = guarded(|| write::apply(open, batch));
+        let (mut result, seam) = {
+            // Shared with snapshots, which need not wait for the flush.
+            let slot = self.open.read().unwrap_or_else(PoisonError::into_inner);
+            let open = slot.as_ref().expect("open until it has failed");
+            (guarded(|| write::apply(open, batch)), open.seam.clone())
+        };
         if matches!(result, Err(Trouble::Failed(_)))
             && let Some(Failure::Full(reason)) = seam.failure()
         {
-            result = self.reopen(&mut slot, reason, batch.version);
+            result = self.reopen(reason, batch.version);
         }
         match result {
             Ok(()) => {

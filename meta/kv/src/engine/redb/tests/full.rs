@@ -1,7 +1,7 @@
 //! A full disk, and one that fails.
 
+use std::process::Command;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::io::Errno;
 
@@ -162,23 +162,36 @@ fn a_failed_read_ends_the_engine() {
     assert_eq!(engine.apply(&batch(engine.version() + 1, 0, 1)), Err(error));
 }
 
+/// A file system of a few megabytes, until it is dropped.
+struct Small(TestDirectory);
+
+impl Small {
+    /// Nothing where this process may not mount one.
+    fn mount() -> Option<Self> {
+        let directory = TestDirectory::new();
+        let mut mount = Command::new("mount");
+        mount.args(["-t", "tmpfs", "-o", "size=6m", "tmpfs"]).arg(&directory.0);
+        let mounted = mount.output().is_ok_and(|output| output.status.success());
+        mounted.then_some(Self(directory))
+    }
+}
+
+impl Drop for Small {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(&self.0.0).status();
+    }
+}
+
 /// On a real file system of a few megabytes, where this machine lets one be mounted.
 #[test]
 fn a_small_file_system_fills_up() {
-    let directory = TestDirectory::new();
-    let data = "size=6m";
-    let mounted = std::process::Command::new("mount")
-        .args(["-t", "tmpfs", "-o", data, "tmpfs"])
-        .arg(&directory.0)
-        .output();
-    if !mounted.is_ok_and(|output| output.status.success()) {
-        return; // not the superuser: the simulated disk has shown the same
-    }
-    let store = directory.0.join("store");
+    // Without the right to mount, the simulated disk has shown the same.
+    let Some(small) = Small::mount() else { return };
+    let store = small.0.0.join("store");
     RedbEngine::create(&store, BIRTH).unwrap();
     let mut engine = RedbEngine::open(&store, RedbOptions::default()).unwrap();
     let mut model = Model::default();
-    let refused = AtomicU64::new(0);
+    let mut refused = 0;
     for round in 0..20 {
         if round == 15 {
             drop(engine);
@@ -189,13 +202,10 @@ fn a_small_file_system_fills_up() {
             Ok(()) => model.apply(&batch),
             result => {
                 assert!(is_full(&result), "{result:?}");
-                refused.fetch_add(1, Ordering::Relaxed);
+                refused += 1;
             }
         }
         assert_eq!(entries(&engine.snapshot().unwrap()), model.0);
     }
-    drop(engine);
-    let unmounted = std::process::Command::new("umount").arg(&directory.0).status();
-    assert!(unmounted.unwrap().success());
-    assert!(5 < refused.into_inner());
+    assert!(5 < refused, "{refused} of 20 were refused");
 }
