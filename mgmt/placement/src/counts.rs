@@ -12,6 +12,10 @@ use crate::caps::Caps;
 use crate::limits::DENSE_CELLS_MAX;
 use crate::shape::Shape;
 
+/// What an excess of two disks or two nodes weighs beside one of a disk and a node: who loses a
+/// disk looks at disks, who loses a node at nodes.
+const WEIGHT: i64 = 2;
+
 /// Counts of pairs at three levels.
 pub(crate) struct Balance {
     caps: Caps,
@@ -54,8 +58,7 @@ impl Cells {
     fn add(&mut self, a: u32, b: u32, cap: u32) -> i64 {
         let count = self.at(a, b);
         *count += 1;
-        // e^2 - (e - 1)^2, for an excess of e now.
-        if cap < *count { 2 * i64::from(*count - cap) - 1 } else { 0 }
+        rise(*count - 1, cap)
     }
 
     fn remove(&mut self, a: u32, b: u32, cap: u32) -> i64 {
@@ -68,8 +71,19 @@ impl Cells {
         {
             counts.remove(&key(a, b));
         }
-        if cap < was { 1 - 2 * i64::from(was - cap) } else { 0 }
+        fall(was, cap)
     }
+}
+
+/// What one pair more costs.
+fn rise(count: u32, cap: u32) -> i64 {
+    // e^2 - (e - 1)^2, for an excess of e then.
+    if cap <= count { 2 * i64::from(count - cap) + 1 } else { 0 }
+}
+
+/// What one pair less costs.
+fn fall(count: u32, cap: u32) -> i64 {
+    if cap < count { 1 - 2 * i64::from(count - cap) } else { 0 }
 }
 
 fn key(a: u32, b: u32) -> u64 {
@@ -95,11 +109,11 @@ impl Balance {
     pub(crate) fn add(&mut self, a: u32, b: u32) -> i64 {
         let (a, b) = (a.min(b), a.max(b));
         let (m, n) = (self.node_of[a as usize], self.node_of[b as usize]);
-        let mut cost = self.nodes.add(m, n, self.caps.nodes(m, n));
+        let mut cost = WEIGHT * self.nodes.add(m, n, self.caps.nodes(m, n));
         cost += self.node_disk.add(m, b, self.caps.node_disk(m, b));
         cost += self.node_disk.add(n, a, self.caps.node_disk(n, a));
         if let Some(disks) = &mut self.disks {
-            cost += disks.add(a, b, self.caps.disks(a, b));
+            cost += WEIGHT * disks.add(a, b, self.caps.disks(a, b));
         }
         cost
     }
@@ -108,13 +122,27 @@ impl Balance {
     pub(crate) fn remove(&mut self, a: u32, b: u32) -> i64 {
         let (a, b) = (a.min(b), a.max(b));
         let (m, n) = (self.node_of[a as usize], self.node_of[b as usize]);
-        let mut cost = self.nodes.remove(m, n, self.caps.nodes(m, n));
+        let mut cost = WEIGHT * self.nodes.remove(m, n, self.caps.nodes(m, n));
         cost += self.node_disk.remove(m, b, self.caps.node_disk(m, b));
         cost += self.node_disk.remove(n, a, self.caps.node_disk(n, a));
         if let Some(disks) = &mut self.disks {
-            cost += disks.remove(a, b, self.caps.disks(a, b));
+            cost += WEIGHT * disks.remove(a, b, self.caps.disks(a, b));
         }
         cost
+    }
+
+    /// What `add` or `remove` would say.
+    pub(crate) fn peek(&self, a: u32, b: u32, comes: bool) -> i64 {
+        let (a, b) = (a.min(b), a.max(b));
+        let (m, n) = (self.node_of[a as usize], self.node_of[b as usize]);
+        let cost = |count: u32, cap: u32| if comes { rise(count, cap) } else { fall(count, cap) };
+        let mut sum = WEIGHT * cost(self.nodes.get(m, n), self.caps.nodes(m, n));
+        sum += cost(self.node_disk.get(m, b), self.caps.node_disk(m, b));
+        sum += cost(self.node_disk.get(n, a), self.caps.node_disk(n, a));
+        if let Some(disks) = &self.disks {
+            sum += WEIGHT * cost(disks.get(a, b), self.caps.disks(a, b));
+        }
+        sum
     }
 
     /// If these two disks, or their nodes, meet more often than they should.

@@ -56,16 +56,15 @@ pub(crate) struct Start {
 /// Nothing unless all nodes have the same disks and all failure domains equally many nodes.
 pub(crate) fn start(shape: &Shape, replicas: usize, rng: &mut Rng) -> Option<Start> {
     let order = residues(shape)?;
-    let classes: Vec<_> = shape.disks[shape.nodes[0].disks.clone()].iter().collect();
-    let mut by_targets: Vec<_> = (0..classes.len()).collect();
-    by_targets.sort_by_key(|&class| core::cmp::Reverse(classes[class].targets));
-    let mut counts: Vec<_> = classes.iter().map(|disk| disk.targets).collect();
+    let first = &shape.disks[shape.nodes[0].disks.clone()];
+    let mut counts: Vec<_> = first.iter().map(|disk| disk.targets).collect();
     let per_node = counts.iter().map(|&count| count as usize).sum::<usize>();
     let mut loads: Vec<_> = shape.disks.iter().map(|disk| disk.targets).collect();
     let mut rest = vec![0; shape.disks.len()];
     let mut dropped = 0;
-    for step in 0..per_node % replicas {
-        dropped = by_targets[step % classes.len()];
+    for _ in 0..per_node % replicas {
+        let most = (0..counts.len()).max_by_key(|&class| counts[class]);
+        dropped = most.expect("a node has disks");
         counts[dropped] -= 1;
         for node in &shape.nodes {
             rest[node.disks.start + dropped] += 1;

@@ -9,7 +9,8 @@
 //! members that stay, as long as that evens out the pairs; their number may grow by
 //! `EXTRA_MOVES_PERCENT`. Last, the moves are put into an order in which each of them finds a free
 //! slot and no member of its failure domain (E300, E308). A move that never does is left out if its
-//! member may stay.
+//! member may stay. Members that the new topology itself has put into one failure domain are parted
+//! first; until then their chain is as the change has left it.
 //!
 //! Crash: a plan is data. Whoever executes it may stop after any step, and plan anew from there.
 
@@ -340,10 +341,13 @@ impl Draft<'_, '_> {
         let mut used = 0;
         while 0 < self.search.cost && used < tries {
             let moved: Vec<_> = (0..total).filter(|&at| self.is_moved(at)).collect();
+            if moved.is_empty() {
+                return;
+            }
             let is_hot = |&&at: &&usize| self.search.exceeds(at / self.old.replicas);
             let mut turns: Vec<_> = moved.iter().filter(is_hot).copied().collect();
             turns.extend((0..=turns.len() / 4).map(|_| moved[below(rng, moved.len())]));
-            for p in turns.into_iter().cycle().take(moved.len()) {
+            for p in turns.into_iter().cycle().take(moved.len().max(ROUND_MIN)) {
                 let q = self.partner(p, &moved, rng);
                 let heat = IMPROVE_HEAT.left(used, tries);
                 used += 1;
@@ -381,6 +385,9 @@ impl Draft<'_, '_> {
         }
     }
 }
+
+/// Exchanges tried before moves are looked through again, which takes a while in large tables.
+const ROUND_MIN: usize = 1_024;
 
 /// Moves of a plan, and how many it may have.
 struct Budget {

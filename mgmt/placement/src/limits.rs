@@ -15,7 +15,8 @@ pub(crate) const DENSE_CELLS_MAX: usize = 1 << 24;
 pub(crate) const TRIES_PER_CHAIN: u64 = 400;
 /// Exchanges tried at least: tiny tables need luck more than time, and this takes milliseconds.
 pub(crate) const TRIES_MIN: u64 = 20_000;
-/// Exchanges tried at most: about 2 s. A table that cannot reach its bound stops here.
+/// Exchanges tried at most: 8 s in the largest tables, whose counts do not fit into a cache. A
+/// table that cannot reach its bound stops here.
 pub(crate) const TRIES_MAX: u64 = 4_000_000;
 /// Independent searches for a table that misses its bound; most that reach it do so in the first.
 pub(crate) const RESTARTS_MAX: u64 = 4;

@@ -103,6 +103,21 @@ impl<'a> Search<'a> {
         self.replace(p, y) + self.replace(q, x)
     }
 
+    /// What an exchange would cost if its pairs had no counts in common, as is the rule in large
+    /// tables. Looking takes a quarter of the time of doing and undoing.
+    fn estimate(&self, p: usize, q: usize) -> i64 {
+        let members = &self.grid.members;
+        let of = |at: usize, new: u32| -> i64 {
+            let others = self.grid.row(at).filter(|&other| other != at);
+            let cost = |other: usize| {
+                self.balance.peek(members[at], members[other], false)
+                    + self.balance.peek(new, members[other], true)
+            };
+            others.map(cost).sum()
+        };
+        of(p, members[q]) + of(q, members[p])
+    }
+
     /// A member of the chain at `row` that meets another one too often.
     fn excess_member(&self, row: usize, rng: &mut Rng) -> Option<usize> {
         let replicas = self.grid.replicas;
@@ -176,6 +191,9 @@ impl<'a> Search<'a> {
             let Some(p) = self.excess_member(row, rng) else { return (tried, None) };
             let q = start + below(rng, self.grid.members.len() - start);
             if !self.grid.exchangeable(self.shape, p, q) {
+                continue;
+            }
+            if heat == Heat(0) && 0 < self.estimate(p, q) {
                 continue;
             }
             let cost = self.exchange(p, q);

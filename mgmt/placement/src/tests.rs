@@ -262,6 +262,22 @@ fn a_single_replica_makes_a_chain_of_each_slot() {
     assert_eq!(solution.report.disk_on_disk, None, "nobody takes over");
 }
 
+/// What base blocks leave over comes from the disks that have most: 3 and 1 slots of each node, of
+/// which five replicas leave 4, and none of them twice.
+#[test]
+fn small_nodes_of_unequal_disks() {
+    for (large, small, replicas) in [(3, 1, 5), (2, 1, 4), (1, 1, 5), (7, 2, 5), (4, 3, 4)] {
+        let mut topology = Topology::uniform(7, 2, large);
+        for node in &mut topology.nodes {
+            node.disks[1].targets = small;
+        }
+        let solution = solve(&topology, replicas, 1).unwrap();
+        verify(&topology, &solution.table).unwrap();
+        let slots = 7 * usize::from(large + small);
+        assert_eq!(solution.table.chains.len(), slots / replicas, "{large} + {small}");
+    }
+}
+
 #[test]
 fn an_oversized_domain_leaves_slots_unused() {
     let mut topology = Topology::uniform(4, 2, 5);

@@ -63,7 +63,7 @@ fn a_sixth_node_takes_a_sixth() {
             let disk = plan.after.disk_on_disk.unwrap().farthest;
             let node = plan.after.node_on_node.unwrap().farthest;
             assert!(disk.parts <= disk.bound + 1, "{name}: {disk:?}");
-            assert!(node.parts <= node.bound + 2, "{name}: {node:?}");
+            assert!(node.parts <= node.bound + 1, "{name}: {node:?}");
         }
     }
 }
@@ -102,7 +102,9 @@ fn large_clusters_grow_and_shrink() {
             &format!("181 to 180 nodes of 16 x {targets}, {} moves", back.steps.len()),
             &back.after,
         );
-        assert!(back.after.node_on_node.unwrap().farthest.is_within(120));
+        // Every slot is needed again, and nothing but the removed node's targets may move: close.
+        let node = back.after.node_on_node.unwrap().farthest;
+        assert!(node.parts <= node.bound + 1, "{node:?}");
     }
 }
 
