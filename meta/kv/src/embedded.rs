@@ -102,8 +102,8 @@ pub struct EmbeddedStats {
 }
 
 impl<E: Env, G: KvEngine> Embedded<E, G> {
-    /// Starts serving `engine`. The end of the returned task, after every handle is gone, leaves
-    /// nothing of the engine behind.
+    /// Starts serving `engine`. The returned task ends when every handle is gone, and leaves nothing
+    /// of the engine behind then; or when a write has failed (E206).
     ///
     /// # Errors
     /// When the engine gives no snapshot.
@@ -145,6 +145,11 @@ impl<E: Env, G: KvEngine> Embedded<E, G> {
             Some(reason) => Err(KvError::Unavailable { reason: reason.clone() }),
             None => Ok((published.version, published.snapshot.clone())),
         }
+    }
+
+    /// Why nothing is served any more, if so (E206).
+    pub fn failure(&self) -> Option<String> {
+        self.shared.published().failed.clone()
     }
 
     /// Counters.

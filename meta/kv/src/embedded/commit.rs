@@ -71,8 +71,12 @@ impl<E: Env, G: KvEngine> Committer<E, G> {
                 yield_now().await;
             }
             let (group, replies) = self.form(first).await;
-            if 0 < group.commits() {
-                self.write(group, replies).await;
+            if 0 < group.commits() && !self.write(group, replies).await {
+                // This task's end tells its owner; commits that wait or come are refused.
+                let Self { env, queue, left, shared, .. } = self;
+                let reason = shared.upgrade().and_then(|shared| shared.published().failed.clone());
+                drop(env.spawn(refuse(queue, left, reason.unwrap_or_default())));
+                return;
             }
         }
     }
@@ -106,9 +110,6 @@ impl<E: Env, G: KvEngine> Committer<E, G> {
         let Some(shared) = self.shared.upgrade() else {
             return Err(closed());
         };
-        if let Some(reason) = shared.published().failed.clone() {
-            return Err(KvError::Unavailable { reason });
-        }
         let judged = self.sequencer.admit(group, request, now);
         let counter = match &judged {
             Err(KvError::Conflict) => &shared.stats.conflicts,
@@ -119,8 +120,8 @@ impl<E: Env, G: KvEngine> Committer<E, G> {
         judged
     }
 
-    /// Makes a group durable, publishes it, then answers (E202).
-    async fn write(&self, group: Group, replies: Vec<Reply>) {
+    /// Makes a group durable, publishes it, then answers (E202). False when the store has failed.
+    async fn write(&self, group: Group, replies: Vec<Reply>) -> bool {
         let commits = group.commits();
         let batch = group.into_batch();
         let version = batch.version;
@@ -130,7 +131,7 @@ impl<E: Env, G: KvEngine> Committer<E, G> {
             engine.snapshot()
         });
         let written = written.await;
-        let Some(shared) = self.shared.upgrade() else { return };
+        let Some(shared) = self.shared.upgrade() else { return true };
         let refused = match written {
             Ok(snapshot) => {
                 let mut published = shared.published();
@@ -156,11 +157,28 @@ impl<E: Env, G: KvEngine> Committer<E, G> {
                 Some(KvError::UnknownResult { reason })
             }
         };
+        let failed = shared.published().failed.is_some();
         drop(shared);
         for (reply, committed) in replies {
             // Who gave up waiting needs no answer.
             drop(reply.send(refused.clone().map_or(Ok(committed), Err)).await);
         }
+        !failed
+    }
+}
+
+/// Answers commits of a store that has failed (E206), until nobody is left to send one.
+async fn refuse(queue: Receiver<Job>, left: Option<Job>, reason: String) {
+    let mut next = left;
+    loop {
+        let Some(job) = (match next.take() {
+            Some(job) => Some(job),
+            None => queue.recv().await,
+        }) else {
+            return;
+        };
+        let refused = KvError::Unavailable { reason: reason.clone() };
+        drop(job.reply.send(Err(refused)).await);
     }
 }
 
