@@ -29,8 +29,10 @@
 //!
 //! **Takeover (L3).** Every lease that a predecessor granted answers a heartbeat which was received
 //! while the predecessor was valid, so sent before its successor began to take. The successor
-//! counts `stretched(D_s)` from there: by (1) all of them have ended. `D_s` is what the records of
-//! the predecessor announced, so that managers with different settings cannot misjudge each other.
+//! counts `stretched(D_s)` from there: by (1) all of them have ended. `D_s` is what the record of
+//! the predecessor announces, so that managers with different settings cannot misjudge each other:
+//! no longer lease is granted than the stored record is known to announce, and a term announces
+//! what it took over until those leases have ended, for it may be shorter than they are.
 //!
 //! **Planned handover.** The primary ends itself, then writes its record with `released`; whoever
 //! reads that may take at once, for the holder is not valid any more. No storage lease is harmed:

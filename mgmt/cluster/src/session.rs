@@ -25,7 +25,8 @@
 //!
 //! Decisions come out as a [`SessionChange`], rows for one KV transaction; nothing has happened
 //! until `committed`. One change is under way at a time. When its result is unknown the manager
-//! loads everything anew, as after a takeover.
+//! renews its lease, which the transaction conflicts with (`lease::Holder::guard`), and then loads
+//! everything anew, as after a takeover.
 //!
 //! Invariants
 //!   E291  ids ascend: floor <= every live id < next; nothing below the floor is live

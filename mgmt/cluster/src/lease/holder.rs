@@ -64,6 +64,12 @@ pub struct Holder {
     pub(super) begun: Instant,
     pub(super) took: Instant,
     pub(super) demotes_from: Instant,
+    /// The longest D_s that predecessors announced; their leases run until `demotes_from`.
+    pub(super) inherited: Duration,
+    /// The longest D_s that was set in this term.
+    pub(super) longest: Duration,
+    /// The D_s that the stored record names at least, whichever attempt it is of.
+    pub(super) announced: Duration,
     pub(super) over: bool,
 }
 
@@ -71,9 +77,12 @@ impl Holder {
     /// The taking transaction has committed, or the stored record was read and is the taken one.
     pub fn taken(taking: Taking, times: LeaseTimes) -> Self {
         let Taking { record, expected, sent } = taking;
-        let before = expected.map_or(Duration::ZERO, |expected| expected.storage);
-        let storage = before.max(record.storage);
+        let inherited = expected.map_or(Duration::ZERO, |expected| expected.storage);
+        let storage = inherited.max(record.storage);
         Self {
+            inherited,
+            longest: times.storage(),
+            announced: record.storage,
             until: sent + record.primary,
             pending: None,
             begun: sent,
@@ -122,14 +131,15 @@ impl Holder {
 
     /// The times of the next record. Storage leases longer than before are granted only when
     /// [`storage`](Self::storage) says so, that is after a renewal has announced them.
-    pub const fn set_times(&mut self, times: LeaseTimes) {
+    pub fn set_times(&mut self, times: LeaseTimes) {
         self.times = times;
+        self.longest = self.longest.max(times.storage());
     }
 
     /// D_s of the leases that may be granted now: what is set, or less while the record that
     /// announces more is not known to be stored.
     pub fn storage(&self) -> Duration {
-        self.times.storage().min(self.record.storage)
+        self.times.storage().min(self.announced)
     }
 
     /// Starts a renewal; `now` is read before. A renewal under way is given up: its result is of no
@@ -157,9 +167,12 @@ impl Holder {
         record.sequence = next.expect("E285: a renewal takes milliseconds, 2^64 do not pass");
         record.released = released;
         record.primary = self.times.primary();
-        record.storage = record.storage.max(self.times.storage());
-        // E286: whoever reads this record waits for this length only.
+        // Leases of predecessors are over some time; those of this term are not told apart.
+        let inherited = if now < self.demotes_from { self.inherited } else { Duration::ZERO };
+        record.storage = self.longest.max(inherited);
+        // E286: whoever reads this record waits for these lengths only.
         self.until = self.until.min(now + record.primary);
+        self.announced = self.announced.min(record.storage);
         self.begun = now;
         // Attempts are numbered whatever becomes of them (E285). What a record announces holds
         // once it is stored.
@@ -167,16 +180,18 @@ impl Holder {
         LeaseWrite { record, sent: now }
     }
 
-    /// The renewal numbered `sequence` has ended. Only a certain success prolongs (an unknown
-    /// result does not), and it counts from the sending.
-    pub fn renewed(&mut self, sequence: u64, result: WriteResult) {
-        let Some(pending) = self.pending.take_if(|p| p.record.sequence == sequence) else {
+    /// A renewal has ended. Only a certain success prolongs (an unknown result does not), and it
+    /// counts from the sending. Results of renewals that were given up, or of a former term, are
+    /// left alone.
+    pub fn renewed(&mut self, write: &LeaseWrite, result: WriteResult) {
+        let Some(pending) = self.pending.take_if(|pending| pending == write) else {
             reached!("E286: the result of a renewal that was given up");
             return;
         };
         match result {
             WriteResult::Committed => {
                 self.until = self.until.max(pending.sent + pending.record.primary);
+                self.announced = pending.record.storage;
                 self.record = pending.record;
             }
             WriteResult::Refused => self.step_down(),
@@ -193,7 +208,9 @@ impl Holder {
     }
 
     /// The check that every writing transaction of a primary makes on the lease record it reads:
-    /// no clock is involved, the transaction conflicts with a takeover.
+    /// no clock is involved, the transaction conflicts with a takeover. It conflicts with a renewal
+    /// too: a manager that does not know the result of a transaction renews its lease, after which
+    /// the transaction cannot take effect any more, and reads what is stored.
     ///
     /// # Errors
     /// When another tenure is stored or this one has ended.

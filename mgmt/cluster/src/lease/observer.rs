@@ -4,6 +4,8 @@
 //! time is counted from before the record was read, for the holder may have begun to write it
 //! after that.
 
+use core::time::Duration;
+
 use engine_types::{Instant, reached};
 
 use super::LeaseTimes;
@@ -135,16 +137,20 @@ impl Observer {
         };
         let expected = seen.record.clone();
         let old = expected.as_ref().map_or(Term::default(), |record| record.term);
+        // Leases of predecessors may outlive a term that ends at once: it hands their length on.
+        let inherited = expected.as_ref().map_or(Duration::ZERO, |record| record.storage);
         if now < until {
             return Err(TooEarly::MayBeValid { term: old, until, now });
         }
         let record = PrimaryLease {
             holder: me,
             term: old.next(),
-            sequence: 0,
+            // E285: an attempt that was given up may take effect later. It must not pass for this
+            // one, which counts from another sending; equal readings are equal sendings.
+            sequence: now.nanos(),
             released: false,
             primary: self.times.primary(),
-            storage: self.times.storage(),
+            storage: self.times.storage().max(inherited),
         };
         Ok(Taking { record, expected, sent: now })
     }

@@ -75,13 +75,14 @@ pub struct PrimaryLease {
     pub holder: Contact,
     /// Raised by every takeover.
     pub term: Term,
-    /// Raised by every attempt to write the record within a term (E285).
+    /// Raised by every attempt to write the record within a term (E285). It starts at a number that
+    /// no other attempt of this holder to take the lease had.
     pub sequence: u64,
     /// The holder has ended itself: anybody may take at once.
     pub released: bool,
     /// D_p: how long the holder goes on after it began to write this.
     pub primary: Duration,
-    /// The longest D_s under which the holder has granted storage leases.
+    /// The longest D_s of storage leases that may be in force, of this holder and of former ones.
     pub storage: Duration,
 }
 

@@ -81,7 +81,8 @@ impl StorageLease {
     }
 
     /// The node gives up every chain version before `version` (E289): it installed that one, and
-    /// may now tell the manager so (R4). Requests in flight of older versions fail their next check.
+    /// may now tell the manager so (R4). Requests of older versions that are in flight fail their
+    /// next check.
     pub fn give_up_before(&mut self, version: ChainVersion) {
         if self.version < version {
             self.version = version;

@@ -25,7 +25,7 @@ fn holder() -> Holder {
 
 fn renew(holder: &mut Holder, sent: u64, result: WriteResult) -> PrimaryLease {
     let write = holder.begin_renewal(at(sent)).unwrap();
-    holder.renewed(write.record.sequence, result);
+    holder.renewed(&write, result);
     write.record
 }
 
@@ -37,7 +37,7 @@ fn validity_counts_from_before_the_write() {
     assert_eq!(holder.demotes_from(), at(3020));
     let write = holder.begin_renewal(at(3000)).unwrap();
     assert_eq!(holder.valid_until(), at(11_000), "nothing is known of it yet");
-    holder.renewed(write.record.sequence, WriteResult::Committed);
+    holder.renewed(&write, WriteResult::Committed);
     assert_eq!(holder.valid_until(), at(13_000));
     assert_eq!(holder.renewal_due(), at(5000));
 }
@@ -51,10 +51,14 @@ fn only_a_certain_success_prolongs() {
     }
     let first = holder.begin_renewal(at(4000)).unwrap();
     let second = holder.begin_renewal(at(5000)).unwrap();
-    assert_eq!((first.record.sequence, second.record.sequence), (3, 4), "E285");
-    holder.renewed(3, WriteResult::Committed);
+    assert_eq!(
+        (first.record.sequence, second.record.sequence),
+        (1_000_000_003, 1_000_000_004),
+        "E285"
+    );
+    holder.renewed(&first, WriteResult::Committed);
     assert_eq!(holder.valid_until(), at(11_000), "it was given up");
-    holder.renewed(4, WriteResult::Committed);
+    holder.renewed(&second, WriteResult::Committed);
     assert_eq!(holder.valid_until(), at(15_000));
     // Late, but nobody took over.
     assert!(!holder.valid(at(30_000)));
@@ -99,7 +103,7 @@ fn a_release_ends_before_it_is_written() {
     assert_eq!(write.check(Some(&stored)), Ok(()));
     let again = holder.begin_release(at(2100));
     assert_eq!(again.check(Some(&stored)), Ok(()), "when the first was lost");
-    let passed = LeaseConflict::Passed { term: Term::new(1), found: 2, released: true };
+    let passed = LeaseConflict::Passed { term: Term::new(1), found: 1_000_000_002, released: true };
     assert_eq!(again.check(Some(&again.record)), Err(passed.clone()));
     assert_eq!(holder.guard(Some(&again.record)), Err(passed));
     let mut observer = Observer::new(LeaseTimes::DEFAULT);
@@ -107,7 +111,7 @@ fn a_release_ends_before_it_is_written() {
     let taking = observer.begin_take(at(2200), contact(2)).unwrap();
     assert_eq!(
         taking.check(Some(&write.record)).unwrap_err().to_string(),
-        "the lease record changed since it was observed: found Some((Term(1), 1))"
+        "the lease record changed since it was observed: found Some((Term(1), 1000000001))"
     );
     let next = Holder::taken(taking, LeaseTimes::DEFAULT);
     assert_eq!((next.term(), next.demotes_from()), (Term::new(2), at(4220)), "L3");

@@ -1,5 +1,3 @@
-use core::time::Duration;
-
 use engine_types::{Incarnation, NodeId};
 
 use super::*;
@@ -27,13 +25,15 @@ fn a_record_must_stay_unchanged_for_the_stretched_lease() {
     let (term, until, now) = (Term::new(4), at(17_100), at(17_099));
     assert_eq!(early, Err(TooEarly::MayBeValid { term, until, now }));
     let taking = observer.begin_take(at(17_100), me()).unwrap();
-    assert_eq!((taking.record.term, taking.record.sequence), (Term::new(5), 0));
+    assert_eq!((taking.record.term, taking.record.sequence), (Term::new(5), at(17_100).nanos()));
     assert_eq!(taking.expected, Some(record(1, 4, 2)));
     assert_eq!(taking.check(Some(&record(1, 4, 2))), Ok(()));
     let found = Some((Term::new(4), 3));
     assert_eq!(taking.check(Some(&record(1, 4, 3))), Err(LeaseConflict::Changed { found }));
     assert_eq!(taking.check(None), Err(LeaseConflict::Changed { found: None }));
     assert!(taking.is_stored(Some(&taking.record)) && !taking.is_stored(None));
+    let again = observer.begin_take(at(17_200), me()).unwrap();
+    assert!(!again.is_stored(Some(&taking.record)), "E285: that was sent earlier");
 }
 
 #[test]

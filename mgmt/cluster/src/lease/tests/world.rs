@@ -37,6 +37,8 @@ enum Bug {
     ShorterNotCut,
     OwnLengthObserved,
     LongerNotAnnounced,
+    TermForgets,
+    TakingsEqual,
     WallClock,
 }
 
@@ -75,11 +77,32 @@ struct Manager {
     taking: Option<Taking>,
 }
 
+impl Manager {
+    /// What a manager with the bug takes for what it saw.
+    fn observer_with(&self, bug: Bug) -> Observer {
+        let mut observer = self.observer.clone();
+        if let Some(seen) = &mut observer.seen {
+            match &mut seen.record {
+                Some(record) if bug == Bug::ObserverWithoutDrift => {
+                    record.primary = record.primary * 100 / 101;
+                }
+                Some(record) if bug == Bug::OwnLengthObserved => {
+                    record.primary = observer.times.primary();
+                }
+                _ => {}
+            }
+        }
+        observer
+    }
+}
+
 struct Node {
     clock: Clock,
     asleep: u64,
     start: u64,
     lease: StorageLease,
+    /// Cut off from all managers but this one.
+    only: Option<usize>,
     /// Who granted the lease in force, and its count.
     granted: Option<(usize, Instant)>,
 }
@@ -118,6 +141,7 @@ struct Stats {
 
 struct World {
     bug: Bug,
+    varied: bool,
     rng: Rng,
     real: u64,
     queue: BTreeMap<(u64, u64), Event>,
@@ -129,15 +153,21 @@ struct World {
     stats: Stats,
 }
 
-fn lease_times(rng: &mut Rng) -> LeaseTimes {
+/// The defaults, or in worlds of varied times others, among them leases of replicas that are longer
+/// than those of primaries.
+fn lease_times(rng: &mut Rng, varied: bool) -> LeaseTimes {
     let mut pick = |numbers: &[u64]| Duration::from_secs(*rng.pick(numbers).unwrap());
-    let (storage, primary) = (pick(&[2, 2, 3]), pick(&[10, 10, 14]));
+    let (storage, primary) = (pick(&[2, 2, 4, 20]), pick(&[10, 10, 14]));
+    if !varied {
+        return LeaseTimes::DEFAULT;
+    }
     LeaseTimes::new(Duration::from_secs(1), storage, primary, 10_000).unwrap()
 }
 
 impl World {
     fn new(seed: u64, bug: Bug) -> Self {
         let mut rng = Rng::new(seed);
+        let varied = seed % 2 == 1;
         let clock = |rng: &mut Rng| Clock {
             real: 0,
             reading: rng.below(1000 * SECOND),
@@ -148,7 +178,7 @@ impl World {
                 clock: clock(&mut rng),
                 start: 1,
                 asleep: 0,
-                observer: Observer::new(lease_times(&mut rng)),
+                observer: Observer::new(lease_times(&mut rng, varied)),
                 holder: None,
                 taking: None,
             })
@@ -159,11 +189,13 @@ impl World {
                 asleep: 0,
                 start: 1,
                 lease: StorageLease::new(TargetId::new(node), Incarnation::new(1)),
+                only: None,
                 granted: None,
             })
             .collect();
         let mut world = Self {
             bug,
+            varied,
             rng,
             real: 0,
             queue: BTreeMap::new(),
@@ -272,7 +304,7 @@ impl World {
         } else {
             self.tick_standby(m, now)
         }
-        let wake = self.managers[m].observer.may_take_at();
+        let wake = self.managers[m].observer_with(self.bug).may_take_at();
         let wake = wake.map(|at| self.managers[m].clock.real_of(at));
         match wake.filter(|&real| self.real < real && real < self.real + SECOND) {
             Some(real) => self.at(real, Event::Tick(m)),
@@ -284,13 +316,15 @@ impl World {
     }
 
     fn tick_holder(&mut self, m: usize, now: Instant) {
-        let (releases, changes) = (self.rng.chance(4), self.rng.chance(20));
-        let times = lease_times(&mut self.rng);
+        let changes = self.rng.chance(20);
+        let times = lease_times(&mut self.rng, self.varied);
         let holder = self.managers[m].holder.as_mut().unwrap();
+        let is_new = now.saturating_since(holder.took_at()) < Duration::from_millis(500);
+        let releases = self.rng.chance(if is_new { 40 } else { 4 });
         if changes {
             holder.set_times(times);
             if self.bug == Bug::LongerNotAnnounced {
-                holder.record.storage = times.storage();
+                holder.announced = times.storage();
             }
         }
         let until = holder.until;
@@ -324,20 +358,15 @@ impl World {
             incarnation: Incarnation::new(manager.start),
             addresses: Vec::new(),
         };
-        let mut observer = manager.observer.clone();
-        if let Some(seen) = &mut observer.seen {
-            match &mut seen.record {
-                Some(record) if bug == Bug::ObserverWithoutDrift => {
-                    record.primary = record.primary * 100 / 101;
-                }
-                Some(record) if bug == Bug::OwnLengthObserved => {
-                    record.primary = observer.times.primary();
-                }
-                _ => {}
-            }
-        }
+        let observer = manager.observer_with(bug);
         let Ok(mut taking) = observer.begin_take(now, me) else { return };
         taking.expected = manager.observer.record().cloned();
+        if bug == Bug::TakingsEqual {
+            taking.record.sequence = 0;
+        }
+        if bug == Bug::TermForgets {
+            taking.record.storage = observer.times.storage();
+        }
         if manager.taking.is_none() {
             manager.taking = Some(taking.clone());
             self.send(Event::Write(m, Write::Take(taking), true));
@@ -430,7 +459,7 @@ impl World {
         let manager = &mut self.managers[m];
         let now = manager.clock.read(self.real);
         match write {
-            Write::Own(own) => {
+            Write::Own(mut own) => {
                 let Some(holder) = &mut manager.holder else { return };
                 let newest =
                     own.record.sequence == holder.record.sequence && holder.pending.is_some();
@@ -440,13 +469,13 @@ impl World {
                 if result == WriteResult::Unknown && bug == Bug::UnknownIsRenewal {
                     result = WriteResult::Committed;
                 }
-                if let Some(pending) = &mut holder.pending
-                    && bug == Bug::RenewalFromAnswer
-                {
-                    pending.sent = now;
+                let is_pending = holder.pending.as_ref() == Some(&own);
+                if is_pending && bug == Bug::RenewalFromAnswer {
+                    own.sent = now;
+                    holder.pending = Some(own.clone());
                 }
                 self.stats.renewals += u32::from(result == WriteResult::Committed);
-                holder.renewed(own.record.sequence, result);
+                holder.renewed(&own, result);
             }
             Write::Take(taking) => {
                 if manager.taking.as_ref() != Some(&taking) || result == WriteResult::Unknown {
@@ -467,7 +496,10 @@ impl World {
             node.lease = StorageLease::new(node.lease.target, Incarnation::new(node.start));
         }
         let (sent, start) = (node.clock.read(self.real), node.start);
-        (0..MANAGERS).for_each(|m| self.send(Event::BeatAt(m, n, sent, start)));
+        let only = node.only;
+        for m in (0..MANAGERS).filter(|&m| only.is_none_or(|only| only == m)) {
+            self.send(Event::BeatAt(m, n, sent, start));
+        }
         let next = self.rng.range(20 * MS..=SECOND);
         self.after(next, Event::Beat(n));
     }
@@ -512,6 +544,10 @@ impl World {
                 let step = self.rng.below(step + 1);
                 clock.adjust(self.real, 1_000_000 + ppm, step);
             }
+        }
+        for node in &mut self.nodes {
+            let one = usize::try_from(self.rng.below(MANAGERS as u64)).unwrap();
+            node.only = Some(one).filter(|_| self.rng.chance(400));
         }
         if self.rng.chance(60) && !self.kv_down {
             self.kv_down = true;
@@ -581,8 +617,8 @@ fn e287_e288_no_interleaving_breaks_the_leases() {
         all.late += stats.late;
     }
     // The worlds are not idle.
-    let least = [(all.takeovers, 500), (all.releases, 100), (all.renewals, 2000)];
-    let more = [(all.unknown, 1000), (all.grants, 10_000), (all.late, 1000)];
+    let least = [(all.takeovers, 300), (all.releases, 100), (all.renewals, 2000)];
+    let more = [(all.unknown, 500), (all.grants, 10_000), (all.late, 1000)];
     assert!(least.iter().chain(&more).all(|(found, least)| least <= found), "{all:?}");
 }
 
@@ -590,19 +626,21 @@ fn e287_e288_no_interleaving_breaks_the_leases() {
 fn every_planted_bug_is_found() {
     // Some need the first drifting clock to meet a rare moment: the search begins where one does.
     let bugs = vec![
-        (Bug::ObserverWithoutDrift, "E287", 190),
+        (Bug::ObserverWithoutDrift, "E287", 0),
         (Bug::GrantWithoutDrift, "E288", 0),
-        (Bug::TakeoverWithoutDrift, "L3", 90),
+        (Bug::TakeoverWithoutDrift, "L3", 1618),
         (Bug::CountedFromReceipt, "E288", 0),
-        (Bug::RenewalFromAnswer, "E287", 23),
+        (Bug::RenewalFromAnswer, "E287", 0),
         (Bug::UnknownIsRenewal, "E287", 0),
         (Bug::SeenBeforeRead, "E287", 0),
         (Bug::SequenceReused, "E287", 0),
         (Bug::TakenBlindly, "E287", 0),
         (Bug::ReleaseGoesOn, "E287", 0),
-        (Bug::ShorterNotCut, "E287", 22),
+        (Bug::ShorterNotCut, "E287", 233),
         (Bug::OwnLengthObserved, "E287", 0),
-        (Bug::LongerNotAnnounced, "L3", 127),
+        (Bug::LongerNotAnnounced, "L3", 0),
+        (Bug::TermForgets, "L3", 917),
+        (Bug::TakingsEqual, "E287", 0),
         (Bug::WallClock, "E28", 0),
     ];
     for (bug, expected, from) in bugs {
