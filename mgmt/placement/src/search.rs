@@ -11,6 +11,7 @@ use alloc::vec::Vec;
 use engine_types::Rng;
 
 use crate::counts::Balance;
+use crate::limits::RESTART_CHAINS_MAX;
 use crate::report::ABSENT;
 use crate::shape::{Shape, below};
 
@@ -187,13 +188,14 @@ impl<'a> Search<'a> {
         heat: Heat,
     ) -> (u64, Option<usize>) {
         let start = first * self.grid.replicas;
+        let is_large = RESTART_CHAINS_MAX < self.grid.chains();
         for tried in 1..=TRIES_PER_TURN {
             let Some(p) = self.excess_member(row, rng) else { return (tried, None) };
             let q = start + below(rng, self.grid.members.len() - start);
             if !self.grid.exchangeable(self.shape, p, q) {
                 continue;
             }
-            if heat == Heat(0) && 0 < self.estimate(p, q) {
+            if heat == Heat(0) && is_large && 0 < self.estimate(p, q) {
                 continue;
             }
             let cost = self.exchange(p, q);
