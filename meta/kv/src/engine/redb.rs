@@ -1,25 +1,36 @@
 //! The engine that ships: redb, a copy-on-write B-tree in one file.
 //!
 //! ```text
-//!   apply   reopened? -> write transaction: mutations in order, then the version
+//!   apply   write transaction: mutations in order, then the version
 //!             -> space for what the file grew by (E211) -> commit, flushed twice
 //!   tables  data: key -> value      meta: name -> number
 //! ```
 //!
 //! Every commit records which pages are free and is flushed in two phases ("quick repair"), so
-//! that opening after a crash reads a few pages. Measured on the project's two-core machine, redb
-//! 4.5, 5 million keys of 24 + 64 bytes (2 GB), groups of 64 transactions of 3 keys, opened after
-//! `kill -9`, file cached / not cached:
+//! that opening after a crash reads a few pages; without it redb walks the whole tree. Any commit
+//! without the record drops it, so "every nth commit" gains nothing. Measured with redb 4.5 on two
+//! shared cores, 5 million keys of 24 + 64 bytes (2 GB), opened after `kill -9` inside a commit:
 //!
 //! ```text
-//!                           3 random keys   own place each   opened after a crash
-//!   quick repair                  6,500/s                       1 ms /   4 ms
-//!   plain (walks the tree)        6,400/s        110,000/s    1.3 s  /   7.0 s
-//!   quick every 16th commit       7,800/s                     1.1 s  (any other commit drops it)
+//!                             file cached   not cached    groups of 64 with 3 random keys each
+//!   quick repair (ships)      1 ms          4 to 19 ms    6,500 transactions/s
+//!   plain                     1.3 to 1.6 s  7.0 s         6,400
+//!   quick every 16th commit   1.1 s         -             7,800
 //! ```
 //!
-//! The rate with random keys is that of the disk: 192 leaves are 192 scattered pages, of which it
-//! wrote some 12,000 a second. In memory (`/dev/shm`) it is 30,000/s plain, 35,000/s quick.
+//! The rate of commits is that of the disk: each group rewrites the leaves that it touches, 192 for
+//! 3 random keys in each of 64 transactions, and they are scattered. The shipped mode, durable
+//! transactions of 3 keys in groups of 64, where the disk does 170 to 200 flushes a second with 130
+//! scattered pages each (5,500 to 6,400 with one), and in memory (`/dev/shm`), where only the
+//! processor counts:
+//!
+//! ```text
+//!                                     400,000 keys           5 million keys
+//!                                     disk      memory       disk      memory
+//!   3 random keys                     11,000    32,500        6,000    17,900
+//!   3 neighbours at a random place    13,400    65,900       14,800    43,500
+//!   new inode, dirent, session         6,800    36,700        8,800    34,300
+//! ```
 //!
 //! Invariants
 //!   E214 mutations and version of a batch are one write transaction (E203), applied in order
