@@ -14,7 +14,7 @@
 //! most `e / 3`. A clock is judged bad from `e / 2` on, so every one that is off by more than
 //! `5/6 e` is found, before it reaches `e`, and none that is off by less than `e / 6` is accused.
 //! With the defaults: 60 s, found from 0.83 % on, never below 0.17 %, and honest clocks are within
-//! 0.1 %.
+//! 0.11 %.
 //!
 //! A manager that stood still, or a link that did, makes a whole block late; a verdict counts when
 //! two blocks in succession say the same. A manager that finds most nodes wrong is wrong itself.
