@@ -19,8 +19,9 @@
 //! ```
 //!
 //! Its price is a second flush and some pages: over seven alternating pairs of runs (400,000 keys,
-//! 192 keys a commit, four pairs scattered, three as new files) it made 0.58 to 1.15, on average 0.77, of the plain rate. A plain
-//! start would take longer than the 5 s that it may as soon as the file is not cached.
+//! 192 writes a commit, four pairs with scattered keys, three with new files) it made 0.58 to 1.15,
+//! on average 0.77, of the plain rate. A plain start would take longer than the 5 s that it may as
+//! soon as the file is not cached.
 //!
 //! The rate of commits is that of the disk: each group rewrites the leaves that it touches, 192 for
 //! 3 random keys in each of 64 transactions, and they are scattered. The shipped mode, durable
