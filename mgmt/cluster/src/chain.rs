@@ -254,11 +254,14 @@ impl<'a> Step<'a> {
             && self.chain.served_last(member.target, view.store)
     }
 
-    /// A replaced member that holds nothing the chain needs: its successor serves.
+    /// A replaced member that holds nothing the chain needs: its successor serves. It is removed
+    /// in a step without demotions: those may wait (R4), and until then the published version
+    /// lists it.
     fn is_replaced(&self, member: &Member, view: &View, kept: &[usize]) -> bool {
         let Leaving::ReplacedBy(new) = view.leaving else { return false };
         self.moment.may_demote
             && member.state == PublicState::Offline
+            && kept.len() == self.chain.serving().count()
             && kept.iter().any(|&index| self.chain.members[index].target == new)
     }
 

@@ -11,5 +11,20 @@ extern crate alloc;
 extern crate std;
 
 pub mod chain;
+mod clock;
+pub mod cluster;
+pub mod command;
+pub mod delta;
+pub mod explain;
+pub mod heartbeat;
+mod publish;
 pub mod record;
+pub mod registry;
 pub mod rules;
+mod slots;
+
+pub mod config;
+pub mod fields;
+pub mod lease;
+pub mod session;
+pub mod tags;

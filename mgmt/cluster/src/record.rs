@@ -11,6 +11,8 @@
 //!   E261  `departed` lists every target that may hold a lease for an earlier version of the chain
 //!         and does not serve in this one; whoever reads an empty list may grant leases at once
 
+pub mod codec;
+
 use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -57,6 +59,21 @@ pub enum Record {
     Chain(ChainRecord),
     /// Of `RecordKey::Table`.
     Table(TableRecord),
+}
+
+impl Record {
+    /// True if a record of this kind belongs under `key`.
+    pub const fn is_of(&self, key: &RecordKey) -> bool {
+        matches!(
+            (self, key),
+            (Self::Cluster(_), RecordKey::Cluster)
+                | (Self::Routing(_), RecordKey::Routing)
+                | (Self::Node(_), RecordKey::Node(_))
+                | (Self::Target(_), RecordKey::Target(_))
+                | (Self::Chain(_), RecordKey::Chain(_))
+                | (Self::Table(_), RecordKey::Table(..))
+        )
+    }
 }
 
 /// The cluster.

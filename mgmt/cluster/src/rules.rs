@@ -17,6 +17,9 @@ pub struct Rules {
     /// Bring chains back to their preferred order without being asked. Each step costs one
     /// member's resync, therefore off by default.
     pub restore_order: bool,
+    /// A mistake that a test plants.
+    #[cfg(test)]
+    pub(crate) planted: Option<crate::cluster::planted::Planted>,
 }
 
 impl Default for Rules {
@@ -27,6 +30,8 @@ impl Default for Rules {
             syncing_per_node_max: 4,
             syncing_max: 256,
             restore_order: false,
+            #[cfg(test)]
+            planted: None,
         }
     }
 }

@@ -1,0 +1,425 @@
+//! The whole cluster, as the primary manager keeps it in memory.
+//!
+//! ```text
+//!   records of the KV --load--> Cluster <--heartbeats, registrations, commands-- nodes, operators
+//!                                  |  propose, command, register
+//!                                  v
+//!                               Change --one KV transaction--> committed | abort | load again
+//!                                  |
+//!                                  v
+//!                  routing info, deltas, leases (in answers to heartbeats)
+//! ```
+//!
+//! Owner: the primary. Only `committed` changes what records say; everything derived from a record
+//! is derived in `apply`, which loading uses as well, so a new primary and an old one that
+//! committed the same records agree. A change whose result is unknown is resolved by loading anew.
+//!
+//! Invariants
+//!   E270  at most one change is in flight, and nothing of it shows before it is committed
+//!   E271  routing versions rise over all primaries: version v is published only while v is at most
+//!         the reserved one in the KV, and a primary starts above everything reserved before it
+//!   E272  every published routing info validates
+//!
+//! Takeover (L3): a primary that loads at T knows nothing of the leases its predecessor granted,
+//! but every one of them answers a heartbeat that was sent before T, so it has run out at
+//! T + D_s * (1 + e). Until then every serving or departed member counts as a holder and nobody is
+//! demoted. See `publish` for what becomes of versions that the predecessor may not have published.
+
+mod apply;
+
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::vec::Vec;
+
+use engine_types::{
+    ChainId, ChainTableId, ChainTableVersion, Instant, Map, NodeId, PublicState, RoutingInfo,
+    RoutingVersion, TargetId, reached,
+};
+
+use crate::chain::{Moment, View, rotate, update};
+use crate::delta::{RoutingUpdate, update_since};
+use crate::publish::{Publisher, Withheld};
+use crate::record::{
+    ChainRecord, ClusterRecord, Departed, Record, RecordKey, RoutingRecord, TableRecord,
+};
+use crate::registry::{Node, Target};
+use crate::rules::Rules;
+use crate::slots::SyncSlots;
+
+/// Records in one change: at 200 bytes each, 4,096 are a twelfth of what a transaction may carry.
+pub const CHANGE_WRITES_MAX: usize = 4096;
+/// Routing versions reserved at a time. At a hundred publications a second they last ten minutes,
+/// and the numbers last for ever.
+const RESERVED_STEP: u64 = 65_536;
+
+/// Everything that one KV transaction has to do. The transaction also reads the primary's lease.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// Tells changes apart.
+    pub number: u64,
+    /// Records to be written, or removed where there is none; each key at most once.
+    pub writes: Vec<(RecordKey, Option<Record>)>,
+    /// Nodes that lose a serving target: where standbys grant leases (L5), the transaction reads
+    /// the grant records of these with conflict.
+    pub demoted: BTreeSet<NodeId>,
+}
+
+/// The change in flight.
+#[derive(Clone, Debug)]
+pub(crate) struct InFlight {
+    pub(crate) change: Change,
+    /// Targets that it stops from serving: they get no lease from the moment it was made (R4).
+    pub(crate) demoted: BTreeSet<TargetId>,
+    /// Chains it changes, to be looked at again.
+    pub(crate) chains: Vec<ChainId>,
+}
+
+/// A chain.
+#[derive(Clone, Debug)]
+pub(crate) struct Chain {
+    pub(crate) record: ChainRecord,
+    /// Set while leases of earlier versions bar this one.
+    pub(crate) withheld: Option<Withheld>,
+}
+
+/// What may become due without an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Due {
+    /// Demotions are allowed again (L3).
+    Grace,
+    /// A node may be dead (L4).
+    Node(NodeId),
+    /// A withheld version may be published (R4).
+    Chain(ChainId),
+}
+
+/// Why records are no cluster.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LoadError {
+    /// Without it there is no cluster.
+    #[error("no record {key:?}")]
+    Missing {
+        /// The record.
+        key: RecordKey,
+    },
+    /// A record is of another kind than its key.
+    #[error("record {key:?} holds something of another kind")]
+    OtherKind {
+        /// Its key.
+        key: RecordKey,
+    },
+    /// What the records publish contradicts itself.
+    #[error("records contradict each other: {0}")]
+    Routing(#[from] engine_types::RoutingError),
+}
+
+/// The whole cluster.
+#[derive(Clone, Debug)]
+pub struct Cluster {
+    pub(crate) rules: Rules,
+    /// From here on nobody holds a lease of a predecessor.
+    pub(crate) grace_until: Instant,
+    pub(crate) record: ClusterRecord,
+    pub(crate) nodes: BTreeMap<NodeId, Node>,
+    pub(crate) targets: Map<TargetId, Target>,
+    pub(crate) chains: Map<ChainId, Chain>,
+    pub(crate) tables: BTreeMap<(ChainTableId, ChainTableVersion), TableRecord>,
+    pub(crate) publisher: Publisher,
+    pub(crate) in_flight: Option<InFlight>,
+    changes: u64,
+    /// Chains whose next state may differ from the present one.
+    pub(crate) dirty: BTreeSet<ChainId>,
+    /// Chains that were not changed because it was too early to demote anybody.
+    suppressed: BTreeSet<ChainId>,
+    /// Published chains whose record still lists departed members.
+    pub(crate) unsettled: BTreeSet<ChainId>,
+    pub(crate) due: BTreeSet<(Instant, Due)>,
+    pub(crate) slots: SyncSlots,
+}
+
+impl Cluster {
+    /// The records of a new cluster; the manager writes them where none exist.
+    pub fn found(record: ClusterRecord) -> [(RecordKey, Record); 2] {
+        let routing = RoutingRecord { reserved: RoutingVersion::new(0) };
+        [
+            (RecordKey::Cluster, Record::Cluster(record)),
+            (RecordKey::Routing, Record::Routing(routing)),
+        ]
+    }
+
+    /// Takes over at `now`, after the manager's lease was written. It publishes nothing and grants
+    /// nothing until the first change, which `propose` gives at once, is committed (E271).
+    ///
+    /// # Errors
+    /// Records that are incomplete or contradict each other.
+    pub fn load(
+        records: impl IntoIterator<Item = (RecordKey, Record)>,
+        rules: Rules,
+        now: Instant,
+    ) -> Result<Self, LoadError> {
+        let mut records: BTreeMap<RecordKey, Record> = records.into_iter().collect();
+        if let Some((&key, _)) = records.iter().find(|(key, record)| !record.is_of(key)) {
+            return Err(LoadError::OtherKind { key });
+        }
+        let mut take = |key| records.remove(&key).ok_or(LoadError::Missing { key });
+        let cluster = take(RecordKey::Cluster)?;
+        let routing = take(RecordKey::Routing)?;
+        let (Record::Cluster(record), Record::Routing(routing)) = (cluster, routing) else {
+            return Err(LoadError::OtherKind { key: RecordKey::Cluster });
+        };
+        let grace_until = now + rules.wait();
+        let mut cluster = Self {
+            grace_until,
+            publisher: Publisher::new(record.id, record.timeline, routing.reserved),
+            record,
+            rules,
+            nodes: BTreeMap::new(),
+            targets: Map::default(),
+            chains: Map::default(),
+            tables: BTreeMap::new(),
+            in_flight: None,
+            changes: 0,
+            dirty: BTreeSet::new(),
+            suppressed: BTreeSet::new(),
+            unsettled: BTreeSet::new(),
+            due: BTreeSet::from([(grace_until, Due::Grace)]),
+            slots: SyncSlots::default(),
+        };
+        for (key, record) in records {
+            cluster.load_one(key, record, now)?;
+        }
+        cluster.publisher.info.validate()?;
+        Ok(cluster)
+    }
+
+    /// Published routing info. It is empty before the first change after `load` is committed.
+    pub const fn routing(&self) -> &RoutingInfo {
+        &self.publisher.info
+    }
+
+    /// What somebody with version `since` needs, or nothing before something was published.
+    pub fn routing_since(&self, since: RoutingVersion) -> Option<RoutingUpdate<'_>> {
+        let publisher = &self.publisher;
+        publisher.started.then(|| update_since(&publisher.info, &publisher.history, since))
+    }
+
+    /// The chains of one version of a table. Layouts name versions, and all are kept.
+    pub fn table(&self, table: ChainTableId, version: ChainTableVersion) -> Option<&[ChainId]> {
+        self.tables.get(&(table, version)).map(|record| record.chains.as_slice())
+    }
+
+    /// True while a change waits for `committed` or `abort`.
+    pub const fn is_busy(&self) -> bool {
+        self.in_flight.is_some()
+    }
+
+    /// True from the moment on at which no lease of a predecessor is held (L3).
+    pub fn may_demote(&self, now: Instant) -> bool {
+        self.grace_until <= now
+    }
+
+    /// The next change that events have made necessary, if there is one and none is in flight. The
+    /// manager asks after each event and each `tick`.
+    pub fn propose(&mut self, now: Instant) -> Option<Change> {
+        if self.is_busy() {
+            return None;
+        }
+        if !self.publisher.is_ready() {
+            return Some(self.stage(Vec::new(), now));
+        }
+        let mut writes = Vec::new();
+        let mut changed = BTreeSet::new();
+        while writes.len() < CHANGE_WRITES_MAX
+            && let Some(id) = self.next_dirty()
+        {
+            // A chain that waits for a slot may come up again; its next change is another one's.
+            if changed.contains(&id) {
+                continue;
+            }
+            if let Some((record, removed)) = self.evaluate(id, now) {
+                changed.insert(id);
+                writes.push((RecordKey::Chain(id), Some(Record::Chain(record))));
+                writes.extend(removed.into_iter().map(|target| (RecordKey::Target(target), None)));
+            }
+        }
+        let settling: Vec<ChainId> =
+            self.unsettled.iter().filter(|id| !changed.contains(id)).copied().collect();
+        for id in settling {
+            let mut record = self.chains[&id].record.clone();
+            record.departed.clear();
+            writes.push((RecordKey::Chain(id), Some(Record::Chain(record))));
+            if CHANGE_WRITES_MAX <= writes.len() {
+                break;
+            }
+        }
+        (!writes.is_empty()).then(|| self.stage(writes, now))
+    }
+
+    /// The next chain to look at: one with news, or else one for which there is a slot to sync in.
+    fn next_dirty(&mut self) -> Option<ChainId> {
+        if self.dirty.is_empty() {
+            self.dirty = self.slots.wake(&self.rules);
+        }
+        self.dirty.pop_first()
+    }
+
+    /// The next record of a chain, and members that leave it for good.
+    fn evaluate(&mut self, id: ChainId, now: Instant) -> Option<(ChainRecord, Vec<TargetId>)> {
+        let chain = self.chains.get(&id)?;
+        if chain.withheld.is_some() {
+            return None; // its publication makes it dirty again
+        }
+        let moment = Moment { may_demote: self.may_demote(now), stopped: self.record.stopped };
+        let views: Vec<View> = chain.record.members.iter().map(|m| self.view(m, now)).collect();
+        self.queue_for_slots(id, &views);
+        if !moment.may_demote {
+            self.suppressed.insert(id);
+        }
+        let chain = &self.chains[&id];
+        #[cfg(test)]
+        let chain = &planted::chain(chain, self.rules.planted);
+        let Some(updated) = update(&chain.record, &views, moment) else {
+            let wanted = self.rules.restore_order && moment.may_demote && !moment.stopped;
+            return wanted.then(|| rotate(&chain.record))?.map(|record| (record, Vec::new()));
+        };
+        let syncs = |record: &ChainRecord| {
+            let mut members = record.members.iter();
+            members.find(|m| m.state == PublicState::Syncing).map(|m| m.target)
+        };
+        let (before, after) = (syncs(&chain.record), syncs(&updated.record));
+        if let Some(target) = after.filter(|_| before != after) {
+            self.slots.promise(self.targets[&target].record.node);
+        }
+        Some((updated.record, updated.removed))
+    }
+
+    /// Chains that could sync a member but for a free slot are called when there is one.
+    fn queue_for_slots(&mut self, id: ChainId, views: &[View]) {
+        for (member, view) in self.chains[&id].record.members.iter().zip(views) {
+            if member.state == PublicState::Waiting && !view.may_sync {
+                reached!("E269: a target waits for a slot to sync in");
+                self.slots.wait(self.targets[&member.target].record.node, id);
+            }
+        }
+    }
+
+    /// Makes a change of `writes`: says who departs, reserves routing versions, and is in flight.
+    pub(crate) fn stage(
+        &mut self,
+        mut writes: Vec<(RecordKey, Option<Record>)>,
+        now: Instant,
+    ) -> Change {
+        assert!(!self.is_busy(), "E270: one change at a time");
+        let keys: BTreeSet<RecordKey> = writes.iter().map(|(key, _)| *key).collect();
+        assert_eq!(keys.len(), writes.len(), "E270: each record once");
+        let mut demoted = BTreeSet::new();
+        let mut chains = Vec::new();
+        for (key, record) in &mut writes {
+            let (RecordKey::Chain(id), Some(Record::Chain(record))) = (key, record) else {
+                continue;
+            };
+            chains.push(*id);
+            let lost = self.lost_servers(*id, record);
+            demoted.extend(lost.iter().map(|departed| departed.target));
+            let version = self.chains.get(id).map(|chain| chain.record.version);
+            if version != Some(record.version) {
+                let holds = |d: &Departed| self.holds_until(*d, now).is_some();
+                record.departed = lost.into_iter().filter(holds).collect();
+            }
+        }
+        let next = self.publisher.info.version.get() + RESERVED_STEP;
+        if self.publisher.wants_reservation(RESERVED_STEP / 2) {
+            let reserved = RoutingVersion::new(next);
+            let record = Record::Routing(RoutingRecord { reserved });
+            writes.push((RecordKey::Routing, Some(record)));
+        }
+        self.changes += 1;
+        let nodes = demoted.iter().map(|target| self.targets[target].record.node).collect();
+        let change = Change { number: self.changes, writes, demoted: nodes };
+        self.in_flight = Some(InFlight { change: change.clone(), demoted, chains });
+        change
+    }
+
+    /// Who serves in the committed version of a chain and not in `next`, as the same start.
+    fn lost_servers(&self, id: ChainId, next: &ChainRecord) -> Vec<Departed> {
+        let Some(chain) = self.chains.get(&id) else { return Vec::new() };
+        let lost = chain.record.serving().filter(|m| !next.serves(m.target, m.incarnation));
+        lost.map(|m| Departed { target: m.target, incarnation: m.incarnation }).collect()
+    }
+
+    /// The change in flight is not in the KV and never will be. A manager that cannot tell drops
+    /// this `Cluster` and loads another one.
+    ///
+    /// # Panics
+    /// If none is in flight.
+    pub fn abort(&mut self) {
+        let in_flight = self.in_flight.take().expect("E270: a change is in flight");
+        self.slots.forget_promises();
+        self.dirty.extend(in_flight.chains);
+    }
+
+    /// The change in flight is in the KV: it takes effect, and is published as far as leases let.
+    ///
+    /// # Panics
+    /// If none is in flight.
+    pub fn committed(&mut self, now: Instant) {
+        let in_flight = self.in_flight.take().expect("E270: a change is in flight");
+        self.slots.forget_promises();
+        self.apply_all(in_flight.change.writes, now);
+        self.dirty.extend(in_flight.chains);
+        self.publisher.publish();
+    }
+
+    /// Lets time pass: nodes die, withheld versions are published. Call it at `next_due`, or often.
+    pub fn tick(&mut self, now: Instant) {
+        if !self.publisher.is_ready() {
+            return; // what is due stays due
+        }
+        while let Some(&(at, due)) = self.due.first()
+            && at <= now
+        {
+            self.due.pop_first();
+            match due {
+                Due::Grace => self.dirty.append(&mut self.suppressed),
+                Due::Node(node) => self.check_node(node, now),
+                Due::Chain(chain) => self.check_withheld(chain, now),
+            }
+        }
+        self.publisher.publish();
+    }
+
+    /// When `tick` has something to do, if nothing else happens before.
+    pub fn next_due(&self) -> Option<Instant> {
+        self.due.first().map(|&(at, _)| at)
+    }
+
+    /// A node whose heartbeats ceased dies (L4); one that was heard meanwhile is looked at again.
+    fn check_node(&mut self, id: NodeId, now: Instant) {
+        let wait = self.wait();
+        let Some(node) = self.nodes.get_mut(&id) else { return };
+        let until = node.heard + wait;
+        if now < until {
+            self.due.insert((until, Due::Node(id)));
+            return;
+        }
+        node.dead = true;
+        let info = node.info();
+        self.publisher.set_node(id, Some(info));
+        self.mark_node_dirty(id);
+    }
+
+    pub(crate) fn mark_node_dirty(&mut self, id: NodeId) {
+        let Some(node) = self.nodes.get(&id) else { return };
+        let chains = node.targets.iter().map(|target| self.targets[target].record.chain);
+        self.dirty.extend(chains);
+    }
+
+    /// How long a lease may be held from the moment at which its request was received.
+    pub(crate) fn wait(&self) -> core::time::Duration {
+        self.rules.wait()
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod planted;
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,100 @@
+//! Mistakes for the model test: each changes what one rule says.
+
+use std::vec::Vec;
+
+use engine_types::{ChainId, Incarnation, Instant, Member, PublicState, TargetId};
+
+use super::{Chain, Cluster};
+use crate::chain::View;
+use crate::heartbeat::TargetReport;
+use crate::record::LastServer;
+
+/// A mistake. Those of the first group are in the code, those of the second in what the model does
+/// with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Planted {
+    /// R4: a demotion is published at once.
+    PublishAtOnce,
+    /// R4: a demoted member's lease is renewed while its demotion waits.
+    RenewDemoted,
+    /// R4: leases go on while the demotion is in flight.
+    RenewInFlight,
+    /// R5: a new start inherits the standing of the former one.
+    InheritServing,
+    /// R10: any member may restart a chain.
+    RestartAnybody,
+    /// R11: an old "up to date" counts.
+    OldUpToDate,
+
+    /// E261: a record does not say who may still hold a lease.
+    ForgetDeparted,
+    /// L3: a new primary believes that it has waited already.
+    NoGrace,
+    /// L1: nodes use leases for longer than the manager believes.
+    LongLeases,
+    /// S8: a damaged store says that it is whole.
+    HideDamage,
+    /// E271: a new primary publishes versions of its predecessor again.
+    ReuseVersions,
+    /// E267: a delta lacks a chain.
+    ShortDelta,
+}
+
+/// Whether a lease is granted that must not be.
+pub(crate) fn serves(
+    planted: Option<Planted>,
+    target: TargetId,
+    chain: &Chain,
+    incarnation: Incarnation,
+) -> bool {
+    let member = chain.record.member(target);
+    match planted {
+        Some(Planted::RenewDemoted) => chain.withheld.is_some(),
+        Some(Planted::InheritServing) => {
+            member.is_some_and(|m| m.state == PublicState::Serving && m.incarnation < incarnation)
+        }
+        _ => false,
+    }
+}
+
+/// Until when a granted lease is believed to be held.
+pub(crate) fn until(
+    cluster: &Cluster,
+    chain: ChainId,
+    said: &TargetReport,
+    until: Instant,
+) -> Instant {
+    let serves = cluster.chains[&chain].record.serves(said.target, said.incarnation);
+    let forgets = cluster.rules.planted == Some(Planted::RenewDemoted) && !serves;
+    if forgets { Instant::ZERO } else { until }
+}
+
+/// The chain as the state table sees it.
+pub(crate) fn chain(chain: &Chain, planted: Option<Planted>) -> Chain {
+    let mut chain = chain.clone();
+    let serves = chain.record.serving().next().is_some();
+    if planted == Some(Planted::RestartAnybody) && !serves {
+        for member in &mut chain.record.members {
+            member.state = PublicState::LastServing;
+        }
+        let members = chain.record.members.iter().rev();
+        let store = chain.record.last_serving[0].store;
+        chain.record.last_serving =
+            members.map(|m| LastServer { target: m.target, store }).collect::<Vec<_>>();
+    }
+    chain
+}
+
+/// A member as the state table sees it.
+pub(crate) fn view(cluster: &Cluster, member: &Member, view: View) -> View {
+    let chain = &cluster.chains[&cluster.targets[&member.target].record.chain].record;
+    match cluster.rules.planted {
+        Some(Planted::OldUpToDate) if member.state == PublicState::Syncing => {
+            View { version: chain.version, incarnation: member.incarnation, ..view }
+        }
+        Some(Planted::RestartAnybody) if chain.serving().next().is_none() => {
+            View { store: chain.last_serving[0].store, ..view }
+        }
+        _ => view,
+    }
+}

@@ -1,0 +1,454 @@
+//! Heartbeats: what a node says about itself, and the leases it gets for it.
+//!
+//! A node sends one every second, from a thread of its own, and another one at once when it has
+//! installed a chain version, so that its lease for that version is not a second away (a lease
+//! names one version). Costs are proportional to the targets of the node.
+//!
+//! Timing (L1, L4). The node sends at `s` on its clock, the manager receives at `r` on its own; the
+//! lease in the answer is used while the node's clock is below `s + D_s`. Sending is before
+//! receiving, and while the manager's clock advances by `D_s * (1 + e)` the node's advances by
+//! `D_s` at least. So at `r + D_s * (1 + e)` the lease has run out, whenever the answer arrives and
+//! however often it is delayed. A node that was not heard for that long holds nothing.
+//!
+//! What a node owes for this to be sound:
+//!   - it uses a lease only for the target, start and installed chain version that it names, and
+//!     installs no version below one it has installed;
+//!   - whoever said that a target is offline has dropped its lease, and takes none from answers to
+//!     heartbeats it sent before;
+//!   - a store counts its starts durably, from 1, and is opened by one process at a time (R5).
+//!
+//! Invariants
+//!   E276  a heartbeat is taken in once, in the order of sending, and only from the registered
+//!         start of a node that is enabled
+//!   E277  a target counts as holding a lease from before its answer leaves until that has run out
+//!         on the manager's clock
+
+use core::time::Duration;
+
+use alloc::vec::Vec;
+
+use engine_types::{
+    ChainId, ChainInfo, ChainVersion, CoreId, Incarnation, Instant, Member, NodeId, PublicState,
+    RoutingVersion, StoreId, TargetId, Timeline, reached,
+};
+
+use crate::chain::{LocalState, View};
+use crate::cluster::{Cluster, Due};
+use crate::record::{Leaving, UNADOPTED};
+use crate::registry::{Node, Progress, Report};
+
+/// Chain versions above it are not believed: they would use up the numbers (E266).
+pub const CHAIN_VERSION_MAX: ChainVersion = ChainVersion::new(u32::MAX / 2);
+
+/// What a node says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Heartbeat {
+    /// Who says it.
+    pub node: NodeId,
+    /// Its start, as registered.
+    pub incarnation: Incarnation,
+    /// Rises with every heartbeat of one start.
+    pub sequence: u64,
+    /// When it was sent, on the node's clock.
+    pub sent: Instant,
+    /// Its shards.
+    pub shards: Vec<ShardReport>,
+    /// All its targets; one that is missing counts as offline.
+    pub targets: Vec<TargetReport>,
+}
+
+/// A shard of a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ShardReport {
+    /// Its core.
+    pub core: CoreId,
+    /// Changes as long as the shard takes turns (L5b).
+    pub progress: u64,
+}
+
+/// A target of a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TargetReport {
+    /// The target.
+    pub target: TargetId,
+    /// The start of its store, from 1.
+    pub incarnation: Incarnation,
+    /// Its store.
+    pub store: StoreId,
+    /// Its state.
+    pub local: LocalState,
+    /// True if its store has lost something and was not resynced since (S8).
+    pub damaged: bool,
+    /// The chain version it has installed, 0 if none.
+    pub version: ChainVersion,
+    /// The timeline it has installed that version in.
+    pub timeline: Timeline,
+}
+
+/// The right to serve, from the sending of the heartbeat for `HeartbeatAnswer::lease`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lease {
+    /// Who may serve.
+    pub target: TargetId,
+    /// As which start.
+    pub incarnation: Incarnation,
+    /// In which chain.
+    pub chain: ChainId,
+    /// In which version.
+    pub version: ChainVersion,
+}
+
+/// A chain version that a target is to install.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Move {
+    /// The target.
+    pub target: TargetId,
+    /// Its chain.
+    pub chain: ChainId,
+    /// What it is to install. Others may not know that version yet (R4).
+    pub info: ChainInfo,
+}
+
+/// What the node gets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HeartbeatAnswer {
+    /// The heartbeat it answers.
+    pub sequence: u64,
+    /// When that was sent, on the node's clock.
+    pub sent: Instant,
+    /// `D_s`: leases are valid while the node's clock is below `sent + lease`.
+    pub lease: Duration,
+    /// Version of the published routing info.
+    pub routing: RoutingVersion,
+    /// Timeline of the cluster.
+    pub timeline: Timeline,
+    /// In the order of the reports.
+    pub leases: Vec<Lease>,
+    /// In the order of the reports.
+    pub moves: Vec<Move>,
+    /// Reported targets that are not this node's.
+    pub unknown: Vec<TargetId>,
+}
+
+/// Why a heartbeat is refused. A refused one renews nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum HeartbeatError {
+    /// This primary has just taken over: try again at once.
+    #[error("the manager has not taken over yet")]
+    NotReady,
+    /// Register first.
+    #[error("{node} is not registered")]
+    Unknown {
+        /// The node.
+        node: NodeId,
+    },
+    /// The operator disabled it.
+    #[error("{node} is disabled")]
+    Disabled {
+        /// The node.
+        node: NodeId,
+    },
+    /// The process is a left-over, or has yet to register.
+    #[error("{node} beats as {found}, but registered as {expected}")]
+    OtherStart {
+        /// The node.
+        node: NodeId,
+        /// The start that sent it.
+        found: Incarnation,
+        /// The start that is registered.
+        expected: Incarnation,
+    },
+    /// A later one has arrived before.
+    #[error("{node} sent heartbeat {found}, but {last} has arrived")]
+    Stale {
+        /// The node.
+        node: NodeId,
+        /// Its number.
+        found: u64,
+        /// The highest number so far.
+        last: u64,
+    },
+    /// Leases of this clock mean nothing; the node has to start anew.
+    #[error("the clock of {node} advanced by {found:?} while the manager's did by {expected:?}")]
+    ClockAway {
+        /// The node.
+        node: NodeId,
+        /// By its own clock.
+        found: Duration,
+        /// By the manager's.
+        expected: Duration,
+    },
+}
+
+impl Cluster {
+    /// Takes a heartbeat in, and says what the node may and has to do. What follows from it for
+    /// chains comes from `propose`.
+    ///
+    /// # Errors
+    /// A heartbeat that counts for nothing.
+    pub fn heartbeat(
+        &mut self,
+        beat: &Heartbeat,
+        now: Instant,
+    ) -> Result<HeartbeatAnswer, HeartbeatError> {
+        self.admit(beat, now)?;
+        self.hear(beat.node, now);
+        let mut unknown = Vec::new();
+        for report in &beat.targets {
+            if self.is_of(report.target, beat.node) {
+                self.take_report(report, beat.sequence, now);
+            } else {
+                unknown.push(report.target);
+            }
+        }
+        self.miss_reports(beat);
+        self.publisher.publish();
+        let mut answer = HeartbeatAnswer {
+            sequence: beat.sequence,
+            sent: beat.sent,
+            lease: self.rules.lease,
+            routing: self.publisher.info.version,
+            timeline: self.record.timeline,
+            leases: Vec::new(),
+            moves: Vec::new(),
+            unknown,
+        };
+        for report in &beat.targets {
+            if self.is_of(report.target, beat.node) {
+                self.answer_target(report, now, &mut answer);
+            }
+        }
+        Ok(answer)
+    }
+
+    /// A target says by other means than a heartbeat that it has installed `version`: its node got
+    /// that version pushed, and does not want the chain to wait for its next heartbeat (R4).
+    pub fn acknowledge(
+        &mut self,
+        target: TargetId,
+        incarnation: Incarnation,
+        version: ChainVersion,
+        now: Instant,
+    ) {
+        if self.publisher.is_ready() {
+            self.release_hold(target, incarnation, version, now);
+            self.publisher.publish();
+        }
+    }
+
+    /// A standby has renewed the leases of `node` in the primary's stead (L5), as its changed grant
+    /// record shows: that counts like a heartbeat received now.
+    pub fn standby_granted(&mut self, node: NodeId, now: Instant) {
+        let until = now + self.wait();
+        let Some(known) = self.nodes.get(&node) else { return };
+        for id in known.targets.clone() {
+            let target = self.targets.get_mut(&id).expect("E272: indexed");
+            let chain = self.chains.get(&target.record.chain);
+            let member = chain.and_then(|chain| chain.record.member(id));
+            if let Some(member) = member.filter(|m| m.state == PublicState::Serving) {
+                target.extend_hold(member.incarnation, until);
+            }
+        }
+        if self.publisher.is_ready() {
+            self.hear(node, now);
+            self.publisher.publish();
+        }
+    }
+
+    /// Refuses what must not count (E276).
+    fn admit(&mut self, beat: &Heartbeat, now: Instant) -> Result<(), HeartbeatError> {
+        if !self.publisher.is_ready() || !self.publisher.started {
+            return Err(HeartbeatError::NotReady);
+        }
+        let id = beat.node;
+        let node = self.nodes.get_mut(&id).ok_or(HeartbeatError::Unknown { node: id })?;
+        if !node.record.enabled {
+            return Err(HeartbeatError::Disabled { node: id });
+        }
+        let (found, expected) = (beat.incarnation, node.record.incarnation);
+        if found != expected {
+            return Err(HeartbeatError::OtherStart { node: id, found, expected });
+        }
+        if let Some(last) = node.sequence.filter(|&last| beat.sequence <= last) {
+            return Err(HeartbeatError::Stale { node: id, found: beat.sequence, last });
+        }
+        if let Some(away) = node.clock.observe(beat.sent, now, &self.rules) {
+            reached!("L4: the clock of a node ran away");
+            let (found, expected) = (away.node, away.manager);
+            return Err(HeartbeatError::ClockAway { node: id, found, expected });
+        }
+        node.sequence = Some(beat.sequence);
+        observe_shards(node, beat, self.rules.lease);
+        Ok(())
+    }
+
+    /// The node lives at `now`.
+    fn hear(&mut self, id: NodeId, now: Instant) {
+        let wait = self.rules.wait();
+        let Some(node) = self.nodes.get_mut(&id) else { return };
+        node.heard = node.heard.max(now);
+        if core::mem::take(&mut node.dead) {
+            reached!("L4: a dead node was heard again");
+            self.due.insert((node.heard + wait, Due::Node(id)));
+            let info = node.info();
+            self.publisher.set_node(id, Some(info));
+            self.mark_node_dirty(id);
+        }
+    }
+
+    fn is_of(&self, target: TargetId, node: NodeId) -> bool {
+        self.targets.get(&target).is_some_and(|target| target.record.node == node)
+    }
+
+    /// Keeps a report, and looks at the chain again if it says something new.
+    fn take_report(&mut self, said: &TargetReport, sequence: u64, now: Instant) {
+        let target = self.targets.get_mut(&said.target).expect("checked by the caller");
+        target.named_in = Some(sequence);
+        let chain = target.record.chain;
+        let shard = self.nodes[&target.record.node].shards.get(&target.record.core);
+        let works = shard.is_some_and(|shard| !shard.stuck);
+        let outlived = target.report.is_some_and(|last| said.incarnation < last.incarnation);
+        let believed = works && !outlived && said.incarnation != UNADOPTED;
+        let report = Report {
+            local: if believed { said.local } else { LocalState::Offline },
+            incarnation: said.incarnation,
+            version: said.version,
+            timeline: said.timeline,
+            damaged: said.damaged,
+            store: said.store,
+        };
+        if target.report.replace(report) != Some(report) {
+            self.dirty.insert(chain);
+        }
+        let says_offline = said.local == LocalState::Offline;
+        let newer = target.hold.is_some_and(|hold| hold.incarnation < said.incarnation);
+        if newer || (says_offline && !outlived) {
+            target.hold = None;
+            if self.chains.get(&chain).is_some_and(|chain| chain.withheld.is_some()) {
+                self.check_withheld(chain, now);
+            }
+        }
+        self.release_hold(said.target, said.incarnation, said.version, now);
+    }
+
+    /// Whoever has installed the committed version, or a later one, uses no lease for an earlier
+    /// one. Only the departed are asked for that: the others go on with what they hold.
+    fn release_hold(
+        &mut self,
+        id: TargetId,
+        incarnation: Incarnation,
+        version: ChainVersion,
+        now: Instant,
+    ) {
+        let Some(target) = self.targets.get_mut(&id) else { return };
+        let chain_id = target.record.chain;
+        let Some(chain) = self.chains.get(&chain_id) else { return };
+        let Some(withheld) = &chain.withheld else { return };
+        let departed =
+            withheld.holders.iter().any(|d| d.target == id && d.incarnation <= incarnation);
+        if departed && chain.record.version <= version {
+            reached!("R4: a departed member acknowledged the version");
+            target.hold = None;
+            self.check_withheld(chain_id, now);
+        }
+    }
+
+    /// Targets of the node that the heartbeat does not name.
+    fn miss_reports(&mut self, beat: &Heartbeat) {
+        let node = &self.nodes[&beat.node];
+        for id in &node.targets {
+            let target = self.targets.get_mut(id).expect("E272: indexed");
+            if target.named_in != Some(beat.sequence) && target.report.take().is_some() {
+                self.dirty.insert(target.record.chain);
+            }
+        }
+    }
+
+    /// The lease of a target, and the version it should move to.
+    fn answer_target(&mut self, said: &TargetReport, now: Instant, answer: &mut HeartbeatAnswer) {
+        let id = said.target;
+        let target = &self.targets[&id];
+        let chain_id = target.record.chain;
+        let Some(chain) = self.chains.get(&chain_id) else { return };
+        let usable = target.report.is_some_and(|report| {
+            report.local != LocalState::Offline
+                && !report.damaged
+                && report.store == target.record.store
+                && !self.is_ahead(chain_id, &report)
+        });
+        let before = || self.granted_before(chain_id, id, said.incarnation);
+        let version = self.grantable(id, chain, said.incarnation, before).filter(|_| usable);
+        if version.is_none_or(|version| said.version < version)
+            && let Some(info) = self.told(chain_id, id)
+            && said.version < info.version
+        {
+            answer.moves.push(Move { target: id, chain: chain_id, info });
+        }
+        if let Some(version) = version {
+            let until = now + self.wait();
+            #[cfg(test)]
+            let until = crate::cluster::planted::until(self, chain_id, said, until);
+            let target = self.targets.get_mut(&id).expect("found above");
+            target.extend_hold(said.incarnation, until); // E277
+            let (incarnation, chain) = (said.incarnation, chain_id);
+            answer.leases.push(Lease { target: id, incarnation, chain, version });
+        }
+    }
+
+    /// True if a store knows more than the KV: the KV came back from a backup, and the operator has
+    /// to raise the timeline (R20). Until then the store refuses whatever this manager says.
+    pub(crate) fn is_ahead(&self, chain: ChainId, report: &Report) -> bool {
+        let version = self.chains.get(&chain).map(|chain| chain.record.version);
+        self.record.timeline < report.timeline
+            || (self.record.timeline == report.timeline && version < Some(report.version))
+    }
+
+    /// What is known of a member.
+    pub(crate) fn view(&self, member: &Member, now: Instant) -> View {
+        let target = &self.targets[&member.target];
+        let record = &target.record;
+        let node = &self.nodes[&record.node];
+        let report = target.report.as_ref();
+        let in_time = report.filter(|report| !self.is_ahead(record.chain, report));
+        let lives = node.record.enabled && !node.dead;
+        let usable = in_time.filter(|report| {
+            lives && report.store == record.store && report.version <= CHAIN_VERSION_MAX
+        });
+        let fresh = member.incarnation == UNADOPTED && report.is_none() && lives;
+        let silent = usable.is_none_or(|report| report.local == LocalState::Offline);
+        let unknown = fresh || (silent && !self.may_demote(now));
+        let local = usable.map_or(LocalState::Offline, |report| report.local);
+        let leaving = match record.leaving {
+            Leaving::No if node.record.draining => Leaving::Drained,
+            leaving => leaving,
+        };
+        let view = View {
+            local: if unknown { None } else { Some(local) },
+            incarnation: report.map_or(member.incarnation, |report| report.incarnation),
+            version: report.map_or(ChainVersion::new(0), |report| report.version),
+            outdated: usable.is_some_and(|report| report.timeline < self.record.timeline),
+            damaged: report.is_some_and(|report| report.damaged),
+            store: record.store,
+            leaving,
+            may_sync: self.slots.is_free(record.node, &self.rules),
+        };
+        #[cfg(test)]
+        let view = crate::cluster::planted::view(self, member, view);
+        view
+    }
+}
+
+/// A shard whose counter stands still for `D_s` is stuck until it moves (L5b).
+fn observe_shards(node: &mut Node, beat: &Heartbeat, lease: Duration) {
+    for shard in &beat.shards {
+        let fresh = Progress { counter: shard.progress, since: beat.sent, stuck: false };
+        let known = node.shards.entry(shard.core).or_insert(fresh);
+        if known.counter == shard.progress {
+            known.stuck = lease <= beat.sent.saturating_since(known.since);
+        } else {
+            *known = fresh;
+        }
+    }
+    let named = |core: &CoreId| beat.shards.iter().any(|shard| shard.core == *core);
+    node.shards.retain(|core, _| named(core));
+}

@@ -1,0 +1,291 @@
+//! Nodes and targets as the primary knows them: their records, and what heartbeats said.
+//!
+//! Owner: `Cluster`. What is not part of a record is lost with the primary, and a successor waits
+//! until it has heard everybody (L3).
+
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use engine_types::limits::{NODE_ADDRESSES_MAX, NODES_MAX};
+use engine_types::{
+    ChainVersion, CoreId, Incarnation, Instant, NodeId, NodeInfo, NodeRole, NodeState, StoreId,
+    TargetId, TargetInfo, Timeline,
+};
+
+use crate::chain::LocalState;
+use crate::clock::ClockWatch;
+use crate::cluster::{Change, Cluster};
+use crate::record::{NodeRecord, Record, RecordKey, TargetRecord};
+
+/// A registered node.
+#[derive(Clone, Debug)]
+pub(crate) struct Node {
+    pub(crate) record: NodeRecord,
+    /// Its targets, also those that it never reported.
+    pub(crate) targets: BTreeSet<TargetId>,
+    /// When it was last heard of, by any way that may have renewed a lease.
+    pub(crate) heard: Instant,
+    /// Number of the last heartbeat of its present incarnation.
+    pub(crate) sequence: Option<u64>,
+    /// True after `heard` lay too far back (L4).
+    pub(crate) dead: bool,
+    pub(crate) clock: ClockWatch,
+    pub(crate) shards: BTreeMap<CoreId, Progress>,
+}
+
+/// How far a shard is (L5b).
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Progress {
+    pub(crate) counter: u64,
+    /// When the counter first stood there, on the node's clock.
+    pub(crate) since: Instant,
+    pub(crate) stuck: bool,
+}
+
+impl Node {
+    pub(crate) const fn new(record: NodeRecord, heard: Instant) -> Self {
+        Self {
+            record,
+            targets: BTreeSet::new(),
+            heard,
+            sequence: None,
+            dead: false,
+            clock: ClockWatch::new(),
+            shards: BTreeMap::new(),
+        }
+    }
+
+    /// Another start of the process: nothing that the former one said holds any more.
+    pub(crate) fn restart(&mut self, now: Instant) {
+        self.heard = now;
+        self.sequence = None;
+        self.clock = ClockWatch::new();
+        self.shards.clear();
+    }
+
+    pub(crate) fn info(&self) -> NodeInfo {
+        let state = if self.dead || !self.record.enabled {
+            NodeState::Dead
+        } else if self.record.draining {
+            NodeState::Draining
+        } else {
+            NodeState::Alive
+        };
+        NodeInfo {
+            role: self.record.role,
+            addresses: self.record.addresses.clone(),
+            incarnation: self.record.incarnation,
+            state,
+        }
+    }
+}
+
+/// A registered target.
+#[derive(Clone, Debug)]
+pub(crate) struct Target {
+    pub(crate) record: TargetRecord,
+    /// What its node says about it, as far as it was said since the node's last start.
+    pub(crate) report: Option<Report>,
+    /// The lease it may hold.
+    pub(crate) hold: Option<Hold>,
+    /// The heartbeat that named it last.
+    pub(crate) named_in: Option<u64>,
+}
+
+/// What the last heartbeat said about a target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Report {
+    /// `Offline` also if its shard is stuck (L5b).
+    pub(crate) local: LocalState,
+    pub(crate) incarnation: Incarnation,
+    pub(crate) version: ChainVersion,
+    pub(crate) timeline: Timeline,
+    pub(crate) damaged: bool,
+    pub(crate) store: StoreId,
+}
+
+/// A lease that was granted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Hold {
+    pub(crate) incarnation: Incarnation,
+    /// From here on it has run out on every clock, this one's.
+    pub(crate) until: Instant,
+}
+
+impl Target {
+    pub(crate) const fn new(record: TargetRecord) -> Self {
+        Self { record, report: None, hold: None, named_in: None }
+    }
+
+    pub(crate) const fn info(&self) -> TargetInfo {
+        let TargetRecord { node, core, store, chain, .. } = self.record;
+        TargetInfo { node, core, store, chain }
+    }
+
+    /// When the lease of the start `incarnation` will have run out, if it may hold one at `now`.
+    pub(crate) fn holds_until(&self, incarnation: Incarnation, now: Instant) -> Option<Instant> {
+        let hold = self.hold.filter(|hold| hold.incarnation == incarnation)?;
+        (now < hold.until).then_some(hold.until)
+    }
+
+    /// It may hold a lease until `until` at the latest.
+    pub(crate) fn extend_hold(&mut self, incarnation: Incarnation, until: Instant) {
+        match &mut self.hold {
+            Some(hold) if hold.incarnation == incarnation => hold.until = hold.until.max(until),
+            hold => *hold = Some(Hold { incarnation, until }),
+        }
+    }
+}
+
+/// A process that wants to take part.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Registration {
+    /// The id it was given before, nothing at first.
+    pub node: Option<NodeId>,
+    /// What it does.
+    pub role: NodeRole,
+    /// `host:port` per network, the preferred one first.
+    pub addresses: Vec<String>,
+    /// Counts its starts from 1.
+    pub incarnation: Incarnation,
+    /// Its failure domain.
+    pub domain: String,
+}
+
+/// What becomes of a registration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Registered {
+    /// It is registered like that already: the request came twice.
+    Known(NodeId),
+    /// It is registered once the change is committed.
+    New(NodeId, Change),
+}
+
+/// Why a registration is refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RegisterError {
+    /// Another change is in flight: try again when it is decided.
+    #[error("another change is in flight")]
+    Busy,
+    /// The id was never given, or the node was unregistered.
+    #[error("{node} is not registered")]
+    Unknown {
+        /// The id it named.
+        node: NodeId,
+    },
+    /// A node keeps its role for life.
+    #[error("{node} registers as {found:?}, expected {expected:?}")]
+    OtherRole {
+        /// The node.
+        node: NodeId,
+        /// The role it named.
+        found: NodeRole,
+        /// The role it has.
+        expected: NodeRole,
+    },
+    /// A later start has registered: this process is a left-over.
+    #[error("{node} registers as {found}, but {expected} has registered")]
+    Outdated {
+        /// The node.
+        node: NodeId,
+        /// The start it named.
+        found: Incarnation,
+        /// The start that registered last.
+        expected: Incarnation,
+    },
+    /// Two processes with one id and one count of starts.
+    #[error("{node} registers as {incarnation} again, with other addresses")]
+    Twin {
+        /// The node.
+        node: NodeId,
+        /// The start both named.
+        incarnation: Incarnation,
+    },
+    /// A number of things is out of its range.
+    #[error("{what}: found {found}, expected {min} to {max}")]
+    Count {
+        /// The things.
+        what: &'static str,
+        /// How many there are or would be.
+        found: usize,
+        /// How many there must be.
+        min: usize,
+        /// How many there may be.
+        max: usize,
+    },
+}
+
+impl Cluster {
+    /// Takes in a node, or a new start of one.
+    ///
+    /// # Errors
+    /// Whatever is wrong with it; nothing changes then.
+    pub fn register(
+        &mut self,
+        wanted: &Registration,
+        now: Instant,
+    ) -> Result<Registered, RegisterError> {
+        let count = |what, found, min, max| {
+            let fits = (min..=max).contains(&found);
+            if fits { Ok(()) } else { Err(RegisterError::Count { what, found, min, max }) }
+        };
+        count("addresses of a node", wanted.addresses.len(), 1, NODE_ADDRESSES_MAX)?;
+        let started = usize::from(wanted.incarnation != crate::record::UNADOPTED);
+        count("starts of a node", started, 1, usize::MAX)?;
+        let mut writes = Vec::new();
+        let (id, former) = match wanted.node {
+            Some(node) => {
+                let known = self.nodes.get(&node).ok_or(RegisterError::Unknown { node })?;
+                (node, Some(&known.record))
+            }
+            None => {
+                count("nodes", self.nodes.len() + 1, 1, NODES_MAX)?;
+                let mut cluster = self.record.clone();
+                let id = NodeId::new(cluster.next_node);
+                cluster.next_node += 1;
+                writes.push((RecordKey::Cluster, Some(Record::Cluster(cluster))));
+                (id, None)
+            }
+        };
+        let record = next_record(id, former, wanted)?;
+        if former == Some(&record) {
+            return Ok(Registered::Known(id));
+        }
+        if self.is_busy() {
+            return Err(RegisterError::Busy);
+        }
+        writes.push((RecordKey::Node(id), Some(Record::Node(record))));
+        Ok(Registered::New(id, self.stage(writes, now)))
+    }
+}
+
+fn next_record(
+    node: NodeId,
+    former: Option<&NodeRecord>,
+    wanted: &Registration,
+) -> Result<NodeRecord, RegisterError> {
+    let Registration { role, addresses, incarnation, domain, .. } = wanted.clone();
+    let fresh = NodeRecord {
+        role,
+        addresses,
+        incarnation,
+        enabled: true,
+        draining: false,
+        domain,
+        tags: BTreeMap::new(),
+    };
+    let Some(former) = former else { return Ok(fresh) };
+    if former.role != role {
+        return Err(RegisterError::OtherRole { node, found: role, expected: former.role });
+    }
+    if incarnation < former.incarnation {
+        let expected = former.incarnation;
+        return Err(RegisterError::Outdated { node, found: incarnation, expected });
+    }
+    if incarnation == former.incarnation && former.addresses != fresh.addresses {
+        return Err(RegisterError::Twin { node, incarnation });
+    }
+    let (enabled, draining, tags) = (former.enabled, former.draining, former.tags.clone());
+    Ok(NodeRecord { enabled, draining, tags, ..fresh })
+}
