@@ -3,6 +3,7 @@
 use crate::scenario::Scenario;
 
 pub mod disk;
+pub mod kv;
 pub mod rpc;
 pub mod store;
 
@@ -14,4 +15,5 @@ pub const ALL: &[Scenario] = &[
     store::damage::SCENARIO,
     store::ring::SCENARIO,
     store::limits::SCENARIO,
+    kv::SCENARIO,
 ];
