@@ -10,9 +10,10 @@ use clap::Parser;
 use clap::builder::PossibleValuesParser;
 
 use crate::json::Document;
+use crate::kv;
 use crate::machine::Machine;
 use crate::progress::Progress;
-use crate::suite::{Event, Plan, Row, SUITES, Storage, Suite};
+use crate::suite::{Event, Keys, Plan, Row, SUITES, Storage, Suite};
 use crate::table::Table;
 
 #[cfg(test)]
@@ -31,6 +32,8 @@ Examples:
   bench rpc --json rpc.json                    also write what was measured as JSON
   bench store                                  the chunk store beside fio; 12 GiB of disk and memory
   bench store --filter loop/file --size 512M   the runtimes alone, on a loop device, little data
+  bench kv --filter embedded --seconds 10      transactions in this process, longer
+  bench kv --filter reopen --reopen-keys 1000000   opening a killed store, fewer keys
   bench --list                                 names of all rows
 
 Exit codes: 0 measured; 1 a row could not be measured or a file not written;
@@ -41,7 +44,8 @@ Exit codes: 0 measured; 1 a row could not be measured or a file not written;
 #[command(name = "bench", version, after_help = EXAMPLES)]
 pub(crate) struct Args {
     /// What to measure.
-    #[arg(value_name = "SUITE", required_unless_present = "list", value_parser = suite_names())]
+    #[arg(value_name = "SUITE", required_unless_present_any = ["list", "kv_victim"],
+        value_parser = suite_names())]
     suite: Option<String>,
 
     /// Seconds per row, shared by the subject and its limit; warm-up comes on top.
@@ -69,6 +73,25 @@ pub(crate) struct Args {
     #[arg(long, value_name = "BYTES", default_value = "4G", value_parser = bytes)]
     size: u64,
 
+    /// Most tasks at the same time (suite kv).
+    #[arg(long, value_name = "N", default_value_t = Keys::default().tasks,
+        value_parser = clap::value_parser!(u64).range(1..=TASKS_MAX))]
+    tasks: u64,
+
+    /// Keys of a store whose rate is measured (suite kv).
+    #[arg(long, value_name = "N", default_value_t = Keys::default().stored,
+        value_parser = clap::value_parser!(u64).range(KEYS_MIN..=KEYS_MAX))]
+    keys: u64,
+
+    /// Keys of a store that is opened again after its process was killed (suite kv).
+    #[arg(long, value_name = "N", default_value_t = Keys::default().reopened,
+        value_parser = clap::value_parser!(u64).range(KEYS_MIN..=KEYS_MAX))]
+    reopen_keys: u64,
+
+    /// Commit to the store in FILE until killed: what suite kv starts.
+    #[arg(long, value_name = "FILE", hide = true)]
+    kv_victim: Option<PathBuf>,
+
     /// Print the names of the rows and measure nothing.
     #[arg(long)]
     list: bool,
@@ -77,6 +100,13 @@ pub(crate) struct Args {
     #[arg(long)]
     require_goals: bool,
 }
+
+/// Most tasks: a commit each in two full groups.
+const TASKS_MAX: u64 = 2_048;
+/// Fewest keys: every one of the most tasks has some of its own.
+const KEYS_MIN: u64 = 10_000;
+/// Most keys: some 40 GB of disk.
+const KEYS_MAX: u64 = 100_000_000;
 
 /// Shortest time per row: three pairs of slices that are longer than a connection's round trips.
 const SECONDS_MIN: f64 = 0.1;
@@ -140,6 +170,9 @@ pub(crate) fn main() -> ExitCode {
 }
 
 fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    if let Some(file) = &args.kv_victim {
+        return Err(anyhow::Error::msg(kv::victim(file, args.reopen_keys)));
+    }
     let chosen: Vec<&Suite> = SUITES
         .iter()
         .filter(|suite| args.suite.as_deref().is_none_or(|name| name == suite.name))
@@ -149,7 +182,8 @@ fn run(args: &Args) -> anyhow::Result<ExitCode> {
         memory_dir: args.memory_dir.clone(),
         bytes: args.size,
     };
-    let plan = Plan { seconds: args.seconds, filter: args.filter.clone(), storage };
+    let keys = Keys { tasks: args.tasks, stored: args.keys, reopened: args.reopen_keys };
+    let plan = Plan { seconds: args.seconds, filter: args.filter.clone(), storage, keys };
     if args.list {
         return list(&chosen, &plan);
     }
@@ -221,7 +255,7 @@ fn measure(args: &Args, suite: &Suite, plan: &Plan, names: &[String]) -> anyhow:
 }
 
 fn summary(rows: &[Row], below: usize, failed: usize) -> String {
-    let goals = rows.iter().filter(|row| row.goal.is_some()).count();
+    let goals = rows.iter().filter(|row| row.goal_met().is_some()).count();
     let mut text = format!("{} rows; {} of {goals} goals met", rows.len(), goals - below);
     if below != 0 {
         text.push_str("; rows below their goal are marked with <");

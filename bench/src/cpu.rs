@@ -55,6 +55,11 @@ impl CpuReading {
     }
 }
 
+/// Nanoseconds since some moment, on any thread.
+pub(crate) fn monotonic_nanos() -> u64 {
+    nanos(ClockId::Monotonic)
+}
+
 fn nanos(clock: ClockId) -> u64 {
     let time = clock_gettime(clock);
     let valid = "the kernel gives a time after the start of the process";

@@ -60,7 +60,7 @@ impl<'a> Document<'a> {
             limit: suite.limit,
             seconds_per_row: plan.seconds.as_secs_f64(),
             filter: &plan.filter,
-            data_bytes: suite.shown.device_bytes.then_some(plan.storage.bytes),
+            data_bytes: suite.shown.sized.then_some(plan.storage.bytes),
             cpu_shares: suite.shown.cpu_shares,
             machine,
             rows: rows.iter().map(|row| JsonRow { row, goal_met: row.goal_met() }).collect(),

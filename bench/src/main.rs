@@ -11,6 +11,8 @@ mod cli;
 mod cores;
 mod cpu;
 mod json;
+mod kv;
+mod loopback;
 mod machine;
 mod meter;
 mod open;

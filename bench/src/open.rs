@@ -33,7 +33,7 @@ pub(crate) const SUITE: Suite = Suite {
     name: "open",
     about: "opening a store of many chunks, cold",
     limit: "reading the bytes of its checkpoint, two at a time, on the same runtime",
-    shown: Shown { cpu_shares: ["core", "others"], device_bytes: false },
+    shown: Shown { cpu_shares: ["core", "others"], device_bytes: false, sized: false },
     rows,
     run,
 };
@@ -49,7 +49,7 @@ const PROJECTED: u64 = 30_000_000;
 /// Longest time of one row.
 const ROW_TIME_MAX: Duration = Duration::from_secs(300);
 
-fn rows() -> Vec<String> {
+fn rows(_: &Plan) -> Vec<String> {
     COUNTS.iter().flat_map(|&count| RUNTIMES.map(|runtime| name(count, runtime))).collect()
 }
 
@@ -295,6 +295,7 @@ fn measure(
         slice_seconds: seconds,
         device: None,
         opening: Some(Box::new(opening)),
+        kv: None,
     }));
     Ok(())
 }

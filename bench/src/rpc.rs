@@ -33,7 +33,7 @@ pub(crate) const SUITE: Suite = Suite {
     name: "rpc",
     about: "engine-net requests on loopback TCP, server and client runtime named in the row",
     limit: "a bare TCP echo of the same shape on the same two threads",
-    shown: Shown { cpu_shares: ["client", "server"], device_bytes: false },
+    shown: Shown { cpu_shares: ["client", "server"], device_bytes: false, sized: false },
     rows,
     run,
 };
@@ -43,7 +43,7 @@ const START_TIME_MAX: Duration = Duration::from_secs(30);
 /// Time of a row beyond its slices: connecting, warming up, and stalls of a shared machine.
 const ROW_TIME_MARGIN: Duration = Duration::from_secs(60);
 
-fn rows() -> Vec<String> {
+fn rows(_: &Plan) -> Vec<String> {
     let shapes = Shape::all();
     let of_pair = |pair| shapes.iter().map(move |shape| shape.heading(pair).name);
     PAIRS.into_iter().flat_map(of_pair).collect()

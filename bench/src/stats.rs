@@ -144,6 +144,7 @@ pub(crate) fn row(heading: Heading, division: &Division, subject: &Side, limit: 
         slice_seconds: division.slice().as_secs_f64(),
         device: None,
         opening: None,
+        kv: None,
     }
 }
 

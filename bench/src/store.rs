@@ -38,7 +38,7 @@ pub(crate) const SUITE: Suite = Suite {
     name: "store",
     about: "chunks and bare files on a disk and a loop device, by layer and runtime",
     limit: "fio --ioengine=io_uring --direct=1 on the same device",
-    shown: Shown { cpu_shares: ["process", "kernel"], device_bytes: true },
+    shown: Shown { cpu_shares: ["process", "kernel"], device_bytes: true, sized: true },
     rows,
     run,
 };
@@ -51,7 +51,7 @@ const ROW_TIME_MARGIN: Duration = Duration::from_secs(120);
 /// Room of a store beside its data, at least: metadata, appends, and copies on write.
 const STORE_ROOM_MIN: u64 = 1 << 30;
 
-fn rows() -> Vec<String> {
+fn rows(_: &Plan) -> Vec<String> {
     let of = |kind| Setting::all_on(kind).into_iter().flat_map(names);
     Kind::ALL.into_iter().flat_map(of).collect()
 }

@@ -5,10 +5,10 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use crate::{open, rpc, store};
+use crate::{kv, open, rpc, store};
 
 /// Everything this binary can measure.
-pub(crate) const SUITES: &[Suite] = &[rpc::SUITE, store::SUITE, open::SUITE];
+pub(crate) const SUITES: &[Suite] = &[rpc::SUITE, store::SUITE, open::SUITE, kv::SUITE];
 
 /// A group of rows that share what they measure and what bounds it.
 pub(crate) struct Suite {
@@ -21,7 +21,7 @@ pub(crate) struct Suite {
     /// What its columns mean.
     pub(crate) shown: Shown,
     /// Names of all rows, in the order in which they are measured.
-    pub(crate) rows: fn() -> Vec<String>,
+    pub(crate) rows: fn(&Plan) -> Vec<String>,
     /// Measures the rows that the plan wants and reports each of them once.
     pub(crate) run: fn(&Plan, &mut dyn FnMut(Event)),
 }
@@ -33,6 +33,8 @@ pub(crate) struct Shown {
     pub(crate) cpu_shares: [&'static str; 2],
     /// Whether rows carry [`Row::device`].
     pub(crate) device_bytes: bool,
+    /// Whether [`Storage::bytes`] says how much data they work on.
+    pub(crate) sized: bool,
 }
 
 /// What was asked for.
@@ -44,6 +46,26 @@ pub(crate) struct Plan {
     pub(crate) filter: String,
     /// Where suites that need a disk put their data.
     pub(crate) storage: Storage,
+    /// How much suites of keys and values work on.
+    pub(crate) keys: Keys,
+}
+
+/// Sizes of a suite of keys and values.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Keys {
+    /// Most tasks at the same time.
+    pub(crate) tasks: u64,
+    /// Keys of a store whose rate is measured.
+    pub(crate) stored: u64,
+    /// Keys of a store that is opened again after its process was killed.
+    pub(crate) reopened: u64,
+}
+
+impl Default for Keys {
+    /// Keys of small directories of ten thousand users, and of a file system that has grown.
+    fn default() -> Self {
+        Self { tasks: 64, stored: 1_000_000, reopened: 5_000_000 }
+    }
 }
 
 /// Where data goes, and how much of it.
@@ -65,7 +87,7 @@ impl Plan {
 
     /// Names of the rows of `suite` that are to be measured.
     pub(crate) fn names(&self, suite: &Suite) -> Vec<String> {
-        (suite.rows)().into_iter().filter(|name| self.wants(name)).collect()
+        (suite.rows)(self).into_iter().filter(|name| self.wants(name)).collect()
     }
 }
 
@@ -115,6 +137,47 @@ pub(crate) struct Row {
     /// What the opening of a store cost, where that is the subject.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) opening: Option<Box<Opening>>,
+    /// What only a store of keys and values has.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) kv: Option<Box<KvTold>>,
+}
+
+/// What a row of keys and values tells beside its figures.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub(crate) struct KvTold {
+    /// The least value that is asked for, in the row's unit, on the project's own machine.
+    pub(crate) value_goal: Option<f64>,
+    /// How commits shared flushes.
+    pub(crate) commits: Option<Commits>,
+    /// How a killed store came back.
+    pub(crate) reopening: Option<Reopening>,
+}
+
+/// Commits of the subject, over all slices but the first.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub(crate) struct Commits {
+    /// Durable transactions.
+    pub(crate) commits: u64,
+    /// Groups that they were written in.
+    pub(crate) groups: u64,
+    /// Flushes of the file; nothing where the engine does not tell. Each acknowledgement was checked
+    /// to come after the flush of its group.
+    pub(crate) flushes: Option<u64>,
+}
+
+/// A store opened again after `kill -9`.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub(crate) struct Reopening {
+    /// From the call to the first value read, median.
+    pub(crate) seconds: f64,
+    /// Longest of all runs.
+    pub(crate) seconds_max: f64,
+    /// The same after an orderly end, median.
+    pub(crate) orderly_seconds: f64,
+    /// Bytes of the file.
+    pub(crate) file_bytes: u64,
+    /// Groups that were acknowledged before the kills, all of them found again.
+    pub(crate) acknowledged: u64,
 }
 
 /// The opening of a store.
@@ -162,9 +225,12 @@ pub(crate) struct JournalTurns {
 }
 
 impl Row {
-    /// Whether the goal is met, where there is one.
+    /// Whether all goals are met, where there are any.
     pub(crate) fn goal_met(&self) -> Option<bool> {
-        self.goal.map(|goal| goal <= self.ratio)
+        let value_goal = self.kv.as_ref().and_then(|kv| kv.value_goal);
+        let asked = [(self.goal, self.ratio), (value_goal, self.subject.value)];
+        let met = asked.iter().filter_map(|(goal, found)| goal.map(|goal| goal <= *found));
+        met.reduce(|all, one| all && one)
     }
 }
 

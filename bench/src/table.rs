@@ -1,6 +1,6 @@
 //! The table on standard output: aligned, printed row by row while the suite runs.
 
-use crate::suite::{DeviceBytes, Figure, Opening, Row, Shown};
+use crate::suite::{DeviceBytes, Figure, KvTold, Opening, Row, Shown};
 
 #[cfg(test)]
 mod tests;
@@ -47,7 +47,7 @@ impl Table {
         let goal = match (row.goal, row.goal_met()) {
             (Some(goal), Some(false)) => format!("<{goal:.2}"),
             (Some(goal), _) => format!("{goal:.2}"),
-            (None, _) => "-".to_owned(),
+            (None, met) => value_goal(row, met == Some(false)),
         };
         let cells = [
             number(row.subject.value),
@@ -61,7 +61,8 @@ impl Table {
             row.device.as_ref().map_or("-".to_owned(), device),
         ];
         let line = self.line(&row.name, cells);
-        row.opening.as_ref().map_or(line.clone(), |opening| format!("{line}\n{}", told(opening)))
+        let more = [row.opening.as_ref().map(|opening| told(opening)), kv_told(row)];
+        more.into_iter().flatten().fold(line, |line, more| format!("{line}\n{more}"))
     }
 
     fn line(&self, name: &str, cells: [String; WIDTHS.len()]) -> String {
@@ -106,6 +107,38 @@ fn told(opening: &Opening) -> String {
         mib(opening.projected_index_bytes),
         opening.projected_chunks / 1_000_000,
     )
+}
+
+/// A goal of its own, in thousands of the unit.
+fn value_goal(row: &Row, missed: bool) -> String {
+    let Some(goal) = row.kv.as_ref().and_then(|kv| kv.value_goal) else { return "-".to_owned() };
+    format!("{}{:.0}k", if missed { "<" } else { "" }, goal / 1e3)
+}
+
+fn kv_told(row: &Row) -> Option<String> {
+    let KvTold { commits, reopening, .. } = row.kv.as_deref()?;
+    if let Some(commits) = commits {
+        let groups = commits.groups.max(1) as f64;
+        let flushes = commits.flushes.map_or(String::new(), |flushes| {
+            let each = flushes as f64 / groups;
+            format!(", {each:.2} flushes each, all before their acknowledgements")
+        });
+        let each = commits.commits as f64 / groups;
+        return Some(format!(
+            "    {} commits in {} groups of {each:.1}{flushes}",
+            commits.commits, commits.groups
+        ));
+    }
+    let reopening = (*reopening)?;
+    Some(format!(
+        "    opened and read in {:.4} s after kill -9 (at most {:.4} s), {:.4} s after an orderly \
+         end; file {} MiB; {} acknowledged groups found",
+        reopening.seconds,
+        reopening.seconds_max,
+        reopening.orderly_seconds,
+        number((reopening.file_bytes >> 20) as f64),
+        reopening.acknowledged,
+    ))
 }
 
 fn latency(row: &Row) -> String {

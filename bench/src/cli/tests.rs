@@ -35,6 +35,8 @@ fn arguments_are_checked() {
         ("bench store --size 1M", ErrorKind::ValueValidation),
         ("bench store --size 1T", ErrorKind::ValueValidation),
         ("bench store --size G", ErrorKind::ValueValidation),
+        ("bench kv --keys 9", ErrorKind::ValueValidation),
+        ("bench kv --tasks 0", ErrorKind::ValueValidation),
         ("bench rpc --threads 3", ErrorKind::UnknownArgument),
     ] {
         assert_eq!(parse(line).err(), Some(kind), "{line}");
@@ -63,8 +65,11 @@ fn a_filter_that_matches_nothing_is_an_error() {
 
 #[test]
 fn names_of_rows_are_unique_and_fit_a_shell() {
+    let storage = Storage { dir: "".into(), memory_dir: "".into(), bytes: 0 };
+    let (seconds, filter) = (Duration::from_secs(1), String::new());
+    let plan = Plan { seconds, filter, storage, keys: Keys::default() };
     for suite in SUITES {
-        let mut names = (suite.rows)();
+        let mut names = plan.names(suite);
         let count = names.len();
         assert!(0 < count);
         for name in &names {

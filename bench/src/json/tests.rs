@@ -3,7 +3,7 @@ use core::time::Duration;
 use serde_json::json;
 
 use super::*;
-use crate::suite::{DeviceBytes, Figure, Latency, Shown, Storage};
+use crate::suite::{DeviceBytes, Figure, Keys, Latency, Shown, Storage};
 
 fn example_rows() -> [Row; 1] {
     let figure = |value, latency_us| Figure {
@@ -30,6 +30,7 @@ fn example_rows() -> [Row; 1] {
             journal: None,
         }),
         opening: None,
+        kv: None,
     }]
 }
 
@@ -44,12 +45,14 @@ fn field_names_are_stable() {
         commit: None,
         release_build: true,
     };
-    let shown = Shown { cpu_shares: ["client", "server"], device_bytes: true };
+    let shown = Shown { cpu_shares: ["client", "server"], device_bytes: true, sized: true };
     let limit = "an echo";
-    let suite = Suite { name: "rpc", about: "", limit, shown, rows: Vec::new, run: |_, _| () };
+    let suite =
+        Suite { name: "rpc", about: "", limit, shown, rows: |_| Vec::new(), run: |_, _| () };
     let (dir, memory_dir) = ("/a".into(), "/b".into());
     let storage = Storage { dir, memory_dir, bytes: 4096 };
-    let plan = Plan { seconds: Duration::from_secs(2), filter: "4k".to_owned(), storage };
+    let keys = Keys::default();
+    let plan = Plan { seconds: Duration::from_secs(2), filter: "4k".to_owned(), storage, keys };
     let failures = [("a-b/1m".to_owned(), "no ring".to_owned())];
     let document = Document::new(&suite, &plan, &machine, &rows, &failures);
     let expected = json!({

@@ -11,31 +11,15 @@ use core::net::SocketAddr;
 use std::io;
 use std::rc::Rc;
 
-use engine_net::{Call, Client, NetConfig, NetLimits, Part, Request, Segment, Server, Service};
+use engine_net::{Call, Client, Part, Request, Segment, Server, Service};
 use engine_runtime::{Bytes, Env};
 use engine_types::limits::CHECKSUM_BLOCK_BYTES_MAX;
-use engine_types::{ClusterId, Incarnation, NodeId, NodeRole, Status, StoreId, crc32c};
+use engine_types::{NodeRole, Status, crc32c};
 use engine_wire::bodies::{self, EchoRequest, EchoResponse};
-use engine_wire::handshake::{ClusterSecret, Identity, Local, Versions};
 
 use super::shape::{LARGE_BYTES, Shape};
+use crate::loopback::config;
 use crate::meter::{ANSWER_TIME_MAX, Meter};
-
-/// Client and server are two threads of one process: there is nothing to keep secret from.
-const SECRET: [u8; 32] = [0xeb; 32];
-const CLUSTER: ClusterId = ClusterId::new(0xbe4c);
-
-fn config(role: NodeRole) -> Rc<NetConfig> {
-    let identity = Identity {
-        role,
-        node: NodeId::new(role as u32),
-        process: StoreId::new(role as u128),
-        incarnation: Incarnation::new(1),
-    };
-    let secret = ClusterSecret::new(SECRET).expect("not all bytes are zero");
-    let local = Local { cluster: CLUSTER, identity, secret, versions: Versions::BUILD };
-    Rc::new(NetConfig { local, limits: NetLimits::default() })
-}
 
 /// Bytes of a pattern, in memory of the core.
 fn pattern<E: Env>(env: &E, bytes: usize) -> io::Result<Bytes<E::Memory>> {

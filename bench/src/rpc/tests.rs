@@ -1,14 +1,16 @@
 use std::collections::BTreeMap;
 
 use super::*;
-use crate::suite::{Row, Storage};
+use crate::suite::{Keys, Row, Storage};
 use shape::Message;
 
 /// Measures the rows that contain `filter` for a moment; what counts is that they end and are
 /// counted right, not how fast they are.
 fn measure(filter: &str) -> BTreeMap<String, Row> {
     let storage = Storage { dir: "".into(), memory_dir: "".into(), bytes: 0 };
-    let plan = Plan { seconds: Duration::from_millis(100), filter: filter.to_owned(), storage };
+    let keys = Keys::default();
+    let plan =
+        Plan { seconds: Duration::from_millis(100), filter: filter.to_owned(), storage, keys };
     let mut rows = BTreeMap::new();
     let mut started = Vec::new();
     run(&plan, &mut |event| match event {

@@ -1,10 +1,12 @@
 use super::*;
-use crate::suite::Storage;
+use crate::suite::{Keys, Storage};
 
 /// Measures the rows that contain `filter` for a moment on little data.
 fn measure(filter: &str, dir: std::path::PathBuf) -> (Vec<Row>, Vec<(String, String)>) {
     let storage = Storage { dir, memory_dir: "/dev/shm".into(), bytes: 64 << 20 };
-    let plan = Plan { seconds: Duration::from_millis(300), filter: filter.to_owned(), storage };
+    let keys = Keys::default();
+    let plan =
+        Plan { seconds: Duration::from_millis(300), filter: filter.to_owned(), storage, keys };
     let (mut started, mut rows, mut failed) = (Vec::new(), Vec::new(), Vec::new());
     run(&plan, &mut |event| match event {
         Event::Preparing(what) => assert!(what.contains("67108864"), "{what}"),

@@ -1,7 +1,7 @@
 use super::*;
 use crate::suite::{JournalTurns, Latency};
 
-const SHOWN: Shown = Shown { cpu_shares: ["client", "server"], device_bytes: false };
+const SHOWN: Shown = Shown { cpu_shares: ["client", "server"], device_bytes: false, sized: false };
 
 fn figure(value: f64, latency_us: Option<Latency>) -> Figure {
     Figure { value, client_cpu_us_per_op: 3.125, server_cpu_us_per_op: 4.0, latency_us }
@@ -21,6 +21,7 @@ fn row(name: &str, ratio: f64, goal: Option<f64>, latency: Option<Latency>) -> R
         slice_seconds: 0.2,
         device: None,
         opening: None,
+        kv: None,
     }
 }
 
@@ -44,7 +45,7 @@ fn columns_line_up() {
 
 #[test]
 fn device_bytes_are_shown_where_the_suite_counts_them() {
-    let shown = Shown { cpu_shares: ["process", "kernel"], device_bytes: true };
+    let shown = Shown { cpu_shares: ["process", "kernel"], device_bytes: true, sized: false };
     let table = Table::new(&["a row".to_owned()], shown);
     let device = DeviceBytes {
         read_per_byte: 0.5,

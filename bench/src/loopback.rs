@@ -1,0 +1,24 @@
+//! Who client and server are when both run in this process.
+
+use std::rc::Rc;
+
+use engine_net::{NetConfig, NetLimits};
+use engine_types::{ClusterId, Incarnation, NodeId, NodeRole, StoreId};
+use engine_wire::handshake::{ClusterSecret, Identity, Local, Versions};
+
+/// Client and server are two threads of one process: there is nothing to keep secret from.
+const SECRET: [u8; 32] = [0xeb; 32];
+const CLUSTER: ClusterId = ClusterId::new(0xbe4c);
+
+/// The end of a connection that plays `role`.
+pub(crate) fn config(role: NodeRole) -> Rc<NetConfig> {
+    let identity = Identity {
+        role,
+        node: NodeId::new(role as u32),
+        process: StoreId::new(role as u128),
+        incarnation: Incarnation::new(1),
+    };
+    let secret = ClusterSecret::new(SECRET).expect("not all bytes are zero");
+    let local = Local { cluster: CLUSTER, identity, secret, versions: Versions::BUILD };
+    Rc::new(NetConfig { local, limits: NetLimits::default() })
+}
