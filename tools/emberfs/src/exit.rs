@@ -13,9 +13,11 @@ pub(crate) enum Exit {
     Ok = 0,
     /// What was looked at is not as it should be: damaged, foreign, no store.
     Problem = 1,
-    /// The arguments do not make sense, by themselves or for what they name.
+    /// The arguments, or the configuration they name, do not make sense, by themselves or for what
+    /// they name.
     Usage = 2,
-    /// Something around it is in the way: no such file, no permission, in use, an I/O error.
+    /// Something around it is in the way: no such file, no permission, in use, an I/O error, nobody
+    /// who answers.
     Environment = 3,
 }
 

@@ -10,12 +10,18 @@
 //!   asked interactively; colours and progress appear on terminals only
 
 mod cli;
+mod cluster;
+mod config;
 mod exit;
+mod kv;
 mod output;
 mod progress;
+mod run;
 mod size;
 mod store;
 mod table;
+#[cfg(test)]
+mod testing;
 mod text;
 
 use std::process::ExitCode;

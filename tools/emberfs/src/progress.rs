@@ -29,6 +29,14 @@ impl Progress {
         }
     }
 
+    /// Where the end is not known: `text` says how far it is.
+    pub(crate) fn say(&mut self, now: Instant, text: &str) {
+        if self.watched && self.next.is_none_or(|next| next <= now) {
+            self.next = Some(now.saturating_add(INTERVAL));
+            print(text);
+        }
+    }
+
     /// Makes room for other output.
     pub(crate) fn clear(&mut self) {
         if self.next.take().is_some() {

@@ -6,10 +6,10 @@
 
 use clap::Subcommand;
 use engine_runtime::{CoreSpec, Env};
-use serde::Serialize;
 
 use crate::exit::{Exit, Failure};
 use crate::output::Output;
+use crate::run;
 
 mod check;
 mod device;
@@ -50,35 +50,10 @@ impl Verb {
 /// Most memory for I/O: the images of a full overlay, which are loaded with a store, and reads.
 const POOL_BYTES: usize = 1 << 30;
 
-/// That there is no result, for programs that read standard output alone.
-#[derive(Serialize)]
-struct ErrorDocument<'a> {
-    error: String,
-    hint: Option<&'a str>,
-    exit_code: u8,
-}
-
 /// Runs a verb.
 pub(crate) fn run(args: Args) -> Result<Exit, Failure> {
-    let json = args.verb.json();
     let spec = CoreSpec { pool_bytes: POOL_BYTES, ..CoreSpec::new("emberfs") };
-    let done = engine_runtime::monoio::run(spec, |env| perform(env, args.verb));
-    let done = done.map_err(Failure::from).and_then(|done| done);
-    if let Err(failure) = &done
-        && json
-        && !failure.is_unheard()
-    {
-        let mut out = Output::standard(true);
-        print_failure(&mut out, failure)?;
-        out.flush()?;
-    }
-    done
-}
-
-fn print_failure(out: &mut Output, failure: &Failure) -> Result<(), Failure> {
-    let error = format!("{:#}", failure.error);
-    let (hint, exit_code) = (failure.hint.as_deref(), failure.exit as u8);
-    Ok(out.document(&ErrorDocument { error, hint, exit_code })?)
+    run::on_core(args.verb.json(), spec, |env| perform(env, args.verb))
 }
 
 async fn perform<E: Env>(env: E, verb: Verb) -> Result<Exit, Failure> {

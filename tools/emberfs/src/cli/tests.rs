@@ -12,22 +12,40 @@ fn the_command_line_is_well_formed_and_shows_examples() {
     Args::command().debug_assert();
     let mut command = Args::command();
     command.build();
-    let store = command.find_subcommand_mut("store").unwrap();
-    let verbs = ["format", "check", "dump"];
-    for verb in verbs {
-        let verb_command = store.find_subcommand_mut(verb).unwrap();
-        let help = verb_command.render_long_help().to_string();
-        let example = format!("emberfs store {verb} ");
-        assert!(help.contains("Examples:") && help.matches(&example).count() >= 2, "{help}");
-        for argument in verb_command.get_arguments() {
-            assert!(argument.get_help().is_some(), "{verb}: {argument}");
+    let mut verbs = 0;
+    for noun in command.get_subcommands_mut().filter(|noun| noun.get_name() != "help") {
+        let name = noun.get_name().to_owned();
+        for verb in noun.get_subcommands_mut().filter(|verb| verb.get_name() != "help") {
+            verbs += 1;
+            let example = format!("emberfs {name} {} ", verb.get_name());
+            let help = verb.render_long_help().to_string();
+            assert!(help.contains("Examples:") && help.matches(&example).count() >= 2, "{help}");
+            for argument in verb.get_arguments() {
+                assert!(argument.get_help().is_some(), "{example}: {argument}");
+            }
         }
     }
+    assert_eq!(verbs, 15);
 }
 
 #[test]
 fn arguments_are_checked() {
     for line in [
+        "emberfs cluster create c.toml",
+        "emberfs cluster show c.toml --json",
+        "emberfs config validate kv.toml",
+        "emberfs kv create --dir d --cluster c",
+        "emberfs kv serve --config f",
+        "emberfs kv serve --config f --dir d --listen [::1]:0 --cache 4GiB --node 3 --json",
+        "emberfs kv serve --dir d --cluster c",
+        "emberfs kv status --address h:1 --cluster c --timeout 500ms",
+        "emberfs kv status --config f",
+        "emberfs kv check --dir d",
+        "emberfs kv backup b --dir d",
+        "emberfs kv restore b --dir d --json",
+        "emberfs kv verify b",
+        r"emberfs kv get k\x00 --dir d",
+        "emberfs kv range k --address h:1 --cluster c --limit 5",
         "emberfs store format s --size 10GiB",
         "emberfs store format s --size 10G --cluster random --journal 64M --index 1G --force",
         "emberfs store format /dev/x --cluster 01234567-89ab-cdef-0123-456789abcdef",
@@ -46,6 +64,20 @@ fn arguments_are_checked() {
         ("emberfs --help", ErrorKind::DisplayHelp),
         ("emberfs --version", ErrorKind::DisplayVersion),
         ("emberfs stores", ErrorKind::InvalidSubcommand),
+        ("emberfs cluster create", ErrorKind::MissingRequiredArgument),
+        ("emberfs config validate", ErrorKind::MissingRequiredArgument),
+        ("emberfs kv create --dir d", ErrorKind::MissingRequiredArgument),
+        ("emberfs kv serve --dir d", ErrorKind::MissingRequiredArgument),
+        ("emberfs kv serve --dir d --cluster c --listen 7100", ErrorKind::ValueValidation),
+        ("emberfs kv serve --dir d --cluster c --cache ten", ErrorKind::ValueValidation),
+        ("emberfs kv status --address h:1", ErrorKind::MissingRequiredArgument),
+        ("emberfs kv status --address h:1 --cluster c --config f", ErrorKind::ArgumentConflict),
+        ("emberfs kv status --config f --timeout 5", ErrorKind::ValueValidation),
+        ("emberfs kv restore b", ErrorKind::MissingRequiredArgument),
+        ("emberfs kv get --dir d", ErrorKind::MissingRequiredArgument),
+        (r"emberfs kv get \q --dir d", ErrorKind::ValueValidation),
+        ("emberfs kv get k --dir d --address h:1 --cluster c", ErrorKind::ArgumentConflict),
+        ("emberfs kv range k --dir d --limit 0", ErrorKind::ValueValidation),
         ("emberfs store mend s", ErrorKind::InvalidSubcommand),
         ("emberfs store format", ErrorKind::MissingRequiredArgument),
         ("emberfs store format s t", ErrorKind::UnknownArgument),

@@ -14,6 +14,7 @@ use engine_store::format::{FormatOptions, Layout, Superblock};
 use engine_types::{ClusterId, StoreId, WallTime};
 
 use crate::output::Output;
+pub(super) use crate::testing::Folder;
 
 /// Names of the stores that are made here.
 pub(super) const CLUSTER: ClusterId = ClusterId::new(0xc1);
@@ -22,24 +23,7 @@ pub(super) const STORE: StoreId = StoreId::new(0x57);
 /// Size of the stores that are made here.
 pub(super) const SIZE: u64 = 1 << 30;
 
-/// A folder on the disk that holds the build, removed at the end.
-pub(super) struct Folder(PathBuf);
-
 impl Folder {
-    /// `name` is unique among tests.
-    pub(super) fn new(name: &str) -> Self {
-        let test = std::env::current_exe().unwrap();
-        let folder = test.with_file_name(format!("emberfs-{name}-{}", std::process::id()));
-        let _ = fs::remove_dir_all(&folder); // of a former process of the same id
-        fs::create_dir(&folder).unwrap();
-        Self(folder)
-    }
-
-    /// A path in it.
-    pub(super) fn path(&self, name: &str) -> PathBuf {
-        self.0.join(name)
-    }
-
     /// A sparse file of `size` bytes with `bytes` at places.
     pub(super) fn file(&self, name: &str, size: u64, put: &[(u64, &[u8])]) -> PathBuf {
         let path = self.path(name);
@@ -54,12 +38,6 @@ impl Folder {
     /// A store with these superblocks, and no more.
     pub(super) fn store(&self, name: &str, a: &Superblock, b: &Superblock) -> PathBuf {
         self.file(name, SIZE, &[(0, &page(a)), (0x10000, &page(b))])
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0); // the next build cleans up what is left
     }
 }
 
