@@ -277,7 +277,7 @@ impl<'a> Step<'a> {
     fn follows(&self, member: &Member, view: &View, lead: &[usize], slot: bool) -> PublicState {
         use PublicState as P;
         let serves = !lead.is_empty();
-        let alive = view.alive() && !(view.is_leaving() && self.moment.may_demote);
+        let alive = view.alive() && !view.is_leaving();
         match (member.state, view.local) {
             (P::Serving, _) if !serves => P::LastServing,
             (P::Serving, _) => P::Offline,
@@ -357,24 +357,33 @@ const fn class(state: PublicState) -> u8 {
 /// # Panics
 /// If one of them does not hold.
 pub(crate) fn check(record: &ChainRecord) {
+    if let Some(fault) = fault(record) {
+        panic!("{fault}: {record:?}");
+    }
+}
+
+/// What contradicts E260 or E262 in a record.
+pub(crate) fn fault(record: &ChainRecord) -> Option<&'static str> {
     let count = |state| record.members.iter().filter(|m| m.state == state).count();
     let serving = count(PublicState::Serving);
-    let syncing = count(PublicState::Syncing);
-    assert!(syncing <= 1, "E262: {syncing} members are syncing");
-    assert!(0 < serving || syncing == 0, "E262: a member syncs from nobody");
     let listed = |target| record.last_serving.iter().any(|last| last.target == target);
-    if 0 < serving {
-        assert_eq!(count(PublicState::LastServing), 0, "E262: last-serving beside serving");
-        assert_eq!(record.last_serving.len(), serving, "E260: the set is who serves");
-        assert!(record.serving().all(|m| listed(m.target)), "E260: the set is who serves");
+    let remembered = |member: &Member| {
+        let last = if 0 < serving { PublicState::Serving } else { PublicState::LastServing };
+        listed(member.target) == (member.state == last)
+    };
+    if 1 < count(PublicState::Syncing) {
+        Some("E262: two members are syncing")
+    } else if serving == 0 && 0 < count(PublicState::Syncing) {
+        Some("E262: a member syncs from nobody")
+    } else if 0 < serving && 0 < count(PublicState::LastServing) {
+        Some("E262: a member is last-serving beside one that serves")
+    } else if !record.members.is_sorted_by_key(|member| class(member.state)) {
+        Some("E262: members do not stand in the order of their states")
+    } else if !record.members.iter().all(remembered) {
+        Some("E260: the last serving set is not who served last")
     } else {
-        for member in &record.members {
-            let last = member.state == PublicState::LastServing;
-            assert_eq!(last, listed(member.target), "E260: {} and the set", member.target);
-        }
+        None
     }
-    let ordered = record.members.is_sorted_by_key(|member| class(member.state));
-    assert!(ordered, "E262: members stand in the order of their states");
 }
 
 #[cfg(test)]

@@ -26,6 +26,7 @@
 //! demoted. See `publish` for what becomes of versions that the predecessor may not have published.
 
 mod apply;
+mod stage;
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
@@ -35,43 +36,19 @@ use engine_types::{
     RoutingVersion, TargetId, reached,
 };
 
+pub use stage::Change;
+pub(crate) use stage::InFlight;
+
 use crate::chain::{Moment, View, rotate, update};
 use crate::delta::{RoutingUpdate, update_since};
 use crate::publish::{Publisher, Withheld};
-use crate::record::{
-    ChainRecord, ClusterRecord, Departed, Record, RecordKey, RoutingRecord, TableRecord,
-};
+use crate::record::{ChainRecord, ClusterRecord, Record, RecordKey, RoutingRecord, TableRecord};
 use crate::registry::{Node, Target};
 use crate::rules::Rules;
 use crate::slots::SyncSlots;
 
 /// Records in one change: at 200 bytes each, 4,096 are a twelfth of what a transaction may carry.
 pub const CHANGE_WRITES_MAX: usize = 4096;
-/// Routing versions reserved at a time. At a hundred publications a second they last ten minutes,
-/// and the numbers last for ever.
-const RESERVED_STEP: u64 = 65_536;
-
-/// Everything that one KV transaction has to do. The transaction also reads the primary's lease.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Change {
-    /// Tells changes apart.
-    pub number: u64,
-    /// Records to be written, or removed where there is none; each key at most once.
-    pub writes: Vec<(RecordKey, Option<Record>)>,
-    /// Nodes that lose a serving target: where standbys grant leases (L5), the transaction reads
-    /// the grant records of these with conflict.
-    pub demoted: BTreeSet<NodeId>,
-}
-
-/// The change in flight.
-#[derive(Clone, Debug)]
-pub(crate) struct InFlight {
-    pub(crate) change: Change,
-    /// Targets that it stops from serving: they get no lease from the moment it was made (R4).
-    pub(crate) demoted: BTreeSet<TargetId>,
-    /// Chains it changes, to be looked at again.
-    pub(crate) chains: Vec<ChainId>,
-}
 
 /// A chain.
 #[derive(Clone, Debug)]
@@ -107,6 +84,14 @@ pub enum LoadError {
         /// Its key.
         key: RecordKey,
     },
+    /// A chain's record contradicts itself.
+    #[error("{chain}: {why}")]
+    Chain {
+        /// The chain.
+        chain: ChainId,
+        /// What is wrong with it.
+        why: &'static str,
+    },
     /// What the records publish contradicts itself.
     #[error("records contradict each other: {0}")]
     Routing(#[from] engine_types::RoutingError),
@@ -125,7 +110,7 @@ pub struct Cluster {
     pub(crate) tables: BTreeMap<(ChainTableId, ChainTableVersion), TableRecord>,
     pub(crate) publisher: Publisher,
     pub(crate) in_flight: Option<InFlight>,
-    changes: u64,
+    pub(crate) changes: u64,
     /// Chains whose next state may differ from the present one.
     pub(crate) dirty: BTreeSet<ChainId>,
     /// Chains that were not changed because it was too early to demote anybody.
@@ -300,50 +285,6 @@ impl Cluster {
                 self.slots.wait(self.targets[&member.target].record.node, id);
             }
         }
-    }
-
-    /// Makes a change of `writes`: says who departs, reserves routing versions, and is in flight.
-    pub(crate) fn stage(
-        &mut self,
-        mut writes: Vec<(RecordKey, Option<Record>)>,
-        now: Instant,
-    ) -> Change {
-        assert!(!self.is_busy(), "E270: one change at a time");
-        let keys: BTreeSet<RecordKey> = writes.iter().map(|(key, _)| *key).collect();
-        assert_eq!(keys.len(), writes.len(), "E270: each record once");
-        let mut demoted = BTreeSet::new();
-        let mut chains = Vec::new();
-        for (key, record) in &mut writes {
-            let (RecordKey::Chain(id), Some(Record::Chain(record))) = (key, record) else {
-                continue;
-            };
-            chains.push(*id);
-            let lost = self.lost_servers(*id, record);
-            demoted.extend(lost.iter().map(|departed| departed.target));
-            let version = self.chains.get(id).map(|chain| chain.record.version);
-            if version != Some(record.version) {
-                let holds = |d: &Departed| self.holds_until(*d, now).is_some();
-                record.departed = lost.into_iter().filter(holds).collect();
-            }
-        }
-        let next = self.publisher.info.version.get() + RESERVED_STEP;
-        if self.publisher.wants_reservation(RESERVED_STEP / 2) {
-            let reserved = RoutingVersion::new(next);
-            let record = Record::Routing(RoutingRecord { reserved });
-            writes.push((RecordKey::Routing, Some(record)));
-        }
-        self.changes += 1;
-        let nodes = demoted.iter().map(|target| self.targets[target].record.node).collect();
-        let change = Change { number: self.changes, writes, demoted: nodes };
-        self.in_flight = Some(InFlight { change: change.clone(), demoted, chains });
-        change
-    }
-
-    /// Who serves in the committed version of a chain and not in `next`, as the same start.
-    fn lost_servers(&self, id: ChainId, next: &ChainRecord) -> Vec<Departed> {
-        let Some(chain) = self.chains.get(&id) else { return Vec::new() };
-        let lost = chain.record.serving().filter(|m| !next.serves(m.target, m.incarnation));
-        lost.map(|m| Departed { target: m.target, incarnation: m.incarnation }).collect()
     }
 
     /// The change in flight is not in the KV and never will be. A manager that cannot tell drops

@@ -340,3 +340,6 @@ fn count(what: &'static str, found: usize, min: usize, max: usize) -> Result<(),
     let fits = (min..=max).contains(&found);
     if fits { Ok(()) } else { Err(CommandError::Count { what, found, min, max }) }
 }
+
+#[cfg(test)]
+mod tests;

@@ -210,3 +210,6 @@ fn merge<K: Ord, V>(into: &mut BTreeMap<K, V>, changes: BTreeMap<K, Option<V>>) 
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -257,3 +257,6 @@ pub struct DrainProgress {
     /// Targets that serve no longer, but may still hold a lease.
     pub waiting_for_leases: usize,
 }
+
+#[cfg(test)]
+mod tests;

@@ -15,7 +15,8 @@
 //!     installs no version below one it has installed;
 //!   - whoever said that a target is offline has dropped its lease, and takes none from answers to
 //!     heartbeats it sent before;
-//!   - a store counts its starts durably, from 1, and is opened by one process at a time (R5).
+//!   - a store counts its starts durably, from 1, and is opened by one process at a time (R5);
+//!   - a store that installs a version keeps it with the timeline of the answer (R20).
 //!
 //! Invariants
 //!   E276  a heartbeat is taken in once, in the order of sending, and only from the registered
@@ -23,162 +24,28 @@
 //!   E277  a target counts as holding a lease from before its answer leaves until that has run out
 //!         on the manager's clock
 
+mod message;
+
 use core::time::Duration;
 
+use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 
 use engine_types::{
-    ChainId, ChainInfo, ChainVersion, CoreId, Incarnation, Instant, Member, NodeId, PublicState,
-    RoutingVersion, StoreId, TargetId, Timeline, reached,
+    ChainId, ChainVersion, CoreId, Incarnation, Instant, Member, NodeId, PublicState, TargetId,
+    reached,
 };
 
 use crate::chain::{LocalState, View};
 use crate::cluster::{Cluster, Due};
 use crate::record::{Leaving, UNADOPTED};
 use crate::registry::{Node, Progress, Report};
+pub use message::{
+    Heartbeat, HeartbeatAnswer, HeartbeatError, Lease, Move, ShardReport, TargetReport,
+};
 
 /// Chain versions above it are not believed: they would use up the numbers (E266).
 pub const CHAIN_VERSION_MAX: ChainVersion = ChainVersion::new(u32::MAX / 2);
-
-/// What a node says.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Heartbeat {
-    /// Who says it.
-    pub node: NodeId,
-    /// Its start, as registered.
-    pub incarnation: Incarnation,
-    /// Rises with every heartbeat of one start.
-    pub sequence: u64,
-    /// When it was sent, on the node's clock.
-    pub sent: Instant,
-    /// Its shards.
-    pub shards: Vec<ShardReport>,
-    /// All its targets; one that is missing counts as offline.
-    pub targets: Vec<TargetReport>,
-}
-
-/// A shard of a node.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ShardReport {
-    /// Its core.
-    pub core: CoreId,
-    /// Changes as long as the shard takes turns (L5b).
-    pub progress: u64,
-}
-
-/// A target of a node.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TargetReport {
-    /// The target.
-    pub target: TargetId,
-    /// The start of its store, from 1.
-    pub incarnation: Incarnation,
-    /// Its store.
-    pub store: StoreId,
-    /// Its state.
-    pub local: LocalState,
-    /// True if its store has lost something and was not resynced since (S8).
-    pub damaged: bool,
-    /// The chain version it has installed, 0 if none.
-    pub version: ChainVersion,
-    /// The timeline it has installed that version in.
-    pub timeline: Timeline,
-}
-
-/// The right to serve, from the sending of the heartbeat for `HeartbeatAnswer::lease`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Lease {
-    /// Who may serve.
-    pub target: TargetId,
-    /// As which start.
-    pub incarnation: Incarnation,
-    /// In which chain.
-    pub chain: ChainId,
-    /// In which version.
-    pub version: ChainVersion,
-}
-
-/// A chain version that a target is to install.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Move {
-    /// The target.
-    pub target: TargetId,
-    /// Its chain.
-    pub chain: ChainId,
-    /// What it is to install. Others may not know that version yet (R4).
-    pub info: ChainInfo,
-}
-
-/// What the node gets.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct HeartbeatAnswer {
-    /// The heartbeat it answers.
-    pub sequence: u64,
-    /// When that was sent, on the node's clock.
-    pub sent: Instant,
-    /// `D_s`: leases are valid while the node's clock is below `sent + lease`.
-    pub lease: Duration,
-    /// Version of the published routing info.
-    pub routing: RoutingVersion,
-    /// Timeline of the cluster.
-    pub timeline: Timeline,
-    /// In the order of the reports.
-    pub leases: Vec<Lease>,
-    /// In the order of the reports.
-    pub moves: Vec<Move>,
-    /// Reported targets that are not this node's.
-    pub unknown: Vec<TargetId>,
-}
-
-/// Why a heartbeat is refused. A refused one renews nothing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum HeartbeatError {
-    /// This primary has just taken over: try again at once.
-    #[error("the manager has not taken over yet")]
-    NotReady,
-    /// Register first.
-    #[error("{node} is not registered")]
-    Unknown {
-        /// The node.
-        node: NodeId,
-    },
-    /// The operator disabled it.
-    #[error("{node} is disabled")]
-    Disabled {
-        /// The node.
-        node: NodeId,
-    },
-    /// The process is a left-over, or has yet to register.
-    #[error("{node} beats as {found}, but registered as {expected}")]
-    OtherStart {
-        /// The node.
-        node: NodeId,
-        /// The start that sent it.
-        found: Incarnation,
-        /// The start that is registered.
-        expected: Incarnation,
-    },
-    /// A later one has arrived before.
-    #[error("{node} sent heartbeat {found}, but {last} has arrived")]
-    Stale {
-        /// The node.
-        node: NodeId,
-        /// Its number.
-        found: u64,
-        /// The highest number so far.
-        last: u64,
-    },
-    /// Leases of this clock mean nothing; the node has to start anew.
-    #[error("the clock of {node} advanced by {found:?} while the manager's did by {expected:?}")]
-    ClockAway {
-        /// The node.
-        node: NodeId,
-        /// By its own clock.
-        found: Duration,
-        /// By the manager's.
-        expected: Duration,
-    },
-}
 
 impl Cluster {
     /// Takes a heartbeat in, and says what the node may and has to do. What follows from it for
@@ -449,6 +316,9 @@ fn observe_shards(node: &mut Node, beat: &Heartbeat, lease: Duration) {
             *known = fresh;
         }
     }
-    let named = |core: &CoreId| beat.shards.iter().any(|shard| shard.core == *core);
-    node.shards.retain(|core, _| named(core));
+    let named: BTreeSet<CoreId> = beat.shards.iter().map(|shard| shard.core).collect();
+    node.shards.retain(|core, _| named.contains(core));
 }
+
+#[cfg(test)]
+mod tests;

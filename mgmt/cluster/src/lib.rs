@@ -22,6 +22,8 @@ pub mod record;
 pub mod registry;
 pub mod rules;
 mod slots;
+#[cfg(test)]
+mod testing;
 
 pub mod config;
 pub mod fields;

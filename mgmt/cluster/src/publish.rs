@@ -297,3 +297,6 @@ impl Cluster {
         self.publisher.info.chains.get(&id).cloned()
     }
 }
+
+#[cfg(test)]
+mod tests;

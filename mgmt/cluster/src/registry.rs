@@ -202,6 +202,9 @@ pub enum RegisterError {
         /// The start both named.
         incarnation: Incarnation,
     },
+    /// Every id was given once.
+    #[error("ids of nodes have run out")]
+    RunOut,
     /// A number of things is out of its range.
     #[error("{what}: found {found}, expected {min} to {max}")]
     Count {
@@ -243,7 +246,8 @@ impl Cluster {
                 count("nodes", self.nodes.len() + 1, 1, NODES_MAX)?;
                 let mut cluster = self.record.clone();
                 let id = NodeId::new(cluster.next_node);
-                cluster.next_node += 1;
+                let next = cluster.next_node.checked_add(1);
+                cluster.next_node = next.ok_or(RegisterError::RunOut)?;
                 writes.push((RecordKey::Cluster, Some(Record::Cluster(cluster))));
                 (id, None)
             }
@@ -289,3 +293,6 @@ fn next_record(
     let (enabled, draining, tags) = (former.enabled, former.draining, former.tags.clone());
     Ok(NodeRecord { enabled, draining, tags, ..fresh })
 }
+
+#[cfg(test)]
+mod tests;

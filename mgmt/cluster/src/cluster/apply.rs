@@ -5,11 +5,12 @@ use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 
 use engine_types::{
-    ChainId, ChainTable, ChainTableId, ChainTableVersion, Instant, NodeId, PublicState, TargetId,
-    Timeline,
+    ChainId, ChainTable, ChainTableId, ChainTableVersion, ChainVersion, Instant, NodeId,
+    PublicState, TargetId, Timeline,
 };
 
 use super::{Chain, Cluster, Due, LoadError};
+use crate::chain;
 use crate::publish::Withheld;
 use crate::record::{ChainRecord, ClusterRecord, NodeRecord, Record, RecordKey, TargetRecord};
 use crate::registry::{Node, Target};
@@ -37,6 +38,14 @@ impl Cluster {
                     if !self.targets.contains_key(&member.target) {
                         return Err(LoadError::Missing { key });
                     }
+                }
+                let first = ChainVersion::new(1);
+                let why = match chain::fault(&record) {
+                    None if record.version < first => Some("its version is 0"),
+                    fault => fault,
+                };
+                if let Some(why) = why {
+                    return Err(LoadError::Chain { chain: id, why });
                 }
                 self.load_chain(id, record);
             }
@@ -66,8 +75,8 @@ impl Cluster {
         }
         self.count_syncing(&record, true);
         self.publisher.set_chain(id, record.info());
+        // Nothing is known of its members yet: reports, deaths and acks make it dirty.
         self.chains.insert(id, Chain { record, withheld });
-        self.dirty.insert(id);
     }
 
     /// Writes of a committed change: what is put in the order of keys, so that a chain finds its

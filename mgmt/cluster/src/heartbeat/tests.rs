@@ -1,0 +1,91 @@
+use core::time::Duration;
+
+use engine_types::{Incarnation, NodeId, TargetId};
+
+use super::HeartbeatError as E;
+use crate::command::Command;
+use crate::testing::{CHAIN, Small};
+
+#[test]
+fn heartbeats_that_must_not_count_are_refused() {
+    let mut small = Small::whole();
+    let node = NodeId::new(1);
+    let good = small.message(1);
+    let now = small.now;
+    let mut send = |beat: &super::Heartbeat| small.cluster.heartbeat(beat, now);
+    let mut wrong = good.clone();
+    wrong.node = NodeId::new(9);
+    assert_eq!(send(&wrong), Err(E::Unknown { node: NodeId::new(9) }));
+    let mut wrong = good.clone();
+    wrong.incarnation = Incarnation::new(2);
+    let (found, expected) = (Incarnation::new(2), Incarnation::new(1));
+    assert_eq!(send(&wrong), Err(E::OtherStart { node, found, expected }));
+    assert!(send(&good).is_ok());
+    let (found, last) = (good.sequence, good.sequence);
+    assert_eq!(send(&good), Err(E::Stale { node, found, last }), "E276");
+    small.command(&Command::EnableNode(node, false)).expect("disabled");
+    let beat = small.message(1);
+    assert_eq!(small.cluster.heartbeat(&beat, now), Err(E::Disabled { node }));
+}
+
+#[test]
+fn answers_echo_the_time_of_sending_and_name_alien_targets() {
+    let mut small = Small::whole();
+    let mut beat = small.message(1);
+    beat.sent += Duration::from_millis(7);
+    beat.targets.push(small.reports[&2]);
+    let answer = small.cluster.heartbeat(&beat, small.now).expect("it lives");
+    assert_eq!((answer.sent, answer.lease), (beat.sent, small.cluster.rules.lease));
+    assert_eq!(answer.unknown, [TargetId::new(2)]);
+    assert_eq!(answer.leases.len(), 1, "one of its own");
+}
+
+#[test]
+fn a_shard_without_progress_loses_its_targets() {
+    let mut small = Small::whole();
+    small.works = false;
+    small.beat(1).expect("it lives");
+    for ms in [1000, 999] {
+        small.wait(ms);
+        let answer = small.beat(1).expect("it lives");
+        assert_eq!(answer.leases.len(), 1, "after {ms} ms");
+        small.beat(2).ok();
+        small.beat(3).ok();
+    }
+    small.wait(1);
+    let answer = small.beat(1).expect("it lives");
+    assert!(answer.leases.is_empty(), "L5b");
+    assert!(small.states().ends_with("1:Offline"), "{}", small.states());
+    let (committed, published) = small.versions();
+    assert_ne!(committed, published, "nobody but the shard could give its lease back");
+    small.works = true;
+    small.beat(1).expect("it lives");
+    small.beat(1).expect("it lives");
+    assert!(small.states().contains("1:Syncing"), "{}", small.states());
+}
+
+#[test]
+fn leases_that_standbys_granted_are_waited_for() {
+    let mut small = Small::whole();
+    small.wait(1500);
+    small.beat(1).expect("it lives");
+    small.beat(3).expect("it lives");
+    small.cluster.standby_granted(NodeId::new(2), small.now);
+    small.wait(1500);
+    small.beat(1).expect("it lives");
+    small.beat(3).expect("it lives");
+    assert_eq!(small.states(), "1:Serving 2:Serving 3:Serving", "L5");
+    small.wait(600);
+    assert_eq!(small.states(), "1:Serving 3:Serving 2:Offline");
+}
+
+#[test]
+fn a_target_that_is_not_named_is_offline() {
+    let mut small = Small::whole();
+    small.reports.remove(&2);
+    small.beat(2).expect("it lives");
+    assert_eq!(small.states(), "1:Serving 3:Serving 2:Offline");
+    assert_ne!(small.versions().0, small.versions().1, "its lease may still be used");
+    let id = CHAIN;
+    assert!(small.cluster.chains[&id].withheld.is_some());
+}

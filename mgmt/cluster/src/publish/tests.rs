@@ -1,0 +1,185 @@
+//! R4 and L3, one step after the other.
+
+use engine_types::{Instant, NodeId, RoutingVersion, SessionId, TargetId};
+use std::collections::BTreeSet;
+
+use crate::chain::LocalState;
+use crate::command::Command;
+use crate::delta::RoutingUpdate;
+use crate::record::{Record, RecordKey};
+use crate::testing::{CHAIN, Small};
+
+fn drain(target: u64) -> Command {
+    Command::DrainTarget(TargetId::new(target), true)
+}
+
+#[test]
+fn a_demotion_is_published_when_the_demoted_member_says_so() {
+    let mut small = Small::whole();
+    let (before, _) = small.versions();
+    small.command(&drain(2)).expect("drained");
+    assert_eq!(small.states(), "1:Serving 3:Serving 2:Offline");
+    assert_eq!(small.versions(), (before + 1, before), "2 holds a lease");
+    // Those who stay go on with the version before.
+    let stays = small.beat(1).expect("it lives");
+    assert_eq!(Small::granted(&stays, 1), Some(before));
+    assert!(stays.moves.is_empty(), "{stays:?}");
+    // The demoted one gets no lease, and is told; the next heartbeat says that it knows.
+    let told = small.beat(2).expect("it lives");
+    assert_eq!(Small::granted(&told, 2), None);
+    assert_eq!(told.moves.len(), 1);
+    assert_eq!(small.versions(), (before + 1, before));
+    small.beat(2).expect("it lives");
+    assert_eq!(small.versions(), (before + 1, before + 1));
+    let moved = small.beat(1).expect("it lives");
+    assert_eq!(Small::granted(&moved, 1), Some(before + 1));
+}
+
+#[test]
+fn an_ack_by_other_means_counts_too() {
+    let mut small = Small::whole();
+    small.command(&drain(2)).expect("drained");
+    let (committed, before) = small.versions();
+    let of = |version| engine_types::ChainVersion::new(version);
+    let (target, start) = (TargetId::new(2), engine_types::Incarnation::new(1));
+    small.cluster.acknowledge(target, start, of(before), small.now);
+    assert_eq!(small.versions(), (committed, before), "that is the version it had");
+    small.cluster.acknowledge(TargetId::new(3), start, of(committed), small.now);
+    assert_eq!(small.versions(), (committed, before), "3 was not demoted");
+    small.cluster.acknowledge(target, start, of(committed), small.now);
+    assert_eq!(small.versions(), (committed, committed));
+}
+
+#[test]
+fn a_demotion_is_published_when_the_lease_has_run_out_and_not_before() {
+    let mut small = Small::whole();
+    let held = small.now;
+    small.command(&drain(2)).expect("drained");
+    let (committed, before) = small.versions();
+    let until = held + small.cluster.rules.wait();
+    // Others live meanwhile.
+    small.wait(1500);
+    small.beat(1).expect("it lives");
+    small.beat(3).expect("it lives");
+    small.cluster.tick(Instant::from_nanos(until.nanos() - 1));
+    assert_eq!(small.versions(), (committed, before));
+    small.cluster.tick(until);
+    assert_eq!(small.versions(), (committed, committed));
+}
+
+#[test]
+fn who_says_offline_or_starts_anew_is_not_waited_for() {
+    for restarts in [false, true] {
+        let mut small = Small::whole();
+        let (before, _) = small.versions();
+        let report = small.reports.get_mut(&2).expect("a target");
+        if restarts {
+            report.incarnation = engine_types::Incarnation::new(2);
+        } else {
+            report.local = LocalState::Offline;
+        }
+        let answer = small.beat(2).expect("it lives");
+        assert_eq!(Small::granted(&answer, 2), None, "restarts: {restarts}");
+        let (committed, published) = small.versions();
+        assert!(before < committed, "restarts: {restarts}");
+        assert_eq!(committed, published, "restarts: {restarts}");
+    }
+}
+
+#[test]
+fn a_dead_node_is_not_waited_for() {
+    let mut small = Small::whole();
+    for _ in 0..21 {
+        small.wait(100);
+        small.beat(1).expect("it lives");
+        small.beat(2).expect("it lives");
+    }
+    assert_eq!(small.states(), "1:Serving 2:Serving 3:Offline");
+    let (committed, published) = small.versions();
+    assert_eq!(committed, published);
+    assert!(!small.kv.values().any(|record| match record {
+        Record::Chain(chain) => !chain.departed.is_empty(),
+        _ => false,
+    }));
+}
+
+#[test]
+fn no_lease_is_granted_from_the_proposal_on() {
+    let mut small = Small::whole();
+    let answer = small.beat(2).expect("it lives");
+    let before = small.versions().0;
+    assert_eq!(Small::granted(&answer, 2), Some(before));
+    small.cluster.command(&Command::DrainNode(NodeId::new(2), true), small.now).expect("drained");
+    small.commit();
+    let change = small.cluster.propose(small.now).expect("a demotion");
+    assert_eq!(change.demoted, BTreeSet::from([NodeId::new(2)]));
+    let beat = small.message(2);
+    let answer = small.cluster.heartbeat(&beat, small.now).expect("it lives");
+    assert_eq!(Small::granted(&answer, 2), None, "E274");
+    small.cluster.abort();
+    let beat = small.message(2);
+    let answer = small.cluster.heartbeat(&beat, small.now).expect("it lives");
+    assert_eq!(Small::granted(&answer, 2), Some(before), "nothing has changed");
+}
+
+#[test]
+fn a_new_primary_waits_for_the_departed_only() {
+    let mut small = Small::whole();
+    let clean = small.versions().0;
+    small.take_over();
+    let answer = small.beat(1).expect("it lives");
+    assert_eq!(Small::granted(&answer, 1), Some(clean), "nobody departed");
+    for _ in 0..2 {
+        small.wait(1000);
+        small.beat_all();
+    }
+    small.command(&drain(2)).expect("drained");
+    let committed = small.versions().0;
+    assert_eq!(small.versions(), (clean + 1, clean));
+    small.take_over();
+    let answer = small.beat(1).expect("it lives");
+    assert_eq!(Small::granted(&answer, 1), None, "2 may hold a lease");
+    assert_eq!(answer.moves.len(), 1, "but everybody may know");
+    small.beat(2).expect("it lives");
+    small.beat(2).expect("it lives");
+    let answer = small.beat(1).expect("it lives");
+    assert_eq!(Small::granted(&answer, 1), Some(committed));
+    // The record is settled: the next takeover does not wait.
+    let Record::Chain(chain) = &small.kv[&RecordKey::Chain(CHAIN)] else { panic!("a chain") };
+    assert!(chain.departed.is_empty(), "{chain:?}");
+    small.take_over();
+    let answer = small.beat(1).expect("it lives");
+    assert_eq!(Small::granted(&answer, 1), Some(committed));
+}
+
+#[test]
+fn nobody_is_demoted_before_a_takeover_is_over() {
+    let mut small = Small::whole();
+    small.take_over();
+    small.wait(2019);
+    assert_eq!(small.states(), "1:Serving 2:Serving 3:Serving");
+    small.wait(1);
+    assert_eq!(small.states(), "1:LastServing 2:LastServing 3:LastServing");
+}
+
+#[test]
+fn versions_rise_across_takeovers_and_revocations_are_published() {
+    let mut small = Small::empty();
+    let mut last = RoutingVersion::new(0);
+    for below in 1..4 {
+        assert!(last < small.cluster.routing().version, "E271");
+        last = small.cluster.routing().version;
+        small.cluster.publish_revoked(SessionId::new(below), BTreeSet::new());
+        assert_eq!(small.cluster.routing().version.get(), last.get() + 1);
+        match small.cluster.routing_since(last) {
+            Some(RoutingUpdate::Delta(delta)) => assert!(delta.revoked.is_some()),
+            other => panic!("{other:?}"),
+        }
+        last = small.cluster.routing().version;
+        small.take_over();
+        match small.cluster.routing_since(last) {
+            Some(RoutingUpdate::Full(_)) => {}
+            other => panic!("{other:?}"),
+        }
+    }
+}
