@@ -5,11 +5,11 @@
 //! until it starts anew.
 //!
 //! Each heartbeat pairs a time of the node with one of the manager, later by a delay of transport
-//! that nobody knows. Of the pairs of a few seconds the one with the least delay counts; it is
+//! that nobody knows. Of the pairs of ten seconds the one with the least delay counts; it is
 //! compared with such a pair of up to an hour before. Between the two both clocks advance equally,
 //! but for `e` and for what the delays differ by; a network in which even the fastest heartbeat of
-//! ten seconds takes longer than a lease lasts is of no use anyway. So a clock that is off by 2 % is
-//! found within four minutes, one that stood still for five seconds (a paused virtual machine)
+//! ten seconds takes longer than a lease lasts is of no use anyway. So a clock that is off by 2 %
+//! is found within four minutes, one that stood still for five seconds (a paused virtual machine)
 //! within twenty.
 
 use core::time::Duration;

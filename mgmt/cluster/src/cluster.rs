@@ -38,11 +38,14 @@ use engine_types::{
 
 pub use stage::Change;
 pub(crate) use stage::InFlight;
+use stage::RESERVED_STEP;
 
-use crate::chain::{Moment, View, rotate, update};
+use crate::chain::{LocalState, Moment, View, rotate, update};
 use crate::delta::{RoutingUpdate, update_since};
 use crate::publish::{Publisher, Withheld};
-use crate::record::{ChainRecord, ClusterRecord, Record, RecordKey, RoutingRecord, TableRecord};
+use crate::record::{
+    ChainRecord, ClusterRecord, Leaving, Record, RecordKey, RoutingRecord, TableRecord,
+};
 use crate::registry::{Node, Target};
 use crate::rules::Rules;
 use crate::slots::SyncSlots;
@@ -236,7 +239,8 @@ impl Cluster {
                 break;
             }
         }
-        (!writes.is_empty()).then(|| self.stage(writes, now))
+        let wanted = !writes.is_empty() || self.publisher.wants_reservation(RESERVED_STEP / 4);
+        wanted.then(|| self.stage(writes, now))
     }
 
     /// The next chain to look at: one with news, or else one for which there is a slot to sync in.
@@ -256,10 +260,12 @@ impl Cluster {
         let moment = Moment { may_demote: self.may_demote(now), stopped: self.record.stopped };
         let views: Vec<View> = chain.record.members.iter().map(|m| self.view(m, now)).collect();
         self.queue_for_slots(id, &views);
-        if !moment.may_demote {
+        let chain = &self.chains[&id];
+        if moment.may_demote || is_settled(&chain.record, &views, moment) {
+            self.suppressed.remove(&id);
+        } else {
             self.suppressed.insert(id);
         }
-        let chain = &self.chains[&id];
         #[cfg(test)]
         let chain = &planted::chain(chain, self.rules.planted);
         let Some(updated) = update(&chain.record, &views, moment) else {
@@ -358,6 +364,19 @@ impl Cluster {
     pub(crate) fn wait(&self) -> core::time::Duration {
         self.rules.wait()
     }
+}
+
+/// True if no member would be demoted if it were allowed.
+fn is_settled(record: &ChainRecord, views: &[View], moment: Moment) -> bool {
+    !moment.stopped
+        && record.members.iter().zip(views).all(|(member, view)| {
+            member.state == PublicState::Serving
+                && view.local == Some(LocalState::UpToDate)
+                && view.incarnation == member.incarnation
+                && view.leaving == Leaving::No
+                && !view.damaged
+                && !view.outdated
+        })
 }
 
 #[cfg(test)]

@@ -4,8 +4,8 @@
 //! as taken until it is committed or aborted.
 //!
 //! Invariants
-//!   E269  no more than `syncing_max` targets, and `syncing_per_node_max` of one node, are syncing
-//!         beyond those that a changed limit found
+//!   E269  no more than `syncing_max` targets, and `syncing_per_node_max` of one node, begin to
+//!         sync; no slot stays free while a target waits for it
 
 use alloc::collections::{BTreeMap, BTreeSet};
 

@@ -10,7 +10,7 @@ use crate::record::{ChainRecord, Departed, Record, RecordKey, RoutingRecord, UNA
 
 /// Routing versions reserved at a time. At a hundred publications a second they last ten minutes,
 /// and the numbers last for ever.
-const RESERVED_STEP: u64 = 65_536;
+pub(super) const RESERVED_STEP: u64 = 65_536;
 
 /// Everything that one KV transaction has to do. The transaction also reads the primary's lease.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -106,6 +106,18 @@ fn random_worlds_are_safe_and_heal() {
         }
     }
     assert!(WORLDS * 50 < writes, "{writes} writes say nothing");
+    let rare = [
+        "R4: a demotion waits for a lease",
+        "R4: a departed member acknowledged the version",
+        "R5: a serving target started anew",
+        "L4: a dead node was heard again",
+        "E269: a target waits for a slot to sync in",
+        "E273: leases of a loaded chain were held back",
+    ];
+    for name in rare {
+        let found = engine_types::reached::marks().any(|(mark, count)| mark == name && 0 < count);
+        assert!(found, "no world reached {name:?}");
+    }
 }
 
 /// The first seed whose world shows the mistake.

@@ -183,3 +183,17 @@ fn versions_rise_across_takeovers_and_revocations_are_published() {
         }
     }
 }
+
+#[test]
+fn versions_are_reserved_before_they_run_out() {
+    let mut small = Small::empty();
+    for below in 1..200_000 {
+        small.cluster.publish_revoked(SessionId::new(below), BTreeSet::new());
+        let Record::Routing(routing) = &small.kv[&RecordKey::Routing] else { panic!("routing") };
+        assert!(small.cluster.routing().version <= routing.reserved, "E271");
+        assert!(small.cluster.publisher.is_ready(), "nobody ever waits for a reservation");
+        if below % 1000 == 0 {
+            small.settle();
+        }
+    }
+}
