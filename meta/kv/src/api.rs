@@ -150,10 +150,12 @@ pub trait Transaction: 'static {
     /// Keys, values or stamps outside the limits.
     fn mutate(&self, mutation: Mutation) -> Result<(), KvError>;
 
-    /// Makes the commit fail if a key of `range` is written before it, as if it had been read.
+    /// Makes the commit fail if a key of `range` is written before it, as if it had been read. To
+    /// be called before the transaction itself writes into the range: FoundationDB would leave out
+    /// what it has written.
     ///
     /// # Errors
-    /// A bad range.
+    /// A bad range; [`KvError::ConflictAfterWrite`].
     fn add_read_conflict(&self, range: KeyRange) -> Result<(), KvError>;
 
     /// Makes other transactions fail that have read a key of `range`, as if it had been written.

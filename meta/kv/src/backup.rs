@@ -38,6 +38,7 @@ use crate::engine::redb::{Beginning, Birth, Identity, Loader, RESTORE_JUMP};
 use crate::engine::{EngineError, EngineSnapshot};
 pub use format::{BLOCK_BYTES_MAX, FORMAT_VERSION};
 use reader::Reader;
+pub use writer::{PIECE_BYTES_MAX, Pieces};
 
 /// What a backup is of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

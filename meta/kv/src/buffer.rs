@@ -6,7 +6,7 @@
 //!   E209 a read of a key whose value follows from own writes alone adds no conflict, any other
 //!        read in conflict mode adds what it covered
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::api::{Page, RangeRead, ReadMode};
 use crate::error::KvError;
@@ -46,7 +46,7 @@ pub(crate) struct Buffer {
     cleared: BTreeMap<Vec<u8>, Vec<u8>>,
     /// Where keys with versionstamps may come to lie.
     stamped: Vec<KeyRange>,
-    read_conflicts: Vec<KeyRange>,
+    read_conflicts: BTreeSet<KeyRange>,
     write_conflicts: Vec<KeyRange>,
     size: usize,
     /// The first refused write: the commit answers it again.
@@ -106,6 +106,9 @@ impl Buffer {
     }
 
     fn clear(&mut self, range: &KeyRange) {
+        // What is cleared is known again, as in FoundationDB.
+        self.stamped =
+            self.stamped.iter().flat_map(|stamped| stamped.without(range)).flatten().collect();
         if range.is_single() {
             // Most clears name one key: a point costs no walk.
             self.points.insert(range.begin.clone(), Point::Known(None));
@@ -178,12 +181,32 @@ impl Buffer {
         }
     }
 
+    /// The last cleared range that has keys of `range`.
+    fn clears(&self, range: &KeyRange) -> Option<(&Vec<u8>, &Vec<u8>)> {
+        let last = self.cleared.range::<[u8], _>(before(&range.end)).next_back();
+        last.filter(|(_, end)| range.begin < **end && !range.is_empty())
+    }
+
     /// Whether own writes touch `range` at all.
-    fn touches(&self, range: &KeyRange) -> bool {
+    pub(crate) fn touches(&self, range: &KeyRange) -> bool {
         let inside = range.begin.clone()..range.end.clone();
-        let before = self.cleared.range::<[u8], _>(before(&range.end)).next_back();
-        before.is_some_and(|(_, end)| range.begin < *end)
+        self.clears(range).is_some()
             || !range.is_empty() && self.points.range(inside).next().is_some()
+    }
+
+    /// The part of `range` that a read in this direction meets first, if it has been cleared: the
+    /// view has nothing to say about it.
+    pub(crate) fn cleared_first(&self, range: &KeyRange, reverse: bool) -> Option<KeyRange> {
+        let mut part = range.clone();
+        if reverse {
+            let (begin, end) = self.clears(range)?;
+            part.begin = part.begin.max(begin.clone());
+            (range.end <= *end).then_some(part)
+        } else {
+            let (_, end) = self.cleared.range::<[u8], _>(up_to(&range.begin)).next_back()?;
+            part.end = part.end.min(end.clone());
+            (range.begin < *end).then_some(part)
+        }
     }
 
     /// Lays own writes over what the view holds of `covered`, in the order of `read`.
@@ -228,10 +251,28 @@ impl Buffer {
 
     /// Notes that `range` was read.
     pub(crate) fn note_read(&mut self, range: KeyRange) {
-        if !range.is_empty() {
-            self.size += range.size();
-            self.read_conflicts.push(range);
+        let size = range.size();
+        if !range.is_empty() && self.read_conflicts.insert(range) {
+            self.size += size;
         }
+    }
+
+    /// Notes a range that its owner wants to conflict. FoundationDB leaves out what the transaction
+    /// has written before, silently; a caller who counts on the range has to add it first.
+    pub(crate) fn add_read_conflict(&mut self, range: KeyRange) -> Result<(), KvError> {
+        range.check()?;
+        let inside = range.begin.clone()..range.end.clone();
+        let decided = |point: &Point| !matches!(point, Point::Changed(_));
+        let mut points = (!range.is_empty()).then(|| self.points.range(inside)).into_iter();
+        let written = points.find_map(|mut points| points.find(|(_, point)| decided(point)));
+        let key = written.map(|(key, _)| key.clone());
+        if let Some(key) = key.or_else(|| self.clears(&range).map(|(begin, _)| begin.clone())) {
+            let error = KvError::ConflictAfterWrite { key: Shown::of(&key) };
+            self.refused.get_or_insert_with(|| error.clone());
+            return Err(error);
+        }
+        self.note_read(range);
+        Ok(())
     }
 
     /// Notes that `range` counts as written.
@@ -248,12 +289,13 @@ impl Buffer {
         if let Some(error) = self.refused {
             return Err(error);
         }
-        coalesce(&mut self.read_conflicts);
+        let mut read_conflicts: Vec<_> = self.read_conflicts.into_iter().collect();
+        coalesce(&mut read_conflicts);
         coalesce(&mut self.write_conflicts);
         Ok(CommitRequest {
             epoch: 0,
             read_version: None,
-            read_conflicts: self.read_conflicts,
+            read_conflicts,
             write_conflicts: self.write_conflicts,
             mutations: self.mutations,
         })

@@ -27,6 +27,20 @@ struct Group {
     at: Instant,
     points: Vec<Key>,
     ranges: Vec<(Key, Key)>,
+    bytes: usize,
+    /// Entries ever added before this group.
+    before: u64,
+}
+
+impl Group {
+    fn entries(&self) -> usize {
+        self.points.len() + self.ranges.len()
+    }
+
+    fn writes(&self, begin: &[u8], end: &[u8]) -> bool {
+        self.points.iter().any(|key| begin <= &**key && &**key < end)
+            || self.ranges.iter().any(|(from, to)| &**from < end && begin < &**to)
+    }
 }
 
 /// Recent writes.
@@ -36,19 +50,27 @@ pub(crate) struct Conflicts {
     steps: BTreeMap<Key, u64>,
     groups: VecDeque<Group>,
     entries: usize,
+    bytes: usize,
+    /// Entries ever added.
+    added: u64,
     entries_max: usize,
+    bytes_max: usize,
 }
 
 impl Conflicts {
-    /// Nothing is known of versions before `floor`; `entries_max` keys and ranges are remembered.
-    pub(crate) fn new(floor: u64, entries_max: usize) -> Self {
+    /// Nothing is known of versions before `floor`; `entries_max` keys and ranges of `bytes_max`
+    /// bytes are remembered.
+    pub(crate) fn new(floor: u64, entries_max: usize, bytes_max: usize) -> Self {
         Self {
             floor,
             points: BTreeMap::new(),
             steps: BTreeMap::new(),
             groups: VecDeque::new(),
             entries: 0,
+            bytes: 0,
+            added: 0,
             entries_max,
+            bytes_max,
         }
     }
 
@@ -68,9 +90,24 @@ impl Conflicts {
         if step_at(begin).is_some_and(|(_, &at)| version < at) {
             return true;
         }
+        // A wide range holds many old points, an old reader sees many new groups: whichever is
+        // less is walked, at no more than twice its length.
+        let first_newer = self.groups.partition_point(|group| group.version <= version);
+        let Some(newer) = self.groups.get(first_newer) else { return false };
+        let newer = usize::try_from(self.added - newer.before).unwrap_or(usize::MAX);
         let inside = (Bound::Included(begin), Bound::Excluded(end));
-        self.points.range::<[u8], _>(inside).any(|(_, &at)| version < at)
-            || self.steps.range::<[u8], _>(inside).any(|(_, &at)| version < at)
+        let points = self.points.range::<[u8], _>(inside);
+        let steps = self.steps.range::<[u8], _>(inside);
+        let mut walked = points.chain(steps).take(newer.saturating_add(1)).enumerate();
+        let mut count = 0;
+        let written = walked.any(|(number, (_, &at))| {
+            count = number + 1;
+            version < at
+        });
+        if written || count <= newer {
+            return written;
+        }
+        self.groups.range(first_newer..).any(|group| group.writes(begin, end))
     }
 
     /// Notes that `range` was written by the group of `version`, the newest there is.
@@ -79,11 +116,14 @@ impl Conflicts {
             return;
         }
         if self.groups.back().is_none_or(|group| group.version != version) {
-            let (points, ranges) = (Vec::new(), Vec::new());
-            self.groups.push_back(Group { version, at, points, ranges });
+            let (points, ranges, before) = (Vec::new(), Vec::new(), self.added);
+            self.groups.push_back(Group { version, at, points, ranges, bytes: 0, before });
         }
         let group = self.groups.back_mut().expect("pushed above");
         self.entries += 1;
+        self.added += 1;
+        self.bytes += range.size();
+        group.bytes += range.size();
         if range.is_single() {
             let key: Key = range.begin.as_slice().into();
             group.points.push(key.clone());
@@ -106,13 +146,15 @@ impl Conflicts {
     /// Readers of forgotten versions are too old from now on.
     pub(crate) fn forget(&mut self, before: Instant) {
         while let Some(group) = self.groups.front() {
-            if before <= group.at && self.entries <= self.entries_max {
+            let room = self.entries <= self.entries_max && self.bytes <= self.bytes_max;
+            if before <= group.at && room {
                 return;
             }
             let group = self.groups.pop_front().expect("looked at above");
             // A reader at this group's version saw its writes, so it can still be judged.
             self.floor = group.version;
-            self.entries -= group.points.len() + group.ranges.len();
+            self.entries -= group.entries();
+            self.bytes -= group.bytes;
             for key in group.points {
                 if self.points.get(&key) == Some(&group.version) {
                     self.points.remove(&key);

@@ -153,6 +153,8 @@ pub async fn run<K: Kv>(kv: &K, suite: &Suite, mut report: impl FnMut(&'static s
         versions_rise,
         one_is_open_across_sixty_four_others,
         binary_keys_are_ordered_bytewise,
+        cleared_ranges_are_not_read,
+        a_commit_after_its_time_is_not_sent,
     );
     if suite.slow {
         cases!(suite, kv, report, five_seconds_are_too_old);

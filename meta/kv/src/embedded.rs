@@ -15,7 +15,9 @@
 //! Failure: a full disk refuses the group and nothing else; any other failed write leaves the
 //! store refusing everything (E206) until it is opened again.
 
-use core::cell::RefCell;
+use core::cell::{Cell, RefCell};
+use core::sync::atomic::{AtomicUsize, Ordering};
+use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -24,7 +26,7 @@ use engine_runtime::{Env, Notify, Sender, yield_now};
 use crate::api::{Committed, Page, RangeRead};
 use crate::engine::{EngineError, EngineSnapshot, KvEngine};
 use crate::error::KvError;
-use crate::limits::COMMIT_QUEUE_MAX;
+use crate::limits::{COMMIT_QUEUE_BYTES_MAX, COMMIT_QUEUE_MAX};
 use crate::sequencer::Sequencer;
 use crate::source::{CommitRequest, Source, View};
 
@@ -43,7 +45,10 @@ struct Published<S> {
 /// What all cores share.
 struct Shared<G: KvEngine> {
     published: Mutex<Published<G::Snapshot>>,
-    commits: Sender<commit::Job>,
+    commits: Sender<commit::Message>,
+    /// Bytes of the commits that wait or are being written.
+    waiting_bytes: Arc<AtomicUsize>,
+    engine: Arc<G>,
     stats: commit::Stats,
 }
 
@@ -51,6 +56,22 @@ impl<G: KvEngine> Shared<G> {
     fn published(&self) -> MutexGuard<'_, Published<G::Snapshot>> {
         // Nothing panics while it is held; the state is whole either way.
         self.published.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// After a failed read: if the engine has failed, nothing more is served (E206).
+    fn look_at_engine(&self, error: &EngineError) {
+        if !self.engine.failed() {
+            return;
+        }
+        let mut published = self.published();
+        if published.failed.is_none() {
+            let reason = error.to_string();
+            tracing::error!(%reason, "a read has failed: closed (E206)");
+            published.failed = Some(reason);
+            drop(published);
+            // A full queue has commits, which find the failure themselves.
+            drop(self.commits.try_send(commit::Message::Failed));
+        }
     }
 }
 
@@ -112,10 +133,14 @@ impl<E: Env, G: KvEngine> Embedded<E, G> {
         let version = engine.version();
         let snapshot = engine.snapshot()?;
         let published = Mutex::new(Published { version, snapshot, failed: None });
-        let shared = Arc::new(Shared { published, commits, stats: commit::Stats::default() });
+        let engine = Arc::new(engine);
+        let waiting_bytes = Arc::default();
+        let stats = commit::Stats::default();
+        let shared =
+            Arc::new(Shared { published, commits, waiting_bytes, engine: engine.clone(), stats });
         let committer = commit::Committer {
             env: env.clone(),
-            engine: Arc::new(engine),
+            engine,
             sequencer: Sequencer::new(version),
             shared: Arc::downgrade(&shared),
             queue,
@@ -163,14 +188,21 @@ impl<E: Env, G: KvEngine> Source for Embedded<E, G> {
 
     async fn view(&self) -> Result<Self::View, KvError> {
         let (version, snapshot) = self.snapshot()?;
-        let (env, reads) = (self.env.clone(), self.reads.clone());
-        Ok(EmbeddedView { env, version, snapshot, reads })
+        let (env, shared, reads) = (self.env.clone(), self.shared.clone(), self.reads.clone());
+        Ok(EmbeddedView { env, shared, version, snapshot, reads })
     }
 
     async fn commit(&self, request: CommitRequest) -> Result<Committed, KvError> {
+        let bytes = request.size();
+        let waiting = self.shared.waiting_bytes.load(Ordering::Relaxed);
+        if 0 < waiting && COMMIT_QUEUE_BYTES_MAX < waiting + bytes {
+            let reason = format!("{waiting} bytes of commits wait, {bytes} came");
+            return Err(KvError::Overloaded { reason });
+        }
+        let held = commit::Held::new(&self.shared.waiting_bytes, bytes);
         let (reply, answer) = self.env.mailbox(1);
-        let job = commit::Job { request, reply };
-        if self.shared.commits.send(job).await.is_err() {
+        let job = commit::Job { request, reply, held };
+        if self.shared.commits.send(commit::Message::Commit(job)).await.is_err() {
             let reason = "the store has been closed".to_owned();
             return Err(KvError::Unavailable { reason });
         }
@@ -181,9 +213,10 @@ impl<E: Env, G: KvEngine> Source for Embedded<E, G> {
     }
 }
 
-/// One version of a store, on one core.
+/// One version of a store, on one core. It keeps the store open.
 pub struct EmbeddedView<E: Env, G: KvEngine> {
     env: E,
+    shared: Arc<Shared<G>>,
     version: u64,
     snapshot: G::Snapshot,
     reads: Rc<Reads<G::Snapshot>>,
@@ -192,7 +225,8 @@ pub struct EmbeddedView<E: Env, G: KvEngine> {
 impl<E: Env, G: KvEngine> Clone for EmbeddedView<E, G> {
     fn clone(&self) -> Self {
         let (env, version) = (self.env.clone(), self.version);
-        Self { env, version, snapshot: self.snapshot.clone(), reads: self.reads.clone() }
+        let (shared, snapshot) = (self.shared.clone(), self.snapshot.clone());
+        Self { env, shared, version, snapshot, reads: self.reads.clone() }
     }
 }
 
@@ -202,29 +236,44 @@ impl<E: Env, G: KvEngine> View for EmbeddedView<E, G> {
     }
 
     async fn get(&self, key: Vec<u8>) -> Result<Option<Vec<u8>>, KvError> {
-        if !G::BLOCKS {
-            return Ok(self.snapshot.get(&key)?);
-        }
-        match self.reads.run(&self.env, self.snapshot.clone(), Ask::Get(key)).await? {
+        match self.ask(Ask::Get(key)).await? {
             Told::Value(value) => Ok(value),
             Told::Page(_) => unreachable!("a get is answered with a value"),
         }
     }
 
     async fn range(&self, read: RangeRead) -> Result<Page, KvError> {
-        if !G::BLOCKS {
-            return Ok(self.snapshot.range(&read)?);
-        }
-        match self.reads.run(&self.env, self.snapshot.clone(), Ask::Range(read)).await? {
+        match self.ask(Ask::Range(read)).await? {
             Told::Page(page) => Ok(page),
             Told::Value(_) => unreachable!("a range is answered with a page"),
         }
     }
 }
 
+impl<E: Env, G: KvEngine> EmbeddedView<E, G> {
+    async fn ask(&self, ask: Ask) -> Result<Told, KvError> {
+        let told = if G::BLOCKS {
+            self.reads.run(&self.env, self.snapshot.clone(), ask).await
+        } else {
+            answer((self.snapshot.clone(), ask))
+        };
+        Ok(told.inspect_err(|error| self.shared.look_at_engine(error))?)
+    }
+}
+
 enum Ask {
     Get(Vec<u8>),
     Range(RangeRead),
+}
+
+impl Ask {
+    /// What it counts for in a blocking call: a page may be a megabyte from a cold disk.
+    fn weight(&self) -> usize {
+        match self {
+            Self::Get(_) => 1,
+            Self::Range(_) => CALL_WEIGHT_MAX / 4,
+        }
+    }
 }
 
 enum Told {
@@ -238,16 +287,22 @@ struct Slot {
     arrived: Notify,
 }
 
-/// Reads of one core. All that wait when the call before has ended go into one blocking call: a
+/// Gets in one blocking call at most, so that none waits for many others.
+const CALL_WEIGHT_MAX: usize = 64;
+/// Blocking calls of one core for reads at a time, so that a cold page holds up only its own; half
+/// of what an executor runs by default, as commits need one.
+const CALLS_MAX: usize = 4;
+
+/// Reads of one core. All that wait when a call has ended go into the next one, up to its limit: a
 /// lone read costs one hand-over to a thread, many at a time share it.
 struct Reads<S> {
-    waiting: RefCell<Vec<(S, Ask, Rc<Slot>)>>,
-    running: core::cell::Cell<bool>,
+    waiting: RefCell<VecDeque<(S, Ask, Rc<Slot>)>>,
+    calls: Cell<usize>,
 }
 
 impl<S> Default for Reads<S> {
     fn default() -> Self {
-        Self { waiting: RefCell::default(), running: core::cell::Cell::new(false) }
+        Self { waiting: RefCell::default(), calls: Cell::new(0) }
     }
 }
 
@@ -259,25 +314,36 @@ impl<S: EngineSnapshot> Reads<S> {
         ask: Ask,
     ) -> Result<Told, EngineError> {
         let slot = Rc::new(Slot { told: RefCell::new(None), arrived: Notify::default() });
-        self.waiting.borrow_mut().push((snapshot, ask, slot.clone()));
-        if !self.running.replace(true) {
+        self.waiting.borrow_mut().push_back((snapshot, ask, slot.clone()));
+        let calls = self.calls.get();
+        if calls == 0 || calls < CALLS_MAX && CALL_WEIGHT_MAX / 4 < self.waiting.borrow().len() {
+            self.calls.set(calls + 1);
             drop(env.spawn(self.clone().drain(env.clone())));
         }
         slot.arrived.until(|| slot.told.borrow().is_some()).await;
         slot.told.take().expect("waited for above")
     }
 
+    /// What the next call answers.
+    fn next_call(&self) -> (Vec<(S, Ask)>, Vec<Rc<Slot>>) {
+        let mut waiting = self.waiting.borrow_mut();
+        let (mut asks, mut slots, mut weight) = (Vec::new(), Vec::new(), 0);
+        while weight < CALL_WEIGHT_MAX {
+            let Some((snapshot, ask, slot)) = waiting.pop_front() else { break };
+            weight += ask.weight();
+            asks.push((snapshot, ask));
+            slots.push(slot);
+        }
+        (asks, slots)
+    }
+
     async fn drain<E: Env>(self: Rc<Self>, env: E) {
         loop {
             // Tasks that are ready now may add their reads to this call.
             yield_now().await;
-            let (mut asks, mut slots) = (Vec::new(), Vec::new());
-            for (snapshot, ask, slot) in self.waiting.take() {
-                asks.push((snapshot, ask));
-                slots.push(slot);
-            }
+            let (asks, slots) = self.next_call();
             if asks.is_empty() {
-                self.running.set(false);
+                self.calls.set(self.calls.get() - 1);
                 return;
             }
             let told = env.blocking(move || asks.into_iter().map(answer).collect::<Vec<_>>()).await;

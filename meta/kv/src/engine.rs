@@ -69,6 +69,11 @@ pub trait KvEngine: Send + Sync + 'static {
     /// # Errors
     /// As said.
     fn apply(&self, batch: &Batch) -> Result<(), EngineError>;
+
+    /// Whether it has failed and refuses all further calls, before doing anything.
+    fn failed(&self) -> bool {
+        false
+    }
 }
 
 impl<G: KvEngine> KvEngine for std::sync::Arc<G> {
@@ -85,6 +90,10 @@ impl<G: KvEngine> KvEngine for std::sync::Arc<G> {
 
     fn apply(&self, batch: &Batch) -> Result<(), EngineError> {
         (**self).apply(batch)
+    }
+
+    fn failed(&self) -> bool {
+        (**self).failed()
     }
 }
 

@@ -88,6 +88,12 @@ pub enum KvError {
         /// Bytes of the key or value.
         length: usize,
     },
+    /// A read conflict range over what the transaction has written: it has to be added before.
+    #[error("a read conflict range was added after the transaction had written {key} in it")]
+    ConflictAfterWrite {
+        /// The key, or the begin of a cleared range.
+        key: Shown,
+    },
     /// A fault of the backend that is none of the above.
     #[error("the key-value store failed: {reason}")]
     Failed {
@@ -123,6 +129,7 @@ impl KvError {
             | Self::InvertedRange { .. }
             | Self::Unreadable { .. }
             | Self::StampPosition { .. }
+            | Self::ConflictAfterWrite { .. }
             | Self::Failed { .. } => KvRetry::Never,
         }
     }

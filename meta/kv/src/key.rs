@@ -4,7 +4,7 @@ use core::fmt;
 use core::ops::Bound;
 
 use crate::error::KvError;
-use crate::limits::{KEY_BYTES_MAX, SYSTEM_PREFIX};
+use crate::limits::{ITEM_BYTES, KEY_BYTES_MAX, SYSTEM_PREFIX};
 
 /// Keys from `begin` on, without `end`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -52,6 +52,16 @@ impl KeyRange {
         !self.is_empty() && !other.is_empty() && self.begin < other.end && other.begin < self.end
     }
 
+    /// What is left of it without `other`.
+    pub(crate) fn without(&self, other: &Self) -> [Option<Self>; 2] {
+        if !self.overlaps(other) {
+            return [Some(self.clone()), None];
+        }
+        let before = Self { begin: self.begin.clone(), end: other.begin.clone() };
+        let behind = Self { begin: other.end.clone(), end: self.end.clone() };
+        [before, behind].map(|part| (!part.is_empty()).then_some(part))
+    }
+
     /// Whether it is one key and nothing else.
     pub fn is_single(&self) -> bool {
         self.end.len() == self.begin.len() + 1
@@ -61,7 +71,7 @@ impl KeyRange {
 
     /// Bytes it counts for in the size of a transaction.
     pub fn size(&self) -> usize {
-        self.begin.len() + self.end.len()
+        ITEM_BYTES + self.begin.len() + self.end.len()
     }
 
     /// A range that may be read or written.

@@ -9,12 +9,12 @@
 //!                   ├─ Embedded      sequencer + group commit over a KvEngine, in this process
 //!                   │     engines: redb (durable), memory (simulation), fjall (measured only)
 //!                   └─ remote        the same, served by the kv role        (crate meta-kvd)
-//!              any Source may be wrapped by Faulty: injected conflicts, old versions, unknown results
+//!              any Source may be wrapped by Faulty: conflicts, old versions, unknown results
 //! ```
 //!
 //! What FoundationDB lacks, the trait does not offer, and its limits hold on every backend: 5 s
 //! from read version to commit, 10 MB per transaction, keys of 10 kB, values of 100 kB. One
-//! conformance suite ([`conformance`]) says what the rules are and runs on each backend.
+//! conformance suite (`conformance`) says what the rules are and runs on each backend.
 //!
 //! Invariants
 //!   E200 a transaction commits only if no key of its read conflict ranges was written between its

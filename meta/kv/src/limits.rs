@@ -29,10 +29,18 @@ pub const BATCH_COMMITS_MAX: usize = 1_024;
 pub const BATCH_BYTES_MAX: usize = TRANSACTION_BYTES_MAX;
 /// Commits that wait for their group: beyond it callers wait for room (backpressure).
 pub const COMMIT_QUEUE_MAX: usize = 4_096;
+/// Bytes of the commits that wait for their group: some of the largest, thousands of common ones.
+/// Beyond it commits are refused as overload, and their loops come back later.
+pub const COMMIT_QUEUE_BYTES_MAX: usize = 64 << 20;
+/// What every write and range counts for beside its bytes: about what it takes in memory, so that
+/// a limit in bytes bounds their number too. FoundationDB counts its structures likewise.
+pub const ITEM_BYTES: usize = 32;
 /// Keys and ranges whose last write is remembered to find conflicts: 5 s of 40,000 keys a second.
 /// About 200 bytes each; when it is full, the oldest are forgotten and transactions that old fail
 /// as too old.
 pub const CONFLICT_ENTRIES_MAX: usize = 200_000 * 5;
+/// Bytes of those keys and ranges: a million of common ones; long keys are forgotten sooner.
+pub const CONFLICT_BYTES_MAX: usize = 128 << 20;
 
 const _: () = assert!(TRANSACTION_BYTES_MAX <= BATCH_BYTES_MAX);
 const _: () = assert!(VALUE_BYTES_MAX + KEY_BYTES_MAX <= PAGE_BYTES_MAX);

@@ -2,7 +2,7 @@
 
 use crate::error::KvError;
 use crate::key::{KeyRange, check_key};
-use crate::limits::{KEY_BYTES_MAX, VALUE_BYTES_MAX, VERSIONSTAMP_BYTES};
+use crate::limits::{ITEM_BYTES, KEY_BYTES_MAX, VALUE_BYTES_MAX, VERSIONSTAMP_BYTES};
 
 /// Changes a value without reading it first, so that such writes never conflict with each other.
 /// The numbers are FoundationDB's and part of the served form.
@@ -162,9 +162,9 @@ impl Mutation {
         match self {
             Self::Set { key, value }
             | Self::StampedKey { key, value, .. }
-            | Self::StampedValue { key, value, .. } => key.len() + value.len(),
+            | Self::StampedValue { key, value, .. } => ITEM_BYTES + key.len() + value.len(),
             Self::Clear { range } => range.size(),
-            Self::Atomic { key, operand, .. } => key.len() + operand.len(),
+            Self::Atomic { key, operand, .. } => ITEM_BYTES + key.len() + operand.len(),
         }
     }
 

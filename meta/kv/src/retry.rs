@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use crate::api::{Abort, Kv, Policy, Transaction};
+use crate::api::{Abort, Kv, Policy, Transaction, TransactionOptions};
 use crate::error::{KvError, KvRetry};
 
 #[cfg(test)]
@@ -25,7 +25,9 @@ pub async fn transact<K: Kv, T, E>(
     let began = kv.now();
     let mut attempt = 0;
     loop {
-        let transaction = kv.begin(policy.options);
+        let left = policy.time_max.saturating_sub(kv.now().saturating_since(began));
+        let timeout = policy.options.timeout.min(left);
+        let transaction = kv.begin(TransactionOptions { timeout, ..policy.options });
         let error = match body(&transaction).await {
             Ok(value) => match transaction.commit().await {
                 Ok(_) => return Ok(value),

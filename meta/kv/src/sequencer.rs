@@ -16,7 +16,8 @@ use crate::conflict::Conflicts;
 use crate::engine::Batch;
 use crate::error::KvError;
 use crate::limits::{
-    BATCH_BYTES_MAX, BATCH_COMMITS_MAX, CONFLICT_ENTRIES_MAX, TRANSACTION_AGE_MAX,
+    BATCH_BYTES_MAX, BATCH_COMMITS_MAX, CONFLICT_BYTES_MAX, CONFLICT_ENTRIES_MAX,
+    TRANSACTION_AGE_MAX,
 };
 use crate::mutation::Mutation;
 use crate::source::CommitRequest;
@@ -45,7 +46,10 @@ pub struct Group {
 impl Sequencer {
     /// After the group of `version`; reads from before it commit nothing (E205).
     pub fn new(version: u64) -> Self {
-        Self { conflicts: Conflicts::new(version, CONFLICT_ENTRIES_MAX), version }
+        Self {
+            conflicts: Conflicts::new(version, CONFLICT_ENTRIES_MAX, CONFLICT_BYTES_MAX),
+            version,
+        }
     }
 
     /// Version of the newest group that was formed.

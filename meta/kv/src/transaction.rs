@@ -15,6 +15,9 @@ use crate::limits::{PAGE_BYTES_MAX, TRANSACTION_AGE_MAX, TRANSACTION_BYTES_MAX};
 use crate::mutation::Mutation;
 use crate::source::{Source, View};
 
+/// Entries asked for at least where own writes lie over them.
+const OVERLAID_ENTRIES_MIN: usize = 64;
+
 /// A [`Kv`] over a source.
 #[derive(Clone)]
 pub struct OwnKv<E, S> {
@@ -113,35 +116,64 @@ impl<E: Env, S: Source> OwnTransaction<E, S> {
     /// A page of `read`, own writes laid over: as long as its limits allow, however short the pages
     /// of the store are, or become by own clears.
     async fn page(&self, read: &RangeRead) -> Result<Page, KvError> {
-        let view = self.view().await?;
-        let mut rest = read.clone();
+        let limit = read.limit.max(1);
+        let mut rest = RangeRead { limit, ..read.clone() };
         let mut page = Page::default();
         let mut bytes = 0;
         loop {
-            let stored = self.in_time(view.range(rest.clone())).await?;
-            let mut covered = rest.range.clone();
-            if let Some((last, _)) = stored.entries.last().filter(|_| stored.more) {
-                rest = rest.behind(last);
-                if read.reverse {
-                    covered.begin.clone_from(&rest.range.end);
-                } else {
-                    covered.end.clone_from(&rest.range.begin);
-                }
-            }
-            let entries = self.buffer.borrow().lay_over(&covered, stored.entries, read.reverse);
-            for (key, value) in entries {
-                if page.entries.len() == read.limit.max(1) || PAGE_BYTES_MAX <= bytes {
+            let (covered, stored) = self.piece(&mut rest).await?;
+            let more = !rest.range.is_empty();
+            for (key, value) in self.buffer.borrow().lay_over(&covered, stored, read.reverse) {
+                if page.entries.len() == limit || PAGE_BYTES_MAX <= bytes {
                     page.more = true;
                     return Ok(page);
                 }
                 bytes += key.len() + value.len();
                 page.entries.push((key, value));
             }
-            if !stored.more || PAGE_BYTES_MAX <= bytes || page.entries.len() == read.limit.max(1) {
-                page.more = stored.more;
+            if !more || PAGE_BYTES_MAX <= bytes || page.entries.len() == limit {
+                page.more = more;
                 return Ok(page);
             }
         }
+    }
+
+    /// The next piece of `rest`, which is cut by it: what it covers, and what the view holds there.
+    /// Where own writes have cleared everything, the view is not asked.
+    async fn piece(
+        &self,
+        rest: &mut RangeRead,
+    ) -> Result<(KeyRange, Vec<(Vec<u8>, Vec<u8>)>), KvError> {
+        let view = self.view().await?;
+        let mut covered = rest.range.clone();
+        let (cleared, touched) = {
+            let buffer = self.buffer.borrow();
+            (buffer.cleared_first(&rest.range, rest.reverse), buffer.touches(&rest.range))
+        };
+        let stored = if let Some(cleared) = cleared {
+            covered = cleared;
+            Vec::new()
+        } else {
+            // Own clears thin a page out: one that asks for little more would be many reads.
+            let limit = if touched { rest.limit.max(OVERLAID_ENTRIES_MIN) } else { rest.limit };
+            let read = RangeRead { limit, ..rest.clone() };
+            let stored = self.in_time(view.range(read)).await?;
+            if let Some((last, _)) = stored.entries.last().filter(|_| stored.more) {
+                let behind = rest.behind(last).range;
+                if rest.reverse {
+                    covered.begin = behind.end;
+                } else {
+                    covered.end = behind.begin;
+                }
+            }
+            stored.entries
+        };
+        if rest.reverse {
+            rest.range.end.clone_from(&covered.begin);
+        } else {
+            rest.range.begin.clone_from(&covered.end);
+        }
+        Ok((covered, stored))
     }
 }
 
@@ -179,9 +211,7 @@ impl<E: Env, S: Source> Transaction for OwnTransaction<E, S> {
     }
 
     fn add_read_conflict(&self, range: KeyRange) -> Result<(), KvError> {
-        range.check()?;
-        self.buffer.borrow_mut().note_read(range);
-        Ok(())
+        self.buffer.borrow_mut().add_read_conflict(range)
     }
 
     fn add_write_conflict(&self, range: KeyRange) -> Result<(), KvError> {
@@ -196,21 +226,23 @@ impl<E: Env, S: Source> Transaction for OwnTransaction<E, S> {
 
     async fn commit(self) -> Result<Committed, KvError> {
         let buffer = self.buffer.take();
+        if buffer.is_read_only() {
+            let version = self.view.borrow().as_ref().map_or(0, |seen| seen.view.version());
+            return Ok(Committed { version, stamp: None });
+        }
         let (found, limit) = (buffer.size(), self.bytes_max);
         if limit < found {
             return Err(KvError::TooLarge { found, limit });
         }
-        let read_only = buffer.is_read_only();
         let mut request = buffer.into_request()?;
-        if read_only {
-            let version = self.view.borrow().as_ref().map_or(0, |seen| seen.view.version());
-            return Ok(Committed { version, stamp: None });
-        }
         if !request.read_conflicts.is_empty() {
             // A conflict range added by hand, without a read, is judged from now on.
             let view = self.view().await?;
             request.read_version = Some(view.version());
             request.epoch = view.epoch();
+        }
+        if self.give_up_at <= self.env.now() {
+            return Err(self.timed_out()); // nothing has been sent
         }
         match until(&self.env, self.give_up_at, self.source.commit(request)).await {
             Ok(answer) => answer,

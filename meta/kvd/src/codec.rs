@@ -259,6 +259,14 @@ pub fn decode_entries(bytes: &[u8], count: u32) -> Result<Entries, Malformed> {
     Ok(entries)
 }
 
+/// The largest number of an outcome; 0 is success.
+const OUTCOME_MAX: u16 = 10;
+
+/// Whether this version knows what an outcome means.
+pub fn is_known(outcome: u16) -> bool {
+    outcome <= OUTCOME_MAX
+}
+
 /// Number and details of an error.
 pub fn encode_error(error: &KvError) -> (u16, Vec<u8>) {
     let (mut found, mut limit, mut text) = (0, 0, String::new());
@@ -296,11 +304,13 @@ pub fn encode_error(error: &KvError) -> (u16, Vec<u8>) {
         | KvError::InvertedRange { .. }
         | KvError::Unreadable { .. }
         | KvError::StampPosition { .. }
+        | KvError::ConflictAfterWrite { .. }
         | KvError::Failed { .. } => {
             text = error.to_string();
             10
         }
     };
+    assert!(is_known(code), "E243: outcome {code} has no meaning");
     let mut out = Vec::with_capacity(20 + text.len());
     out.extend(found.to_le_bytes());
     out.extend(limit.to_le_bytes());

@@ -17,8 +17,10 @@
 //!   E242 versions of another start of the store mean nothing: reads and commits at them are "too
 //!        old" (M10)
 //!   E243 a request from the wire is checked like a local one before it is ordered
-//!   E244 memory for what peers stage is bounded, and given back when they end or fall silent
+//!   E244 memory for commits of peers, staged or under way, is bounded, and given back in time
+//!   E245 `backup`
 
+pub mod backup;
 pub mod codec;
 pub mod remote;
 pub mod role;

@@ -13,9 +13,11 @@ use engine_runtime::{Env, Notify, yield_now};
 use engine_types::limits::PAYLOAD_BYTES_MAX;
 use engine_types::{Instant, StoreId};
 use engine_wire::bodies::{
-    self, Body, KvCommitReply, KvCommitRequest, KvReadReply, KvReadRequest, KvStageReply,
-    KvStageRequest, KvStatusReply, KvStatusRequest, KvViewReply, KvViewRequest,
+    self, Body, KvBackupReply, KvBackupRequest, KvCommitReply, KvCommitRequest, KvReadReply,
+    KvReadRequest, KvStageReply, KvStageRequest, KvStatusReply, KvStatusRequest, KvViewReply,
+    KvViewRequest,
 };
+use meta_kv::backup::PIECE_BYTES_MAX;
 use meta_kv::limits::{KEY_BYTES_MAX, PAGE_BYTES_MAX, VALUE_BYTES_MAX};
 use meta_kv::{CommitRequest, Committed, KvError, Page, RangeRead, Source, Versionstamp, View};
 
@@ -37,6 +39,10 @@ const PART_BYTES: usize = PAYLOAD_BYTES_MAX as usize;
 /// Room for the text of an error.
 const ERROR_ROOM: u32 = 4_096;
 
+/// Room for a piece of a backup: a payload.
+const PIECE_ROOM: u32 = PAYLOAD_BYTES_MAX;
+
+const _: () = assert!(PIECE_BYTES_MAX <= PIECE_ROOM as usize);
 const _: () = assert!(VALUE_BYTES_MAX < VALUE_ROOM as usize);
 const _: () = assert!(VALUE_BYTES_MAX + KEY_BYTES_MAX + 6 < PAGE_ROOM_MIN as usize);
 const _: () = assert!(PAGE_BYTES_MAX < PAGE_ROOM_MAX as usize);
@@ -126,6 +132,17 @@ impl<E: Env> Remote<E> {
         let parts = [Part::plain(bytes)];
         let call = Call::new(body, deadline).with_parts(&parts).with_reply_room(room);
         self.inner.client.call(call).await
+    }
+
+    /// A piece of a backup.
+    pub(crate) async fn backup_piece(
+        &self,
+        asked: KvBackupRequest,
+    ) -> Result<(KvBackupReply, Vec<u8>), KvError> {
+        let reply = self.ask(&asked, &[], PIECE_ROOM).await.map_err(read_error)?;
+        let told = body::<KvBackupReply, E>(&reply)?;
+        failed(told.outcome, &reply)?;
+        Ok((told, reply.payload().to_vec()))
     }
 
     async fn ask_version(&self) -> Result<(u64, u64), KvError> {
@@ -234,6 +251,11 @@ impl<E: Env> Source for Remote<E> {
         let reply = self.ask(&asked, &payload, ERROR_ROOM).await.map_err(commit_error)?;
         let unknown = |error: KvError| KvError::UnknownResult { reason: error.to_string() };
         let told = body::<KvCommitReply, E>(&reply).map_err(unknown)?;
+        if !codec::is_known(told.outcome) {
+            // A newer server may mean one that was applied.
+            let reason = format!("outcome {}, unknown to this version", told.outcome);
+            return Err(KvError::UnknownResult { reason });
+        }
         failed(told.outcome, &reply)?;
         let stamp = Some(Versionstamp::new(told.version, told.order));
         Ok(Committed { version: told.version, stamp })
@@ -293,7 +315,7 @@ impl<E: Env> View for RemoteView<E> {
     }
 
     async fn range(&self, read: RangeRead) -> Result<Page, KvError> {
-        let limit = u32::try_from(read.limit).unwrap_or(u32::MAX);
+        let limit = u32::try_from(read.limit.max(1)).unwrap_or(u32::MAX);
         let room = limit.saturating_mul(PAGE_ROOM_PER_ENTRY).clamp(PAGE_ROOM_MIN, PAGE_ROOM_MAX);
         let begin = u32::try_from(read.range.begin.len()).expect("bounds are checked before");
         let payload = [read.range.begin, read.range.end].concat();

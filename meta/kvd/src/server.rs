@@ -8,19 +8,22 @@ use core::time::Duration;
 use std::rc::Rc;
 
 use engine_net::{Part, Request, Service};
-use engine_runtime::{Bytes, Env, yield_now};
-use engine_types::Status;
+use engine_runtime::{Bytes, Env, Gate, yield_now};
+use engine_types::{Status, WallTime};
 use engine_wire::Kind;
 use engine_wire::bodies::{
-    self, Body, KvCommitReply, KvCommitRequest, KvReadReply, KvReadRequest, KvStageReply,
-    KvStageRequest, KvStatusReply, KvStatusRequest, KvViewReply, KvViewRequest,
+    self, Body, KvBackupReply, KvBackupRequest, KvCommitReply, KvCommitRequest, KvReadReply,
+    KvReadRequest, KvStageReply, KvStageRequest, KvStatusReply, KvStatusRequest, KvViewReply,
+    KvViewRequest,
 };
+use meta_kv::backup::Origin;
 use meta_kv::engine::KvEngine;
 use meta_kv::key::{KeyRange, check_key};
 use meta_kv::{CommitRequest, Embedded, KvError, Page, RangeRead, Source, View};
 
+use crate::backup::{Backups, Next};
 use crate::codec;
-use crate::stage::Stage;
+use crate::stage::{COMMIT_BYTES_MAX, Stage};
 use crate::views::Views;
 
 #[cfg(test)]
@@ -29,11 +32,17 @@ mod tests;
 /// How often versions and parts that nobody needs are dropped while nobody asks for anything.
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
 
+/// Bytes of commits that are decoded or wait, of all peers: as much as may be staged. Further ones
+/// wait in the buffers of their connections.
+const COMMITS_BYTES_MAX: usize = COMMIT_BYTES_MAX * 3;
+
 /// What the role tells of its engine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ServedEngine {
     /// UUID of the store.
     pub store: u128,
+    /// When it was created.
+    pub created: WallTime,
     /// How often it was opened.
     pub starts: u64,
     /// How often it was restored.
@@ -49,6 +58,29 @@ pub struct KvService<E: Env, G: KvEngine> {
     bytes: Box<dyn Fn() -> u64>,
     views: RefCell<Views<<Embedded<E, G> as Source>::View>>,
     stage: RefCell<Stage>,
+    /// Room for commits under way (E244).
+    commit_bytes: Gate,
+    backups: RefCell<Backups<G::Snapshot>>,
+}
+
+/// Room in a gate, given back when it is dropped.
+struct Room<'a> {
+    gate: &'a Gate,
+    bytes: u64,
+}
+
+impl<'a> Room<'a> {
+    async fn take(gate: &'a Gate, bytes: usize) -> Self {
+        let bytes = bytes as u64;
+        gate.take(bytes).await.expect("the gate of commits is never closed");
+        Self { gate, bytes }
+    }
+}
+
+impl Drop for Room<'_> {
+    fn drop(&mut self) {
+        self.gate.give(self.bytes);
+    }
 }
 
 impl<E: Env, G: KvEngine> KvService<E, G> {
@@ -69,6 +101,8 @@ impl<E: Env, G: KvEngine> KvService<E, G> {
             bytes: Box::new(bytes),
             views: RefCell::default(),
             stage: RefCell::default(),
+            commit_bytes: Gate::new(COMMITS_BYTES_MAX as u64),
+            backups: RefCell::default(),
         });
         let weak = Rc::downgrade(&service);
         let timer = env.clone();
@@ -78,6 +112,7 @@ impl<E: Env, G: KvEngine> KvService<E, G> {
                 let Some(service) = weak.upgrade() else { return };
                 service.views.borrow_mut().forget(timer.now());
                 service.stage.borrow_mut().forget(timer.now());
+                service.backups.borrow_mut().forget(timer.now());
             }
         }));
         service
@@ -124,9 +159,10 @@ impl<E: Env, G: KvEngine> KvService<E, G> {
         Ok((KvReadReply { count, more, ..reply }, codec::encode_entries(&page.entries)))
     }
 
-    async fn commit(&self, epoch: u64, bytes: &[u8]) -> Result<KvCommitReply, KvError> {
+    async fn commit(&self, epoch: u64, bytes: Vec<u8>) -> Result<KvCommitReply, KvError> {
         let request: CommitRequest =
-            codec::decode_commit(bytes).map_err(|error| malformed(&error.to_string()))?;
+            codec::decode_commit(&bytes).map_err(|error| malformed(&error.to_string()))?;
+        drop(bytes);
         request.check()?;
         if !request.read_conflicts.is_empty() && epoch != self.epoch {
             return Err(KvError::TooOld);
@@ -136,6 +172,63 @@ impl<E: Env, G: KvEngine> KvService<E, G> {
         #[expect(clippy::big_endian_bytes, reason = "stamps are compared bytewise")]
         let order = u16::from_be_bytes([stamp[8], stamp[9]]);
         Ok(KvCommitReply { version: committed.version, order, outcome: 0, reserved: 0 })
+    }
+
+    /// The next piece of a backup, of a new one for session 0.
+    async fn backup(&self, asked: KvBackupRequest) -> Result<(KvBackupReply, Vec<u8>), KvError> {
+        let KvBackupRequest { mut session, sequence } = asked;
+        if session == 0 {
+            let (version, snapshot) = self.store.snapshot()?;
+            let ServedEngine { store, restores, created, .. } = self.engine;
+            let origin = Origin { store, created, restores, version };
+            session = self.env.random() | 1;
+            self.backups.borrow_mut().open(session, snapshot, origin, self.env.now())?;
+        }
+        let next = self.backups.borrow_mut().next(session, sequence, self.env.now())?;
+        let mut pieces = match next {
+            Next::Again(reply, piece) => return Ok((reply, piece)),
+            Next::Make(pieces) => pieces,
+        };
+        let made = self.env.blocking(move || {
+            let piece = pieces.next_piece();
+            (pieces, piece)
+        });
+        let (pieces, piece) = made.await;
+        let mut backups = self.backups.borrow_mut();
+        match piece {
+            Ok(piece) => {
+                let piece = piece.unwrap_or_default();
+                let reply =
+                    backups.made((session, sequence), pieces, piece.clone(), self.env.now());
+                Ok((reply, piece))
+            }
+            Err(error) => {
+                backups.close(session);
+                Err(KvError::Unavailable { reason: error.to_string() })
+            }
+        }
+    }
+
+    async fn answer_backup(&self, request: Request<E>) {
+        let told = match asked::<KvBackupRequest, E>(&request) {
+            Ok(asked) => self.backup(asked).await,
+            Err(status) => return request.refuse(status).await,
+        };
+        match told {
+            Ok((reply, piece)) => self.tell_all(request, &reply, &piece).await,
+            Err(error) => {
+                let (outcome, details) = codec::encode_error(&error);
+                let reply = KvBackupReply {
+                    session: 0,
+                    sequence: 0,
+                    keys: 0,
+                    outcome,
+                    last: 0,
+                    reserved: [0; 5],
+                };
+                self.tell(request, &reply, &details).await;
+            }
+        }
     }
 
     fn status(&self) -> KvStatusReply {
@@ -182,6 +275,7 @@ impl<E: Env, G: KvEngine> Service<E> for KvService<E, G> {
             Kind::KV_READ => self.answer_read(request).await,
             Kind::KV_STAGE => self.answer_stage(request).await,
             Kind::KV_COMMIT => self.answer_commit(request).await,
+            Kind::KV_BACKUP => self.answer_backup(request).await,
             Kind::KV_STATUS => match asked::<KvStatusRequest, E>(&request) {
                 Ok(_) => self.tell(request, &self.status(), &[]).await,
                 Err(status) => request.refuse(status).await,
@@ -225,7 +319,11 @@ impl<E: Env, G: KvEngine> KvService<E, G> {
                 (KvReadReply { count: 0, outcome, more: 0, reserved: 0 }, details)
             }
         };
-        self.tell(request, &reply, &payload).await;
+        if reply.outcome == 0 {
+            self.tell_all(request, &reply, &payload).await;
+        } else {
+            self.tell(request, &reply, &payload).await;
+        }
     }
 
     async fn answer_stage(&self, mut request: Request<E>) {
@@ -252,32 +350,51 @@ impl<E: Env, G: KvEngine> KvService<E, G> {
             Ok(body) => body,
             Err(status) => return request.refuse(status).await,
         };
+        let key = (request.peer().process, body.upload);
+        let bytes = match body.upload {
+            0 => request.payload_len() as usize,
+            _ => self.stage.borrow().held(key),
+        };
+        // Until the answer: encoded, decoded and waiting commits are memory of this process.
+        let room = Room::take(&self.commit_bytes, bytes).await;
         let sent = match collected(&mut request).await {
             Ok(payload) => payload,
             Err(status) => return request.refuse(status).await,
         };
         let staged = match body.upload {
             0 => Ok(sent),
-            upload => self.stage.borrow_mut().take((request.peer().process, upload)),
+            _ => self.stage.borrow_mut().take(key),
         };
         let told = match staged {
-            Ok(bytes) => self.commit(body.epoch, &bytes).await,
+            Ok(bytes) => self.commit(body.epoch, bytes).await,
             Err(error) => Err(error),
         };
+        drop(room);
         let none = KvCommitReply { version: 0, order: 0, outcome: 0, reserved: 0 };
         let (reply, (outcome, details)) = split(told, none);
         self.tell(request, &KvCommitReply { outcome, ..reply }, &details).await;
     }
 
-    /// Answers with a body and a payload, which is cut off nowhere: a requester without room for it
-    /// is told so by the net layer.
-    async fn tell<B: Body>(&self, request: Request<E>, body: &B, payload: &[u8]) {
-        if payload.is_empty() || request.reply_room() == 0 {
+    /// Answers with a body and all of a payload, which is what was asked for. A requester without
+    /// room for it is told so by the net layer.
+    async fn tell_all<B: Body>(&self, request: Request<E>, body: &B, payload: &[u8]) {
+        if payload.is_empty() {
             return request.respond(body, &[]).await;
         }
         match pooled(&self.env, payload).await {
             Some(bytes) => request.respond(body, &[Part::plain(bytes)]).await,
             None => request.refuse(Status::Busy).await,
+        }
+    }
+
+    /// Answers with a body that says what happened, and with details if there is room for them:
+    /// an outcome never depends on memory.
+    async fn tell<B: Body>(&self, request: Request<E>, body: &B, details: &[u8]) {
+        let fits = !details.is_empty() && details.len() <= request.reply_room() as usize;
+        let details = if fits { pooled(&self.env, details).await } else { None };
+        match details {
+            Some(bytes) => request.respond(body, &[Part::plain(bytes)]).await,
+            None => request.respond(body, &[]).await,
         }
     }
 }

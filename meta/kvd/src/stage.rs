@@ -16,8 +16,11 @@ pub(crate) const COMMIT_BYTES_MAX: usize = TRANSACTION_BYTES_MAX * 2;
 /// Bytes that all peers together may have staged: three largest commits. Such commits are rare;
 /// FoundationDB advises a tenth of their size.
 const STAGED_BYTES_MAX: usize = COMMIT_BYTES_MAX * 3;
-/// Silence after which a part is dropped: the transaction is too old by then.
+/// Time from the first part to the commit: the transaction is too old by then.
 const STAGED_TIME_MAX: Duration = Duration::from_secs(10);
+
+/// Uploads under way, of all peers: many small ones cost more than their bytes.
+const UPLOADS_MAX: usize = 64;
 
 /// Who stages what: the process and its number for it.
 pub(crate) type StageKey = (StoreId, u64);
@@ -25,13 +28,16 @@ pub(crate) type StageKey = (StoreId, u64);
 struct Staged {
     bytes: Vec<u8>,
     total: usize,
-    at: Instant,
+    /// When its first part came: later ones do not prolong it.
+    began: Instant,
 }
 
 /// What is staged now.
 #[derive(Default)]
 pub(crate) struct Stage {
     held: BTreeMap<StageKey, Staged>,
+    /// Bytes announced by all that is held.
+    announced: usize,
 }
 
 impl Stage {
@@ -44,47 +50,73 @@ impl Stage {
         parts: &[&[u8]],
         now: Instant,
     ) -> Result<usize, KvError> {
-        self.forget(now);
         let (found, limit) = (total, COMMIT_BYTES_MAX);
         if limit < found {
             return Err(KvError::TooLarge { found, limit });
         }
+        let length: usize = parts.iter().map(|part| part.len()).sum();
+        if length == 0 {
+            let reason = format!("an empty part of upload {}", key.1);
+            return Err(KvError::Failed { reason });
+        }
         if offset == 0 {
-            self.held.remove(&key);
-            let reserved: usize = self.held.values().map(|staged| staged.total).sum();
-            if STAGED_BYTES_MAX < reserved + total {
-                let reason = format!("{reserved} bytes of large commits are on their way");
-                return Err(KvError::Overloaded { reason });
-            }
-            self.held.insert(key, Staged { bytes: Vec::new(), total, at: now });
+            self.open(key, total, now)?;
         }
         let Some(staged) = self.held.get_mut(&key) else {
             let reason = format!("upload {} is not known, or was dropped", key.1);
             return Err(KvError::Overloaded { reason });
         };
-        let length: usize = parts.iter().map(|part| part.len()).sum();
         if staged.bytes.len() != offset || staged.total != total || total < offset + length {
             let held = staged.bytes.len();
-            self.held.remove(&key);
+            self.remove(key);
             let reason = format!("part at {offset} of {total} bytes after {held}");
             return Err(KvError::Failed { reason });
         }
         parts.iter().for_each(|part| staged.bytes.extend_from_slice(part));
-        staged.at = now;
         Ok(staged.bytes.len())
+    }
+
+    fn open(&mut self, key: StageKey, total: usize, now: Instant) -> Result<(), KvError> {
+        self.forget(now);
+        self.remove(key);
+        let (uploads, announced) = (self.held.len(), self.announced);
+        if UPLOADS_MAX <= uploads || STAGED_BYTES_MAX < announced + total {
+            let reason = format!("{uploads} large commits of {announced} bytes are on their way");
+            return Err(KvError::Overloaded { reason });
+        }
+        self.announced += total;
+        self.held.insert(key, Staged { bytes: Vec::new(), total, began: now });
+        Ok(())
+    }
+
+    fn remove(&mut self, key: StageKey) -> Option<Staged> {
+        let staged = self.held.remove(&key)?;
+        self.announced -= staged.total;
+        Some(staged)
+    }
+
+    /// Bytes of an upload so far.
+    pub(crate) fn held(&self, key: StageKey) -> usize {
+        self.held.get(&key).map_or(0, |staged| staged.bytes.len())
     }
 
     /// Takes a whole commit out.
     pub(crate) fn take(&mut self, key: StageKey) -> Result<Vec<u8>, KvError> {
-        let staged = self.held.remove(&key).filter(|staged| staged.bytes.len() == staged.total);
+        let staged = self.remove(key).filter(|staged| staged.bytes.len() == staged.total);
         staged.map(|staged| staged.bytes).ok_or_else(|| {
             let reason = format!("upload {} is not whole, or was dropped", key.1);
             KvError::Overloaded { reason }
         })
     }
 
-    /// Drops what has fallen silent.
+    /// Drops what has taken too long.
     pub(crate) fn forget(&mut self, now: Instant) {
-        self.held.retain(|_, staged| now.saturating_since(staged.at) <= STAGED_TIME_MAX);
+        self.held.retain(|_, staged| {
+            let kept = now.saturating_since(staged.began) <= STAGED_TIME_MAX;
+            if !kept {
+                self.announced -= staged.total;
+            }
+            kept
+        });
     }
 }

@@ -31,31 +31,60 @@ pub(super) fn write<S: EngineSnapshot>(
     writer: impl Write,
     progress: impl FnMut(Progress),
 ) -> Result<Progress, BackupError> {
-    let mut stream = Stream {
-        writer,
-        progress,
-        block: Vec::with_capacity(BLOCK_BYTES_MAX),
-        entries: 0,
-        number: 0,
-        size: Progress::default(),
-        entry_bytes: 0,
-        digest: Crc32cState::new(),
-    };
+    let mut stream = Stream::new(writer, progress);
     stream.put(&header(&origin))?;
-    let mut read = RangeRead::new(everything());
-    loop {
-        let page = snapshot.range(&read)?;
-        for (key, value) in &page.entries {
-            stream.entry(key, value)?;
-        }
-        let last = page.entries.last();
-        match last.filter(|_| page.more) {
-            Some((last, _)) => read = read.behind(last),
-            None => break,
-        }
+    let mut read = Some(RangeRead::new(everything()));
+    while let Some(asked) = read {
+        read = stream.page(snapshot, &asked)?;
     }
-    stream.end()
+    stream.end()?;
+    Ok(stream.size)
 }
+
+/// A backup that its receiver takes in pieces, each about a block: for stores that are served.
+pub struct Pieces<S> {
+    snapshot: S,
+    stream: Stream<Vec<u8>, fn(Progress)>,
+    rest: Option<RangeRead>,
+    ended: bool,
+}
+
+impl<S: EngineSnapshot> Pieces<S> {
+    /// Of `snapshot`, from its first key.
+    pub fn new(snapshot: S, origin: Origin) -> Self {
+        let mut stream = Stream::new(Vec::new(), (|_| ()) as fn(Progress));
+        stream.put(&header(&origin)).expect("memory takes everything");
+        Self { snapshot, stream, rest: Some(RangeRead::new(everything())), ended: false }
+    }
+
+    /// The next piece, at most [`PIECE_BYTES_MAX`] bytes; nothing after the last. The pieces one
+    /// after the other are what [`backup`](super::backup) writes.
+    ///
+    /// # Errors
+    /// Of the snapshot; what was taken then is no backup.
+    pub fn next_piece(&mut self) -> Result<Option<Vec<u8>>, BackupError> {
+        while self.stream.writer.is_empty() && !self.ended {
+            match self.rest.take() {
+                Some(asked) => self.rest = self.stream.page(&self.snapshot, &asked)?,
+                None => {
+                    self.stream.end()?;
+                    self.ended = true;
+                }
+            }
+        }
+        let piece = core::mem::take(&mut self.stream.writer);
+        assert!(piece.len() <= PIECE_BYTES_MAX, "E221: a piece of {} bytes", piece.len());
+        Ok((!piece.is_empty()).then_some(piece))
+    }
+
+    /// How far it is.
+    pub fn progress(&self) -> Progress {
+        self.stream.size
+    }
+}
+
+/// Bytes of a piece at most: what one page of the snapshot completes, with header and footer.
+pub const PIECE_BYTES_MAX: usize = 3 * BLOCK_BYTES_MAX;
 
 /// The store's own keys included: behind every key that the limits allow.
 fn everything() -> KeyRange {
@@ -63,6 +92,33 @@ fn everything() -> KeyRange {
 }
 
 impl<W: Write, P: FnMut(Progress)> Stream<W, P> {
+    fn new(writer: W, progress: P) -> Self {
+        Self {
+            writer,
+            progress,
+            block: Vec::with_capacity(BLOCK_BYTES_MAX),
+            entries: 0,
+            number: 0,
+            size: Progress::default(),
+            entry_bytes: 0,
+            digest: Crc32cState::new(),
+        }
+    }
+
+    /// Takes one page of a snapshot; answers the read that goes on behind it.
+    fn page<S: EngineSnapshot>(
+        &mut self,
+        snapshot: &S,
+        read: &RangeRead,
+    ) -> Result<Option<RangeRead>, BackupError> {
+        let page = snapshot.range(read)?;
+        for (key, value) in &page.entries {
+            self.entry(key, value)?;
+        }
+        let last = page.entries.last().filter(|_| page.more);
+        Ok(last.map(|(last, _)| read.behind(last)))
+    }
+
     fn entry(&mut self, key: &[u8], value: &[u8]) -> Result<(), BackupError> {
         let bytes = ENTRY_HEAD_BYTES + key.len() + value.len();
         if BLOCK_BYTES_MAX < self.block.len() + bytes {
@@ -92,7 +148,7 @@ impl<W: Write, P: FnMut(Progress)> Stream<W, P> {
         Ok(())
     }
 
-    fn end(mut self) -> Result<Progress, BackupError> {
+    fn end(&mut self) -> Result<(), BackupError> {
         if 0 < self.entries {
             self.end_block()?;
         }
@@ -106,8 +162,7 @@ impl<W: Write, P: FnMut(Progress)> Stream<W, P> {
         self.put(&Head::new(KIND_FOOTER, self.number, 0, &footer).encoded())?;
         self.put(&footer)?;
         let flushed = self.writer.flush();
-        flushed.map_err(|error| self.refused(&error))?;
-        Ok(self.size)
+        flushed.map_err(|error| self.refused(&error))
     }
 
     fn put(&mut self, bytes: &[u8]) -> Result<(), BackupError> {

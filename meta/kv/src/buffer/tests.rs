@@ -37,5 +37,37 @@ fn an_empty_clear_is_no_write() {
     assert!(buffer.is_read_only());
     buffer.mutate(set("a")).unwrap();
     assert!(!buffer.is_read_only());
-    assert_eq!(buffer.size(), 4, "two bounds, a key and a value");
+    let counted = 2 * crate::limits::ITEM_BYTES + 4;
+    assert_eq!(buffer.size(), counted, "two bounds, a key and a value");
+}
+
+/// A read meets a cleared part without asking the store, from either end.
+#[test]
+fn cleared_parts_are_met_first() {
+    let mut buffer = Buffer::default();
+    buffer.mutate(clear("c", "f")).unwrap();
+    for (begin, end, reverse, part) in [
+        ("a", "z", false, None),
+        ("c", "z", false, Some(("c", "f"))),
+        ("d", "e", false, Some(("d", "e"))),
+        ("f", "z", false, None),
+        ("a", "z", true, None),
+        ("a", "f", true, Some(("c", "f"))),
+        ("d", "e", true, Some(("d", "e"))),
+        ("a", "c", true, None),
+    ] {
+        let part = part.map(|(begin, end)| KeyRange::new(begin, end));
+        let found = buffer.cleared_first(&KeyRange::new(begin, end), reverse);
+        assert_eq!(found, part, "{begin} to {end}, reverse {reverse}");
+    }
+}
+
+/// The same key read again and again is one range.
+#[test]
+fn repeated_reads_count_once() {
+    let mut buffer = Buffer::default();
+    for _ in 0..100 {
+        assert_eq!(buffer.find(b"k", ReadMode::Conflict), Ok(Found::Ask));
+    }
+    assert_eq!(buffer.size(), KeyRange::single(b"k").size());
 }

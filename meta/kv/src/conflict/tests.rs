@@ -16,7 +16,7 @@ fn at(second: u64) -> Instant {
 
 #[test]
 fn a_write_is_seen_by_older_readers_only() {
-    let mut conflicts = Conflicts::new(10, 100);
+    let mut conflicts = Conflicts::new(10, 100, 1 << 20);
     conflicts.add(&KeyRange::single(b"k"), 11, at(0));
     conflicts.add(&KeyRange::new("p", "r"), 12, at(0));
     let rows = [
@@ -41,7 +41,7 @@ fn a_write_is_seen_by_older_readers_only() {
 fn random_writes_are_found_like_in_a_list() {
     for seed in 0..30 {
         let mut rng = Rng::new(seed);
-        let mut conflicts = Conflicts::new(0, 10_000);
+        let mut conflicts = Conflicts::new(0, 10_000, 1 << 20);
         let mut list: Vec<(KeyRange, u64)> = Vec::new();
         for version in 1..200 {
             for _ in 0..rng.range(1..=3) {
@@ -72,7 +72,7 @@ fn random_writes_are_found_like_in_a_list() {
 
 #[test]
 fn too_many_entries_make_old_readers_too_old() {
-    let mut conflicts = Conflicts::new(0, 10);
+    let mut conflicts = Conflicts::new(0, 10, 1 << 20);
     for version in 1..=30 {
         conflicts.add(&KeyRange::single(&[version as u8]), version, at(0));
         conflicts.forget(at(0));
@@ -82,7 +82,17 @@ fn too_many_entries_make_old_readers_too_old() {
 }
 
 #[test]
+fn long_keys_are_forgotten_by_their_bytes() {
+    let mut conflicts = Conflicts::new(0, 1_000, 10_000);
+    for version in 1..=30 {
+        conflicts.add(&KeyRange::single(&[version as u8; 1_000]), version, at(0));
+        conflicts.forget(at(0));
+    }
+    assert_eq!(conflicts.len(), 4, "two keys of a thousand bytes each, with their ends");
+}
+
+#[test]
 #[should_panic(expected = "E207")]
 fn a_reader_below_the_floor_is_not_judged() {
-    Conflicts::new(5, 10).written_since(&range(0, 9), 4);
+    Conflicts::new(5, 10, 1 << 20).written_since(&range(0, 9), 4);
 }

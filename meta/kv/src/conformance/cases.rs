@@ -45,6 +45,7 @@ pub(super) async fn ranges_show_own_writes_in_both_directions<K: Kv>(case: &Case
         (2, false, "a=1 b=2", true),
         (2, true, "z=26 i=9", true),
         (1, false, "a=1", true),
+        (0, false, "a=1", true),
     ];
     for (limit, reverse, expected, more) in rows {
         let read = RangeRead { range: case.all(), limit, reverse };
@@ -210,6 +211,25 @@ pub(super) async fn conflict_ranges_can_be_added<K: Kv>(case: &Case<'_, K>) {
     commits(marker, "a write range without writes").await;
     conflicts(t, "an added write range").await;
     assert_eq!(case.now("k").await, None, "a write range writes nothing");
+    // Over own writes FoundationDB would leave the range out, silently.
+    for cleared in [false, true] {
+        let t = case.begin();
+        t.read_version().await.unwrap();
+        if cleared {
+            t.clear_range(case.range("m", "p")).unwrap();
+        } else {
+            t.set(&case.key("n"), b"1").unwrap();
+        }
+        let refused = t.add_read_conflict(KeyRange::single(&case.key("n"))).unwrap_err();
+        assert!(matches!(refused, KvError::ConflictAfterWrite { .. }), "{refused:?}");
+        assert_eq!(t.commit().await.err(), Some(refused));
+    }
+    let t = case.begin();
+    t.read_version().await.unwrap();
+    t.add_read_conflict(KeyRange::single(&case.key("n"))).unwrap();
+    t.set(&case.key("n"), b"1").unwrap();
+    case.put(&[("n", "2")]).await;
+    conflicts(t, "a range added before its own write").await;
     let t = case.begin();
     t.read_version().await.unwrap();
     t.add_read_conflict(case.range("c", "c")).unwrap();
@@ -352,6 +372,16 @@ pub(super) async fn what_a_stamp_decides_is_unreadable<K: Kv>(case: &Case<'_, K>
     t.clear(&key).unwrap();
     t.set(&key, b"decided").unwrap();
     assert_eq!(case.get(&t, "v").await.as_deref(), Some("decided"), "cleared and written");
+    let t = case.begin();
+    let mut key = case.key("log/");
+    let offset = key.len();
+    key.extend([0; 10]);
+    t.mutate(Mutation::StampedKey { key, offset, value: vec![1] }).unwrap();
+    let read = RangeRead::new(case.range("log/", "log0"));
+    let answer = t.range(read.clone(), ReadMode::Snapshot).await;
+    assert!(matches!(answer, Err(KvError::Unreadable { .. })), "{answer:?}");
+    t.clear_range(case.range("log/", "log0")).unwrap();
+    assert_eq!(t.range(read, ReadMode::Snapshot).await.unwrap().entries, []);
 }
 
 /// Limits of FoundationDB: 2101, 2102, 2103, 2004, 2005.
@@ -505,6 +535,33 @@ pub(super) async fn binary_keys_are_ordered_bytewise<K: Kv>(case: &Case<'_, K>) 
     let mut sorted = tails;
     sorted.sort_unstable();
     assert_eq!(found, sorted);
+}
+
+/// transaction_timed_out (1031): what has not been sent by then is not sent.
+pub(super) async fn a_commit_after_its_time_is_not_sent<K: Kv>(case: &Case<'_, K>) {
+    let timeout = Duration::from_millis(300);
+    let t = case.kv.begin(TransactionOptions { timeout, ..TransactionOptions::default() });
+    t.set(&case.key("k"), b"1").unwrap();
+    case.kv.sleep_until(case.kv.now() + Duration::from_millis(400)).await;
+    assert_eq!(t.commit().await.err(), Some(KvError::TimedOut { limit_ms: 300 }));
+    assert_eq!(case.now("k").await, None);
+}
+
+/// A directory cleared and read in one transaction costs no read per entry.
+pub(super) async fn cleared_ranges_are_not_read<K: Kv>(case: &Case<'_, K>) {
+    let names: Vec<_> = (0..500).map(|n| format!("d/{n:03}")).collect();
+    let entries: Vec<_> = names.iter().map(|name| (name.as_str(), "1")).collect();
+    case.put(&entries).await;
+    case.put(&[("e", "behind")]).await;
+    let t = case.begin();
+    t.clear_range(case.range("d/", "d0")).unwrap();
+    t.set(&case.key("d/250"), b"new").unwrap();
+    for reverse in [false, true] {
+        let read = RangeRead { range: case.all(), limit: 2, reverse };
+        let page = t.range(read, ReadMode::Snapshot).await.unwrap();
+        let expected = if reverse { "e=behind d/250=new" } else { "d/250=new e=behind" };
+        assert_eq!(case.shown(&page), expected);
+    }
 }
 
 /// transaction_too_old (1007): five seconds after the read version neither reads nor commits pass.

@@ -1,6 +1,6 @@
 //! The one task that commits.
 
-use core::sync::atomic::{AtomicU64, Ordering};
+use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 
 use engine_runtime::{Env, Receiver, Sender, yield_now};
@@ -17,13 +17,59 @@ use crate::source::CommitRequest;
 /// just acknowledged can hand in their next: without it, groups of one and of all others alternate.
 const GATHER_TURNS: u32 = 2;
 
+/// Commits judged before others may run: some tens of microseconds each when ranges are wide.
+const JUDGED_PER_TURN: usize = 32;
+
+/// What the task is told.
+pub(super) enum Message {
+    Commit(Job),
+    /// A read has found that the engine has failed.
+    Failed,
+}
+
 /// A commit and where its answer goes.
 pub(super) struct Job {
     pub(super) request: CommitRequest,
     pub(super) reply: Sender<Result<Committed, KvError>>,
+    pub(super) held: Held,
 }
 
-type Reply = (Sender<Result<Committed, KvError>>, Committed);
+/// Bytes counted as waiting, until it is dropped with the answer.
+pub(super) struct Held {
+    counter: Arc<AtomicUsize>,
+    bytes: usize,
+}
+
+impl Held {
+    pub(super) fn new(counter: &Arc<AtomicUsize>, bytes: usize) -> Self {
+        counter.fetch_add(bytes, Ordering::Relaxed);
+        Self { counter: counter.clone(), bytes }
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.counter.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}
+
+/// An answer that waits for its group.
+struct Reply {
+    to: Sender<Result<Committed, KvError>>,
+    committed: Committed,
+    _held: Held,
+}
+
+/// What became of a group.
+enum Written<S> {
+    Done(S),
+    /// Nothing of it is there; the state as it was.
+    Full(EngineError, S),
+    /// The engine had failed before; nothing of it is there.
+    Refused,
+    /// What is there is unknown.
+    Failed(EngineError),
+}
 
 /// Counters, written by the task alone.
 #[derive(Default)]
@@ -54,7 +100,7 @@ pub(super) struct Committer<E: Env, G: KvEngine> {
     pub(super) sequencer: Sequencer,
     /// Weak: the handles of readers decide how long the store lives.
     pub(super) shared: Weak<Shared<G>>,
-    pub(super) queue: Receiver<Job>,
+    pub(super) queue: Receiver<Message>,
     /// A commit that did not fit into the group before.
     pub(super) left: Option<Job>,
 }
@@ -63,15 +109,23 @@ impl<E: Env, G: KvEngine> Committer<E, G> {
     pub(super) async fn run(mut self) {
         loop {
             let first = match self.left.take() {
-                Some(job) => Some(job),
-                None => self.queue.recv().await,
+                Some(job) => Message::Commit(job),
+                None => match self.queue.recv().await {
+                    Some(message) => message,
+                    None => return,
+                },
             };
-            let Some(first) = first else { return };
             for _ in 0..GATHER_TURNS {
                 yield_now().await;
             }
-            let (group, replies) = self.form(first).await;
-            if 0 < group.commits() && !self.write(group, replies).await {
+            let works = match first {
+                Message::Failed => false,
+                Message::Commit(first) => {
+                    let (group, replies) = self.form(first).await;
+                    group.commits() == 0 || self.write(group, replies).await
+                }
+            };
+            if !works {
                 // This task's end tells its owner; commits that wait or come are refused.
                 let Self { env, queue, left, shared, .. } = self;
                 let reason = shared.upgrade().and_then(|shared| shared.published().failed.clone());
@@ -87,18 +141,35 @@ impl<E: Env, G: KvEngine> Committer<E, G> {
         let mut group = self.sequencer.open_group(now);
         let mut replies = Vec::new();
         let mut next = Some(first);
-        while let Some(job) = next.take().or_else(|| self.queue.try_recv()) {
+        let mut judged = 0;
+        while let Some(job) = next.take().or_else(|| self.next_commit()) {
+            judged += 1;
+            if judged % JUDGED_PER_TURN == 0 {
+                yield_now().await;
+            }
             if !group.has_room(job.request.size()) {
                 self.left = Some(job);
                 break;
             }
             match self.judge(&mut group, job.request, now) {
-                Ok(committed) => replies.push((job.reply, committed)),
+                Ok(committed) => {
+                    replies.push(Reply { to: job.reply, committed, _held: job.held });
+                }
                 // Nobody waits for it any more, or it has room: it is the only answer.
                 Err(error) => drop(job.reply.send(Err(error)).await),
             }
         }
         (group, replies)
+    }
+
+    /// The next commit that waits. What a failed read reports, the write of the group finds too.
+    fn next_commit(&self) -> Option<Job> {
+        loop {
+            match self.queue.try_recv()? {
+                Message::Commit(job) => return Some(job),
+                Message::Failed => {}
+            }
+        }
     }
 
     fn judge(
@@ -127,13 +198,23 @@ impl<E: Env, G: KvEngine> Committer<E, G> {
         let version = batch.version;
         let engine = self.engine.clone();
         let written = self.env.blocking(move || {
-            engine.apply(&batch)?;
-            engine.snapshot()
+            if engine.failed() {
+                return Written::Refused;
+            }
+            let applied = engine.apply(&batch);
+            // Also when the disk is full: the engine may have had to open its file again.
+            match (applied, engine.snapshot()) {
+                (Ok(()), Ok(snapshot)) => Written::Done(snapshot),
+                (Err(full @ EngineError::Full { .. }), Ok(snapshot)) => {
+                    Written::Full(full, snapshot)
+                }
+                (Err(error), _) | (Ok(()), Err(error)) => Written::Failed(error),
+            }
         });
         let written = written.await;
         let Some(shared) = self.shared.upgrade() else { return true };
         let refused = match written {
-            Ok(snapshot) => {
+            Written::Done(snapshot) => {
                 let mut published = shared.published();
                 assert!(published.version < version, "E201: versions rise");
                 *published = Published { version, snapshot, failed: None };
@@ -144,13 +225,18 @@ impl<E: Env, G: KvEngine> Committer<E, G> {
                 shared.stats.remembered.store(remembered, Ordering::Relaxed);
                 None
             }
-            Err(full @ EngineError::Full { .. }) => {
+            Written::Full(full, snapshot) => {
                 // Nothing was applied, so the old state is that of the new version as well; without
                 // it, readers would conflict with writes that never happened.
-                shared.published().version = version;
+                *shared.published() = Published { version, snapshot, failed: None };
                 Some(KvError::from(full))
             }
-            Err(error) => {
+            Written::Refused => {
+                let reason = "the engine has failed before".to_owned();
+                shared.published().failed.get_or_insert_with(|| reason.clone());
+                Some(KvError::Unavailable { reason })
+            }
+            Written::Failed(error) => {
                 let reason = error.to_string();
                 tracing::error!(version, %reason, "a group could not be written: closed (E206)");
                 shared.published().failed = Some(reason.clone());
@@ -159,26 +245,29 @@ impl<E: Env, G: KvEngine> Committer<E, G> {
         };
         let failed = shared.published().failed.is_some();
         drop(shared);
-        for (reply, committed) in replies {
+        for Reply { to, committed, .. } in replies {
             // Who gave up waiting needs no answer.
-            drop(reply.send(refused.clone().map_or(Ok(committed), Err)).await);
+            drop(to.send(refused.clone().map_or(Ok(committed), Err)).await);
         }
         !failed
     }
 }
 
 /// Answers commits of a store that has failed (E206), until nobody is left to send one.
-async fn refuse(queue: Receiver<Job>, left: Option<Job>, reason: String) {
-    let mut next = left;
+async fn refuse(queue: Receiver<Message>, left: Option<Job>, reason: String) {
+    let mut next = left.map(Message::Commit);
     loop {
-        let Some(job) = (match next.take() {
-            Some(job) => Some(job),
-            None => queue.recv().await,
-        }) else {
-            return;
+        let message = match next.take() {
+            Some(message) => message,
+            None => match queue.recv().await {
+                Some(message) => message,
+                None => return,
+            },
         };
-        let refused = KvError::Unavailable { reason: reason.clone() };
-        drop(job.reply.send(Err(refused)).await);
+        if let Message::Commit(job) = message {
+            let refused = KvError::Unavailable { reason: reason.clone() };
+            drop(job.reply.send(Err(refused)).await);
+        }
     }
 }
 

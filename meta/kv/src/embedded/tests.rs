@@ -77,7 +77,7 @@ fn ends<F: Future<Output = ()> + 'static>(
 ) -> bool {
     let sim = Sim::new(SimConfig::new(seed));
     let node = sim.add_node(NodeSpec::new("kv"));
-    let done = Rc::new(core::cell::Cell::new(false));
+    let done = Rc::new(Cell::new(false));
     let seen = done.clone();
     sim.start(node, move |env| async move {
         let engine = Plain::default();
@@ -296,7 +296,7 @@ fn the_loop_survives_injected_failures() {
     let mut wrong = 0;
     for seed in 0..6 {
         for recorded in [true, false] {
-            let sum = Rc::new(core::cell::Cell::new(0));
+            let sum = Rc::new(Cell::new(0));
             let told = sum.clone();
             with_store(100 + seed, move |env, store, _| async move {
                 told.set(contended(env, store, recorded).await);

@@ -203,9 +203,8 @@ impl<E: Env> Transaction for FdbTransaction<E> {
     }
 
     fn add_read_conflict(&self, range: KeyRange) -> Result<(), KvError> {
-        self.add_conflict(&range, ConflictRangeType::Read)?;
-        self.buffer.borrow_mut().note_read(range);
-        Ok(())
+        self.buffer.borrow_mut().add_read_conflict(range.clone())?;
+        self.add_conflict(&range, ConflictRangeType::Read)
     }
 
     fn add_write_conflict(&self, range: KeyRange) -> Result<(), KvError> {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use engine_net::{NetConfig, NetLimits};
 use engine_runtime::Signal;
 use engine_runtime::sim::{NodeSpec, Sim, SimConfig, SimEnv};
-use engine_types::{ClusterId, Incarnation, NodeId, NodeRole, StoreId};
+use engine_types::{ClusterId, Incarnation, NodeId, NodeRole, StoreId, WallTime};
 use engine_wire::handshake::{ClusterSecret, Identity, Local, Versions};
 use meta_kv::conformance::{Suite, run};
 use meta_kv::engine::memory::MemoryEngine;
@@ -57,7 +57,12 @@ impl Ground {
             listen: self.sim.address(SERVER, PORT),
             net: net(NodeRole::Kv, SERVER),
             engine,
-            served: ServedEngine { store: 5, starts: self.starts.get(), restores: 0 },
+            served: ServedEngine {
+                store: 5,
+                created: WallTime::from_nanos(1),
+                starts: self.starts.get(),
+                restores: 0,
+            },
             bytes: Box::new(|| 4096),
         };
         self.sim.start(SERVER, move |env| async move {
@@ -243,6 +248,53 @@ async fn add<K: Kv>(kv: &K, channel: u8, round: u8, unknown: &Cell<u32>) {
         }
         kv.sleep_until(kv.now() + Duration::from_millis(3)).await;
     }
+}
+
+/// E245: a backup taken while commits run is one snapshot, also over a link that loses packets.
+#[test]
+fn a_backup_is_one_snapshot_while_commits_run() {
+    let ground = Ground::new(6);
+    let done = ground.client(|env, remote| async move {
+        let kv = kv(&env, remote.clone());
+        for n in 0..40u8 {
+            let t = kv.begin(TransactionOptions::default());
+            for m in 0..60u8 {
+                t.set(&[b'k', n, m], &vec![n; 2_000]).unwrap();
+            }
+            t.set(b"a", &[n]).unwrap();
+            t.set(b"z", &[n]).unwrap();
+            t.commit().await.unwrap();
+        }
+        let writer = {
+            let kv = kv.clone();
+            env.spawn(async move {
+                for n in 40..200u8 {
+                    let t = kv.begin(TransactionOptions::default());
+                    t.set(b"a", &[n]).unwrap();
+                    t.set(b"z", &[n]).unwrap();
+                    t.commit().await.unwrap();
+                }
+            })
+        };
+        let mut file = Vec::new();
+        let keys = crate::backup::fetch(&env, &remote, |piece, _| {
+            file.extend_from_slice(piece);
+            Ok(())
+        });
+        let keys = keys.await.unwrap();
+        writer.await;
+        assert_eq!(keys, 40 * 60 + 2);
+        let summary = meta_kv::backup::verify(file.as_slice(), |_| ()).unwrap();
+        assert_eq!((summary.size.keys, summary.origin.store), (keys, 5));
+        let value_of = |key: &[u8]| {
+            let at = file.windows(key.len() + 4).position(|w| w[4..] == *key && w[0] == 1).unwrap();
+            file[at + 4 + key.len() + 4]
+        };
+        assert_eq!(value_of(b"a"), value_of(b"z"), "one transaction wrote both");
+        let unknown = remote.backup_piece(KvBackupRequest { session: 9, sequence: 0 }).await;
+        assert!(matches!(unknown, Err(KvError::Failed { .. })));
+    });
+    ground.finish(&done);
 }
 
 /// E243: what no client of ours would send.

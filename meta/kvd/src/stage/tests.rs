@@ -36,11 +36,21 @@ fn parts_that_do_not_fit_are_refused_and_dropped() {
 #[test]
 fn memory_is_bounded() {
     let mut stage = Stage::default();
+    assert!(stage.add(key(9), 0, 5, &[], NOW).is_err(), "an empty part holds nothing open");
     for upload in 1..=3 {
-        stage.add(key(upload), 0, COMMIT_BYTES_MAX, &[], NOW).unwrap();
+        stage.add(key(upload), 0, COMMIT_BYTES_MAX, &[b"x"], NOW).unwrap();
     }
     let refused = stage.add(key(4), 0, 1, &[b"x"], NOW);
     assert!(matches!(refused, Err(KvError::Overloaded { .. })), "{refused:?}");
     let later = NOW + STAGED_TIME_MAX + Duration::from_millis(1);
     assert_eq!(stage.add(key(4), 0, 1, &[b"x"], later), Ok(1));
+    for upload in 5..=67 {
+        stage.add(key(upload), 0, 2, &[b"x"], later).unwrap();
+    }
+    assert_eq!(stage.add(key(67), 1, 2, &[b"y"], later), Ok(2));
+    let refused = stage.add(key(68), 0, 2, &[b"x"], later);
+    assert!(matches!(refused, Err(KvError::Overloaded { .. })), "too many: {refused:?}");
+    assert_eq!(stage.held(key(67)), 2);
+    stage.take(key(67)).unwrap();
+    assert_eq!(stage.add(key(68), 0, 2, &[b"x"], later), Ok(1));
 }

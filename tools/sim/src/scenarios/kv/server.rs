@@ -87,6 +87,7 @@ async fn serve(env: &SimEnv, shared: &Shared, disk: SimDisk) -> Result<(), Strin
         engine,
         served: ServedEngine {
             store: identity.store,
+            created: identity.created,
             starts: identity.starts,
             restores: identity.restores,
         },
