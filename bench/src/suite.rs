@@ -160,8 +160,8 @@ pub(crate) struct Commits {
     pub(crate) commits: u64,
     /// Groups that they were written in.
     pub(crate) groups: u64,
-    /// Flushes of the file; nothing where the engine does not tell. Each acknowledgement was checked
-    /// to come after the flush of its group.
+    /// Flushes of the file; nothing where the engine does not tell. Each acknowledgement was
+    /// checked to come after the flush of its group.
     pub(crate) flushes: Option<u64>,
 }
 

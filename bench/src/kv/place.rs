@@ -19,8 +19,8 @@ use meta_kv::engine::seam::{Event, Trace};
 
 use super::keys;
 
-/// Bytes of disk per key, with room for copies of pages: redb takes about 200 after filling in order
-/// and up to twice that once written everywhere.
+/// Bytes of disk per key: redb takes 110 after filling in order, up to 400 once it was written
+/// everywhere, and more while kept snapshots hold copies of pages.
 const DISK_BYTES_PER_KEY: u64 = 600;
 /// `f_type` of tmpfs.
 const TMPFS_MAGIC: rustix::fs::FsWord = 0x0102_1994;

@@ -23,7 +23,7 @@ use rustix::fs::Advice;
 use super::keys::{KEY_BYTES, Task, VALUE_BYTES, Where, key};
 use super::place::{Store, path_of};
 use super::work::text;
-use crate::cpu::monotonic_nanos;
+use crate::cpu::{CpuReading, CpuUsed, monotonic_nanos};
 use crate::stats::median;
 use crate::suite::{Event, Figure, KvTold, Plan, Reopening, Row};
 
@@ -152,20 +152,21 @@ fn measure(cache: Cache, file: &File, keys: u64, start: Start) -> Result<Row, St
     for _ in 0..ROUNDS {
         let (before, last) = kill_in_commit(start(&path, keys), &mut random)?;
         acknowledged += last + 1 - before;
-        let (seconds, engine) = timed(cache, file, &path, keys, &mut random)?;
+        let (opening, engine) = timed(cache, file, &path, keys, &mut random)?;
         let found = counted(&engine)?;
         if found < last || last + 1 < found {
             return Err(format!("group {last} was acknowledged, {found} is there"));
         }
-        killed.push(seconds);
+        killed.push(opening);
         drop(engine);
         orderly.push(timed(cache, file, &path, keys, &mut random)?.0);
     }
     let (seconds, orderly_seconds) = (middle(&killed), middle(&orderly));
-    let ratios = || killed.iter().zip(&orderly).map(|(killed, orderly)| orderly / killed);
+    let pairs = || killed.iter().zip(&orderly);
+    let ratios = || pairs().map(|(killed, orderly)| orderly.seconds / killed.seconds);
     let reopening = Reopening {
         seconds,
-        seconds_max: killed.iter().copied().fold(0.0, f64::max),
+        seconds_max: killed.iter().map(|opening| opening.seconds).fold(0.0, f64::max),
         orderly_seconds,
         file_bytes: file.metadata().map_err(text)?.len(),
         acknowledged,
@@ -173,8 +174,8 @@ fn measure(cache: Cache, file: &File, keys: u64, start: Start) -> Result<Row, St
     Ok(Row {
         name: cache.row(),
         unit: "key/s",
-        subject: figure(keys, seconds),
-        limit: figure(keys, orderly_seconds),
+        subject: figure(keys, &killed),
+        limit: figure(keys, &orderly),
         ratio: median(ratios()),
         ratio_min: ratios().fold(f64::INFINITY, f64::min),
         ratio_max: ratios().fold(0.0, f64::max),
@@ -191,15 +192,25 @@ fn measure(cache: Cache, file: &File, keys: u64, start: Start) -> Result<Row, St
     })
 }
 
-fn middle(values: &[f64]) -> f64 {
-    median(values.iter().copied())
+/// What one opening took.
+#[derive(Clone, Copy, Debug)]
+struct Opening {
+    seconds: f64,
+    cpu: CpuUsed,
 }
 
-fn figure(keys: u64, seconds: f64) -> Figure {
+fn middle(openings: &[Opening]) -> f64 {
+    median(openings.iter().map(|opening| opening.seconds))
+}
+
+fn figure(keys: u64, openings: &[Opening]) -> Figure {
+    let cpu_us = |of: fn(&CpuUsed) -> u64| {
+        median(openings.iter().map(|opening| of(&opening.cpu) as f64 / 1e3 / keys as f64))
+    };
     Figure {
-        value: keys as f64 / seconds,
-        client_cpu_us_per_op: 0.0,
-        server_cpu_us_per_op: 0.0,
+        value: keys as f64 / middle(openings),
+        client_cpu_us_per_op: cpu_us(|cpu| cpu.client_nanos),
+        server_cpu_us_per_op: cpu_us(|cpu| cpu.server_nanos),
         latency_us: None,
     }
 }
@@ -211,21 +222,22 @@ fn timed(
     path: &Path,
     keys: u64,
     random: &mut Rng,
-) -> Result<(f64, RedbEngine), String> {
+) -> Result<(Opening, RedbEngine), String> {
     if cache == Cache::Cold {
         // Pages that are not on the disk yet stay where they are.
         file.sync_all().map_err(text)?;
         rustix::fs::fadvise(file, 0, None, Advice::DontNeed).map_err(text)?;
     }
     let wanted = key(random.range(0..=keys - 1));
-    let began = monotonic_nanos();
+    let (began, cpu) = (monotonic_nanos(), CpuReading::now());
     let engine = open(path)?;
     let found = engine.snapshot().and_then(|snapshot| snapshot.get(&wanted)).map_err(text)?;
     let seconds = Duration::from_nanos(monotonic_nanos() - began).as_secs_f64();
+    let cpu = CpuReading::now().since(cpu);
     if found.is_none_or(|value| value.len() != VALUE_BYTES) {
         return Err("a value is missing".to_owned());
     }
-    Ok((seconds, engine))
+    Ok((Opening { seconds, cpu }, engine))
 }
 
 /// Lets a child commit and kills it; the first and last groups that it acknowledged.

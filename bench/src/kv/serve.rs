@@ -34,7 +34,7 @@ impl<G: KvEngine> Main for Serve<G> {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             net: loopback::config(NodeRole::Kv),
             engine,
-            served: ServedEngine { store: 1, starts: 1, restores: 0 },
+            served: ServedEngine { store: 1, created: env.wall(), starts: 1, restores: 0 },
             bytes: Box::new(|| 0),
         };
         let listens = move |address| {
