@@ -27,7 +27,7 @@ const SILENCE_MAX: Duration = Duration::from_secs(60);
 
 struct Session<S> {
     /// Away while a piece is made.
-    pieces: Option<Pieces<S>>,
+    pieces: Option<Box<Pieces<S>>>,
     /// The piece that was told last, and its number.
     told: Option<(u64, Vec<u8>)>,
     at: Instant,
@@ -49,7 +49,7 @@ pub(crate) enum Next<S> {
     /// The piece is there already; whether it is the last.
     Again(KvBackupReply, Vec<u8>),
     /// It has to be made.
-    Make(Pieces<S>),
+    Make(Box<Pieces<S>>),
 }
 
 fn refused(reason: String) -> KvError {
@@ -69,7 +69,7 @@ impl<S: EngineSnapshot> Backups<S> {
         if SESSIONS_MAX <= self.held.len() {
             return Err(refused(format!("{SESSIONS_MAX} backups are under way")));
         }
-        let pieces = Some(Pieces::new(snapshot, origin));
+        let pieces = Some(Box::new(Pieces::new(snapshot, origin)));
         self.held.insert(id, Session { pieces, told: None, at: now });
         Ok(())
     }
@@ -109,7 +109,7 @@ impl<S: EngineSnapshot> Backups<S> {
     pub(crate) fn made(
         &mut self,
         (id, sequence): (u64, u64),
-        pieces: Pieces<S>,
+        pieces: Box<Pieces<S>>,
         piece: Vec<u8>,
         now: Instant,
     ) -> KvBackupReply {
