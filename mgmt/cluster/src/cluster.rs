@@ -137,12 +137,17 @@ impl Cluster {
     /// Takes over at `now`, after the manager's lease was written. It publishes nothing and grants
     /// nothing until the first change, which `propose` gives at once, is committed (E271).
     ///
+    /// `demotes_from` is when leases of predecessors, who may have granted longer ones, are over
+    /// (L3). A manager that loads again within its term has granted leases itself, which are over
+    /// at `now + D_s * (1 + e)`; the later of the two counts.
+    ///
     /// # Errors
     /// Records that are incomplete or contradict each other.
     pub fn load(
         records: impl IntoIterator<Item = (RecordKey, Record)>,
         rules: Rules,
         now: Instant,
+        demotes_from: Instant,
     ) -> Result<Self, LoadError> {
         let mut records: BTreeMap<RecordKey, Record> = records.into_iter().collect();
         if let Some((&key, _)) = records.iter().find(|(key, record)| !record.is_of(key)) {
@@ -154,7 +159,7 @@ impl Cluster {
         let (Record::Cluster(record), Record::Routing(routing)) = (cluster, routing) else {
             return Err(LoadError::OtherKind { key: RecordKey::Cluster });
         };
-        let grace_until = now + rules.wait();
+        let grace_until = demotes_from.max(now + rules.wait());
         let mut cluster = Self {
             grace_until,
             publisher: Publisher::new(record.id, record.timeline, routing.reserved),
@@ -177,6 +182,12 @@ impl Cluster {
         }
         cluster.publisher.info.validate()?;
         Ok(cluster)
+    }
+
+    /// Other rules from now on. Leases that were granted before count for as long as they were
+    /// granted for.
+    pub fn set_rules(&mut self, rules: Rules) {
+        self.rules = rules;
     }
 
     /// Published routing info. It is empty before the first change after `load` is committed.

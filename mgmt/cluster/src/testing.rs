@@ -60,7 +60,7 @@ impl Small {
         let kv: BTreeMap<_, _> =
             Cluster::found(ClusterRecord::new(ClusterId::new(1), "small".into())).into();
         let now = Instant::from_nanos(1_000_000_000_000);
-        let cluster = Cluster::load(kv.clone(), Rules::default(), now).expect("a new cluster");
+        let cluster = Cluster::load(kv.clone(), Rules::default(), now, now).expect("a new cluster");
         let (reports, starts) = (BTreeMap::new(), BTreeMap::new());
         let mut small = Self { cluster, kv, now, reports, starts, sequence: 0, works: true };
         small.settle();
@@ -192,7 +192,8 @@ impl Small {
     /// Another primary takes over.
     pub(crate) fn take_over(&mut self) {
         let rules = self.cluster.rules.clone();
-        self.cluster = Cluster::load(self.kv.clone(), rules, self.now).expect("its records");
+        self.cluster =
+            Cluster::load(self.kv.clone(), rules, self.now, self.now).expect("its records");
         self.settle();
     }
 

@@ -366,7 +366,8 @@ impl World {
             *routing = crate::record::RoutingRecord::default();
         }
         let now = Instant::from_nanos(self.now.saturating_sub(early));
-        let cluster = Cluster::load(kv, self.rules.clone(), now).expect("records fit together");
+        let cluster =
+            Cluster::load(kv, self.rules.clone(), now, now).expect("records fit together");
         self.cluster = Some(cluster);
         self.check.new_primary();
         for host in &mut self.hosts {
