@@ -123,8 +123,8 @@ pub struct EmbeddedStats {
 }
 
 impl<E: Env, G: KvEngine> Embedded<E, G> {
-    /// Starts serving `engine`. The returned task ends when every handle is gone, and leaves nothing
-    /// of the engine behind then; or when a write has failed (E206).
+    /// Starts serving `engine`. The returned task ends when every handle and view is gone, and then
+    /// leaves nothing of the engine behind; or when the engine has failed (E206).
     ///
     /// # Errors
     /// When the engine gives no snapshot.
