@@ -19,8 +19,9 @@
 //!        added is refused, with the offset
 //!   E221 no file makes the decoder panic, or take more memory than a block
 //!   E222 a directory opens only when its backup was read to the footer and is durable (E213)
-//!   E223 a restored store has a version above all of the lost one ([`RESTORE_JUMP`]) and counts
-//!        its restores, so that the cluster can lift what else must not go back (R20)
+//!   E223 a restored store has a version above all of the lost one ([`RESTORE_JUMP`]), with room
+//!        for as much again, and counts its restores, so that the cluster can lift what else must
+//!        not go back (R20)
 
 mod format;
 mod reader;
@@ -211,19 +212,21 @@ fn load<R: Read>(
         progress(reader.progress());
     }
     let origin = reader.origin();
-    let beyond = |what: &'static str, found: u64| BackupError::Damaged {
+    let beyond = |what: &'static str, found: u64, expected: u64| BackupError::Damaged {
         offset: 0,
         what,
-        expected: 0,
+        expected,
         found,
     };
-    let version = origin.version.checked_add(RESTORE_JUMP);
+    // With room for all that the restored store may do until it is lost (E223).
+    const LAST: u64 = u64::MAX - 2 * RESTORE_JUMP;
+    let version = (origin.version <= LAST).then(|| origin.version + RESTORE_JUMP);
     let restores = origin.restores.checked_add(1);
     loader.finish(Beginning {
         birth: Birth { store: origin.store, created: origin.created },
-        version: version.ok_or_else(|| beyond("the version", origin.version))?,
+        version: version.ok_or_else(|| beyond("the version", origin.version, LAST))?,
         starts: 0,
-        restores: restores.ok_or_else(|| beyond("the number of restores", origin.restores))?,
+        restores: restores.ok_or_else(|| beyond("the number of restores", origin.restores, 0))?,
     })?;
     Ok(Summary { origin, size: reader.progress() })
 }

@@ -86,6 +86,28 @@ fn a_restored_store_is_the_snapshot() {
     assert_eq!((origin.version, origin.restores), (engine.version(), ORIGIN.restores + 1));
 }
 
+/// E223: the last restore leaves as much room as the first.
+#[test]
+fn a_restore_leaves_room_for_its_store() {
+    let with_version = |version| {
+        let mut bytes = Vec::new();
+        let origin = Origin { version, ..ORIGIN };
+        backup(&MemoryEngine::new().snapshot().unwrap(), origin, &mut bytes, |_| {}).unwrap();
+        bytes
+    };
+    let last = u64::MAX - 2 * RESTORE_JUMP;
+    let (_directory, engine) = restored(&with_version(last));
+    assert_eq!(engine.version(), last + RESTORE_JUMP + START_JUMP);
+    for beyond in [last + 1, last + RESTORE_JUMP, u64::MAX] {
+        let directory = TestDirectory::new();
+        let error = restore(&with_version(beyond)[..], &directory.0, |_| {}).unwrap_err();
+        assert_eq!(
+            error,
+            BackupError::Damaged { offset: 0, what: "the version", expected: last, found: beyond }
+        );
+    }
+}
+
 #[test]
 fn an_empty_store_has_a_backup() {
     let bytes = backed_up(&MemoryEngine::new());

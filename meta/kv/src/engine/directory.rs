@@ -124,7 +124,8 @@ impl Directory {
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false).mode(0o600);
         let mut lock = options.open(&lock_path).map_err(|error| io_error(&lock_path, &error))?;
-        match rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+        let exclusive = FlockOperation::NonBlockingLockExclusive;
+        match rustix::io::retry_on_intr(|| rustix::fs::flock(&lock, exclusive)) {
             Ok(()) => {}
             Err(rustix::io::Errno::WOULDBLOCK) => {
                 let mut holder = String::new();
@@ -148,12 +149,7 @@ impl Directory {
     /// # Errors
     /// Not empty, locked, or the system's.
     pub fn prepare(path: &Path) -> Result<Self, OpenError> {
-        let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
-        made.map_err(|error| io_error(path, &error))?;
-        if let Some(parent) = path.parent() {
-            let here = Path::new(".");
-            sync_directory(if parent.as_os_str().is_empty() { here } else { parent })?;
-        }
+        make(path, sync_directory)?;
         // Before the lock file is made: a foreign directory stays as it is.
         check_empty(path)?;
         let directory = Self::take(path)?;
@@ -201,6 +197,40 @@ impl Directory {
         flushed.map_err(|error| io_error(&from, &error))?;
         fs::rename(&from, self.file(STORE_FILE)).map_err(|error| io_error(&from, &error))?;
         sync_directory(&self.path)
+    }
+}
+
+/// Makes the directory `path` and what is missing on the way to it, each durable before the next.
+fn make(
+    path: &Path,
+    mut flush: impl FnMut(&Path) -> Result<(), OpenError>,
+) -> Result<(), OpenError> {
+    let is_missing = |path: &&Path| !path.as_os_str().is_empty() && !path.is_dir();
+    let missing: Vec<&Path> = path.ancestors().take_while(is_missing).collect();
+    if missing.is_empty() {
+        return flush(holder(path));
+    }
+    if let Some(there) = path.ancestors().nth(missing.len()) {
+        // An interrupted attempt may have made it last. It may as well have been there for years,
+        // in a directory that this process may not read.
+        let _ = flush(holder(there));
+    }
+    for directory in missing.into_iter().rev() {
+        match fs::DirBuilder::new().mode(0o700).create(directory) {
+            Err(_) if directory.is_dir() => {} // by another process, or it is a name with `..`
+            made => made.map_err(|error| io_error(directory, &error))?,
+        }
+        flush(holder(directory))?;
+    }
+    Ok(())
+}
+
+/// The directory that holds the name of `path`.
+fn holder(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if parent.as_os_str().is_empty() => Path::new("."),
+        Some(parent) => parent,
+        None => path, // the root, or here
     }
 }
 

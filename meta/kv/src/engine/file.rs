@@ -10,7 +10,7 @@ use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Advice, FallocateFlags};
-use rustix::io::Errno;
+use rustix::io::{Errno, retry_on_intr};
 
 /// Operations on one array of bytes that survives its process.
 pub trait Device: fmt::Debug + Send + Sync + 'static {
@@ -125,11 +125,7 @@ impl Device for FileDevice {
         if to <= from {
             return Ok(());
         }
-        match rustix::fs::fallocate(&self.file, FallocateFlags::empty(), from, to - from) {
-            // A file system without it meets a full disk while it writes: later, not wrongly.
-            Err(Errno::OPNOTSUPP | Errno::NOSYS) => Ok(()),
-            other => Ok(other?),
-        }
+        claimed(|| rustix::fs::fallocate(&self.file, FallocateFlags::empty(), from, to - from))
     }
 
     fn sync(&self) -> io::Result<()> {
@@ -142,3 +138,17 @@ impl Device for FileDevice {
         result
     }
 }
+
+/// The answer of `allocate`, which is asked again after a signal: a failed operation would end the
+/// engine. (Of the other calls, the standard library's repeat themselves, and none else is
+/// interrupted.)
+fn claimed(allocate: impl FnMut() -> Result<(), Errno>) -> io::Result<()> {
+    match retry_on_intr(allocate) {
+        // A file system without it meets a full disk while it writes: later, not wrongly.
+        Err(Errno::OPNOTSUPP | Errno::NOSYS) => Ok(()),
+        other => Ok(other?),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -22,6 +22,13 @@ impl PageBuilder {
         self.limit <= self.page.entries.len() || PAGE_BYTES_MAX <= self.bytes
     }
 
+    /// Whether `key` comes behind all entries of the page, in its direction.
+    pub(super) fn is_next(&self, key: &[u8], reverse: bool) -> bool {
+        self.page.entries.last().is_none_or(|(last, _)| {
+            if reverse { key < last.as_slice() } else { last.as_slice() < key }
+        })
+    }
+
     /// Adds an entry of the range, in order. Says whether to go on.
     pub(super) fn push(&mut self, key: &[u8], value: &[u8]) -> bool {
         if self.is_full() {

@@ -40,11 +40,14 @@
 //! Invariants
 //!   E214 mutations and version of a batch are one write transaction (E203), applied in order
 //!   E215 after "full" nothing of the batch is there: either the transaction was dropped before
-//!        its commit, or the file was opened again and its version is still the former one
-//!   E216 a start raises the stored version by [`START_JUMP`] before anything is served, so that
-//!        versions of an earlier start are below all of this one (M10)
-//!   E217 no content of the file makes the engine panic: a panic of redb is caught here, is an
-//!        error "damaged", and ends the engine
+//!        its commit, or the file was opened again and its version is still the former one; then
+//!        snapshots from before answer errors, and the caller takes a new one after every "full"
+//!   E216 a start raises the stored version by [`START_JUMP`] before anything is served, and no
+//!        version that high above the stored one is answered "full": so all that was told of an
+//!        earlier start, stored or not, is below all of this one (M10)
+//!   E217 no content of the file makes the engine panic, nor yields keys and values that no batch
+//!        can have stored (too long, outside the range that was read, out of order): a panic of
+//!        redb is caught here, either is an error "damaged", and ends the engine
 //!
 //! A full disk: redb refuses all work after a failed operation, so the file grows without space
 //! first, and the space is claimed before the commit; if there is none the transaction is dropped
@@ -79,14 +82,20 @@ const META: TableDefinition<'static, &'static str, u64> = TableDefinition::new("
 /// Version of the tables and what is in them.
 pub const FORMAT_VERSION: u64 = 1;
 
-/// What a start adds to the version. Versions count groups of commits, one at a time,
-/// and each is stored before it is used, so 1 would do; a thousand billion leaves room for a
-/// sequencer that reserves ahead, and for 16 million starts.
-pub const START_JUMP: u64 = 1 << 40;
+/// What a start adds to the version. Versions count groups of commits, one at a time. Told to others
+/// and yet not stored are only those of groups that found the disk full, since the last one that was
+/// stored: at 1,000 a second, 2^24 of them take more than four hours of nothing else, and the engine
+/// ends then (E216). A start each second uses up 2^64 versions in 34,000 years.
+pub const START_JUMP: u64 = 1 << 24;
 
 /// What a restore adds to the version: above all that the lost store can have reached since the
-/// backup, in up to 4,096 starts; and room for as many restores.
-pub const RESTORE_JUMP: u64 = 1 << 52;
+/// backup. A start each second and 1,000 groups a second reach 2^56 after 136 years, 1,000 groups a
+/// second alone after two million. Of the 2^64 versions there is room for 254 restores, each of a
+/// backup of what the one before it made; one that would leave less than this is refused.
+pub const RESTORE_JUMP: u64 = 1 << 56;
+
+/// How the answer of an engine begins that had failed before: nothing of the batch was written.
+pub const REFUSED_BEFORE_WRITING: &str = "refused before writing: ";
 
 /// Memory for pages when nobody says: the inner nodes of 100 million keys, and the leaves in use.
 pub const CACHE_BYTES_DEFAULT: usize = 256 << 20;
@@ -228,32 +237,54 @@ impl RedbEngine {
     }
 
     /// Ends the engine (E206, E217).
-    fn fail(&self, seam: &Seam, error: EngineError) -> EngineError {
-        seam.cut();
+    fn fail(&self, error: EngineError) -> EngineError {
+        if let Some(open) = &*self.open.read().unwrap_or_else(PoisonError::into_inner) {
+            open.seam.cut();
+        }
         self.failed.get_or_init(|| error).clone()
     }
 
+    /// Writes `batch`, or says what it left.
+    fn write(&self, batch: &Batch) -> Result<(), EngineError> {
+        let (written, seam) = {
+            // Shared with snapshots, which need not wait for the flush.
+            let slot = self.open.read().unwrap_or_else(PoisonError::into_inner);
+            let open = slot.as_ref().expect("open until it has failed");
+            (guarded(|| write::apply(open, batch)), open.seam.clone())
+        };
+        match (written, seam.failure()) {
+            (Err(Trouble::Failed(_)), Some(Failure::Full(reason))) => {
+                self.reopen(reason, batch.version)
+            }
+            (written, _) => written.map_err(|trouble| trouble.explained(&seam)),
+        }
+    }
+
     /// Opens the file again after it was full inside a commit, and says whether `batch` is there.
-    fn reopen(&self, reason: String, batch: u64) -> Result<(), Trouble> {
+    /// Snapshots of the former opening read nothing from the device any more.
+    fn reopen(&self, reason: String, batch: u64) -> Result<(), EngineError> {
         reached!("E215: the disk was full inside a commit");
         let mut slot = self.open.write().unwrap_or_else(PoisonError::into_inner);
         if let Some(open) = slot.take() {
             open.seam.cut();
             close(open);
         }
-        let damaged = |error: OpenError| Trouble::Damaged(format!("{reason}; then {error}"));
-        let open = birth::open(&self.device, &self.options).map_err(damaged)?;
-        let found = birth::version(&open)?;
+        let failed =
+            |error: OpenError| EngineError::Io { reason: format!("{reason}; then {error}") };
+        let open = birth::open(&self.device, &self.options).map_err(failed)?;
+        let version = birth::version(&open);
+        let found = version.map_err(|trouble| trouble.explained(&open.seam));
         *slot = Some(open);
+        let found = found?;
         if found == batch {
             return Ok(());
         }
         let expected = self.version.load(Ordering::SeqCst);
         if found != expected {
             let found = format!("{reason}; then version {found} was found, not {expected}");
-            return Err(Trouble::Damaged(found));
+            return Err(EngineError::Damaged { reason: found });
         }
-        Err(Trouble::Full(reason))
+        Err(EngineError::Full { reason })
     }
 }
 
@@ -298,31 +329,32 @@ impl KvEngine for RedbEngine {
     }
 
     fn apply(&self, batch: &Batch) -> Result<(), EngineError> {
-        self.check()?;
-        let former = self.version();
-        assert!(former < batch.version, "E201: {} follows {former}", batch.version);
-        let (mut result, seam) = {
-            // Shared with snapshots, which need not wait for the flush.
-            let slot = self.open.read().unwrap_or_else(PoisonError::into_inner);
-            let open = slot.as_ref().expect("open until it has failed");
-            (guarded(|| write::apply(open, batch)), open.seam.clone())
-        };
-        if matches!(result, Err(Trouble::Failed(_)))
-            && let Some(Failure::Full(reason)) = seam.failure()
-        {
-            result = self.reopen(reason, batch.version);
+        if let Err(error) = self.check() {
+            return Err(EngineError::Io { reason: format!("{REFUSED_BEFORE_WRITING}{error}") });
         }
-        match result {
+        let former = self.version();
+        let version = batch.version;
+        assert!(former < version, "E201: {version} follows {former}");
+        match self.write(batch) {
             Ok(()) => {
-                self.version.store(batch.version, Ordering::SeqCst);
+                self.version.store(version, Ordering::SeqCst);
                 if let Some(trace) = &self.options.trace {
-                    trace.emit(Event::Applied { version: batch.version });
+                    trace.emit(Event::Applied { version });
                 }
                 Ok(())
             }
-            Err(Trouble::Full(reason)) => Err(EngineError::Full { reason }),
-            Err(trouble) => Err(self.fail(&seam, trouble.explained(&seam))),
+            Err(EngineError::Full { reason }) if START_JUMP <= version - former => {
+                reached!("E216: too many groups found the disk full");
+                let far = format!("{reason}; {version} is too far above {former} (E216)");
+                Err(self.fail(EngineError::Io { reason: far }))
+            }
+            Err(full @ EngineError::Full { .. }) => Err(full),
+            Err(error) => Err(self.fail(error)),
         }
+    }
+
+    fn failed(&self) -> bool {
+        self.failed.get().is_some()
     }
 }
 

@@ -140,6 +140,8 @@ struct State {
     /// Operations that fail once, by their number in the log.
     faults: Vec<(usize, Errno)>,
     crash_at: Option<usize>,
+    /// The power has failed; a flush leaves no entry in the log that would say so.
+    crashed: bool,
     fails_reads: bool,
     capacity: Option<u64>,
 }
@@ -165,7 +167,8 @@ impl SimDisk {
     /// The power fails at the `number`th operation: it may be done in part, and it and all later
     /// ones fail.
     pub fn crash_at(&self, number: usize) {
-        self.state().crash_at = Some(number);
+        let mut state = self.state();
+        (state.crash_at, state.crashed) = (Some(number), false);
     }
 
     /// Whether reads fail.
@@ -211,7 +214,8 @@ impl SimDisk {
         let mut state = self.state();
         let number = state.log.len();
         if state.crash_at.is_some_and(|at| at <= number) {
-            if state.crash_at == Some(number) && operation != Operation::Sync {
+            let first = !core::mem::replace(&mut state.crashed, true);
+            if first && state.crash_at == Some(number) && operation != Operation::Sync {
                 state.image.apply(&operation);
                 state.log.push(operation);
             }

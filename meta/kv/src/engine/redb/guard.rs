@@ -6,6 +6,7 @@ use ::redb::{CommitError, DatabaseError, StorageError, TableError, TransactionEr
 
 use crate::engine::EngineError;
 use crate::engine::seam::{Failure, Seam};
+use crate::limits::{KEY_BYTES_MAX, VALUE_BYTES_MAX};
 
 /// What went wrong inside redb.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -79,6 +80,25 @@ impl From<DatabaseError> for Trouble {
             other => Self::Damaged(other.to_string()),
         }
     }
+}
+
+/// A key as a batch can have stored it: redb does not verify the pages that it reads (E217).
+pub(super) fn sound_key(key: &[u8]) -> Result<&[u8], Trouble> {
+    let found = key.len();
+    if KEY_BYTES_MAX < found {
+        return Err(Trouble::Damaged(format!("a key of {found} bytes, at most {KEY_BYTES_MAX}")));
+    }
+    Ok(key)
+}
+
+/// A value as a batch can have stored it (E217).
+pub(super) fn sound_value(value: &[u8]) -> Result<&[u8], Trouble> {
+    let found = value.len();
+    if VALUE_BYTES_MAX < found {
+        let reason = format!("a value of {found} bytes, at most {VALUE_BYTES_MAX}");
+        return Err(Trouble::Damaged(reason));
+    }
+    Ok(value)
 }
 
 /// Calls into redb. A panic there means that the file is not what it wrote (E217): redb asserts

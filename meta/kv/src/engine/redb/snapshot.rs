@@ -4,15 +4,20 @@ use std::sync::{Arc, OnceLock};
 
 use ::redb::{ReadOnlyTable, ReadableDatabase};
 
-use super::guard::{Trouble, guarded};
+use super::guard::{Trouble, guarded, sound_key, sound_value};
 use super::write::VERSION;
 use super::{DATA, META, Open};
 use crate::api::{Page, RangeRead};
 use crate::engine::page::PageBuilder;
 use crate::engine::seam::Seam;
 use crate::engine::{EngineError, EngineSnapshot};
+use crate::key::Shown;
 
 /// A consistent view. While it lives, pages that it needs are not used again, so the file grows.
+///
+/// It answers errors from when its engine has failed or is closed; and it may from when an
+/// [`EngineError::Full`] was answered, because the file may have been opened again. The engine goes
+/// on then, so whoever serves reads takes a new snapshot after every such answer.
 #[derive(Clone)]
 pub struct RedbSnapshot(Arc<View>);
 
@@ -68,7 +73,10 @@ fn fail(failed: &OnceLock<EngineError>, seam: &Seam, trouble: Trouble) -> Engine
 
 impl EngineSnapshot for RedbSnapshot {
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, EngineError> {
-        self.read(|| Ok(self.0.data.get(key)?.map(|value| value.value().to_vec())))
+        self.read(|| match self.0.data.get(key)? {
+            Some(value) => Ok(Some(sound_value(value.value())?.to_vec())),
+            None => Ok(None),
+        })
     }
 
     fn range(&self, read: &RangeRead) -> Result<Page, EngineError> {
@@ -83,7 +91,13 @@ impl EngineSnapshot for RedbSnapshot {
                 let entry = if read.reverse { entries.next_back() } else { entries.next() };
                 let Some(entry) = entry else { break };
                 let (key, value) = entry?;
-                if !page.push(key.value(), value.value()) {
+                let (key, value) = (sound_key(key.value())?, sound_value(value.value())?);
+                // Whoever reads page by page would otherwise never come to an end.
+                if !read.range.contains(key) || !page.is_next(key, read.reverse) {
+                    let reason = format!("key {} is out of place", Shown::of(key));
+                    return Err(Trouble::Damaged(reason));
+                }
+                if !page.push(key, value) {
                     break;
                 }
             }

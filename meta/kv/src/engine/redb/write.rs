@@ -2,7 +2,7 @@
 
 use ::redb::{ReadableTable, Table, WriteTransaction};
 
-use super::guard::Trouble;
+use super::guard::{Trouble, sound_value};
 use super::{DATA, META, Open};
 use crate::engine::Batch;
 use crate::engine::file::is_full;
@@ -55,7 +55,10 @@ fn mutate(data: &mut Data<'_>, mutation: &Mutation) -> Result<(), Trouble> {
             data.retain_in(range.begin.as_slice()..range.end.as_slice(), |_, _| false)?;
         }
         Mutation::Atomic { op, key, operand } => {
-            let old = data.get(key.as_slice())?.map(|value| value.value().to_vec());
+            let old = match data.get(key.as_slice())? {
+                Some(value) => Some(sound_value(value.value())?.to_vec()),
+                None => None,
+            };
             match op.apply(old.as_deref(), operand) {
                 Some(value) => drop(data.insert(key.as_slice(), value.as_slice())?),
                 None => drop(data.remove(key.as_slice())?),

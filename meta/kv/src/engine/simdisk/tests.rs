@@ -50,3 +50,27 @@ fn faults_come_when_told() {
     assert_eq!(disk.log().len(), disk.operations());
     assert_eq!(disk.image().crash(Survival::Everything).len(), 1024);
 }
+
+/// Whatever the operation is at which the power fails, none comes after it.
+#[test]
+fn nothing_is_done_after_the_power_has_failed() {
+    let operate: [fn(&SimDisk) -> io::Result<()>; 4] = [
+        |disk| disk.sync(),
+        |disk| disk.write(512, &[9; 512]),
+        |disk| disk.set_len(1024),
+        |disk| disk.claim(0, 1024),
+    ];
+    for (first, last) in operate.iter().enumerate() {
+        let disk = SimDisk::new();
+        disk.set_len(2048).unwrap();
+        disk.sync().unwrap();
+        disk.crash_at(disk.operations());
+        last(&disk).unwrap_err();
+        let (left, operations) = (disk.crash(Survival::Everything), disk.operations());
+        for later in &operate {
+            later(&disk).unwrap_err();
+        }
+        assert!(disk.crash(Survival::Everything) == left, "operation {first}");
+        assert_eq!(disk.operations(), operations);
+    }
+}

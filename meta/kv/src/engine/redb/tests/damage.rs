@@ -5,11 +5,15 @@ use std::sync::Arc;
 
 use engine_types::Rng;
 
+use crate::api::RangeRead;
 use crate::engine::directory::OpenError;
-use crate::engine::redb::{RedbEngine, RedbOptions};
+use crate::engine::redb::{REFUSED_BEFORE_WRITING, RedbEngine, RedbOptions};
 use crate::engine::simdisk::{SimDisk, Survival};
 use crate::engine::tests::{on_disk, options, random_batch};
 use crate::engine::{Batch, EngineError, EngineSnapshot, KvEngine};
+use crate::key::KeyRange;
+use crate::limits::{KEY_BYTES_MAX, VALUE_BYTES_MAX};
+use crate::mutation::{AtomicOp, Mutation};
 
 /// A store of some hundred pages, closed.
 fn stored() -> Vec<u8> {
@@ -35,8 +39,7 @@ fn exercise(bytes: Vec<u8>, verify: bool) -> &'static str {
     };
     let mut rng = Rng::new(8);
     let outcome = (|| -> Result<(), EngineError> {
-        let all = crate::api::RangeRead::new(crate::key::KeyRange::all());
-        engine.snapshot()?.range(&all)?;
+        engine.snapshot()?.range(&RangeRead::new(KeyRange::all()))?;
         for _ in 0..3 {
             engine.apply(&random_batch(&mut rng, engine.version() + 1))?;
         }
@@ -120,5 +123,99 @@ fn foreign_files_are_named() {
         assert!(matches!(error, OpenError::Foreign { .. }), "{error}");
         assert!(error.to_string().contains(said), "{error}");
         assert!(error.to_string().contains("a simulated disk"), "{error}");
+    }
+}
+
+/// How redb's leaf page with these entries begins, behind its kind and a byte without meaning:
+/// count u16, ends of the keys u32, ends of the values u32, both from the page's start, the keys.
+fn head(entries: &[(&[u8], &[u8])]) -> Vec<u8> {
+    let mut head = u16::try_from(entries.len()).unwrap().to_le_bytes().to_vec();
+    let mut end = 4 + 8 * entries.len();
+    let keys = entries.iter().map(|(key, _)| key.len());
+    for length in keys.chain(entries.iter().map(|(_, value)| value.len())) {
+        end += length;
+        head.extend_from_slice(&u32::try_from(end).unwrap().to_le_bytes());
+    }
+    entries.iter().for_each(|(key, _)| head.extend_from_slice(key));
+    head
+}
+
+/// A store that was given `stored` and whose pages say `found`.
+fn misread(stored: &[(&[u8], &[u8])], found: &[(&[u8], &[u8])]) -> RedbEngine {
+    let disk = SimDisk::new();
+    let engine = on_disk(&disk);
+    let set =
+        |(key, value): &(&[u8], &[u8])| Mutation::Set { key: key.to_vec(), value: value.to_vec() };
+    let mutations = stored.iter().map(set).collect();
+    engine.apply(&Batch { version: engine.version() + 1, mutations }).unwrap();
+    drop(engine);
+    let mut bytes = disk.crash(Survival::Everything);
+    let (right, wrong) = (head(stored), head(found));
+    let starts: Vec<usize> = (0..bytes.len())
+        .step_by(4096)
+        .map(|page| page + 2)
+        .filter(|&start| bytes[start..].starts_with(&right))
+        .collect();
+    assert!(!starts.is_empty(), "redb lays out its pages in another way");
+    for start in starts {
+        bytes[start..start + wrong.len()].copy_from_slice(&wrong);
+    }
+    RedbEngine::open_on(Arc::new(SimDisk::holding(bytes)), options()).unwrap()
+}
+
+type Read = fn(&RedbEngine) -> Result<(), EngineError>;
+
+fn all(engine: &RedbEngine, reverse: bool) -> Result<(), EngineError> {
+    let range = KeyRange::new(Vec::new(), vec![0xff; KEY_BYTES_MAX + 2]);
+    engine.snapshot()?.range(&RangeRead { range, limit: 100, reverse }).map(drop)
+}
+
+/// E217: what a page says of its entries is within the limits, in the range and in order, or it is
+/// damage; the engine ends then.
+#[test]
+fn what_no_batch_can_have_stored_is_damage() {
+    let forward: Read = |engine| all(engine, false);
+    let backward: Read = |engine| all(engine, true);
+    let get: Read = |engine| engine.snapshot()?.get(b"K").map(drop);
+    let part: Read = |engine| {
+        let range = KeyRange::new(*b"b", *b"c");
+        engine.snapshot()?.range(&RangeRead::new(range)).map(drop)
+    };
+    let atomic: Read = |engine| {
+        let (op, operand) = (AtomicOp::ByteMax, vec![1]);
+        let mutations = vec![Mutation::Atomic { op, key: b"K".to_vec(), operand }];
+        engine.apply(&Batch { version: engine.version() + 1, mutations })
+    };
+    let (key, longer_key) = (vec![b'L'; KEY_BYTES_MAX], vec![b'L'; KEY_BYTES_MAX + 1]);
+    let (value, longer_value) = (vec![b'L'; VALUE_BYTES_MAX], vec![b'L'; VALUE_BYTES_MAX + 1]);
+    type Entries<'a> = &'a [(&'a [u8], &'a [u8])];
+    let key_stored: Entries<'_> = &[(&key, &value)];
+    let key_found: Entries<'_> = &[(&longer_key, &value[1..])];
+    let value_stored: Entries<'_> = &[(b"K", &value)];
+    let value_found: Entries<'_> = &[(b"K", &longer_value)];
+    let in_order: Entries<'_> = &[(b"a", b"1"), (b"b", b"2"), (b"c", b"3")];
+    let first_behind: Entries<'_> = &[(b"z", b"1"), (b"b", b"2"), (b"c", b"3")];
+    let twice: Entries<'_> = &[(b"a", b"1"), (b"b", b"2"), (b"b", b"3")];
+    let cases: [(&str, Entries<'_>, Entries<'_>, &[Read]); 4] = [
+        ("a key of 10001 bytes", key_stored, key_found, &[forward, backward]),
+        ("a value of 100001 bytes", value_stored, value_found, &[forward, backward, get, atomic]),
+        ("out of place", in_order, first_behind, &[forward, backward]),
+        ("out of place", in_order, twice, &[forward, backward, part]),
+    ];
+    for (said, stored, found, reads) in cases {
+        for (number, read) in reads.iter().enumerate() {
+            read(&misread(stored, stored)).unwrap();
+            let engine = misread(stored, found);
+            let result = read(&engine);
+            let Err(EngineError::Damaged { reason }) = &result else {
+                panic!("{said}, read {number}: {result:?}");
+            };
+            assert!(reason.contains(said), "{reason}");
+            assert!(engine.failed());
+            assert_eq!(engine.snapshot().err(), result.err(), "E206");
+            let next = Batch { version: engine.version() + 1, mutations: Vec::new() };
+            let refused = engine.apply(&next).unwrap_err().to_string();
+            assert!(refused.contains(REFUSED_BEFORE_WRITING), "{refused}");
+        }
     }
 }

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use rustix::io::Errno;
 
-use crate::engine::redb::{RedbEngine, RedbOptions};
+use crate::engine::file::Device;
+use crate::engine::redb::{REFUSED_BEFORE_WRITING, RedbEngine, RedbOptions, START_JUMP};
 use crate::engine::simdisk::{Operation, SimDisk};
 use crate::engine::tests::{BIRTH, Model, TestDirectory, entries, on_disk, options};
 use crate::engine::{Batch, EngineError, EngineSnapshot, KvEngine};
@@ -61,6 +62,29 @@ fn a_full_disk_refuses_batches_and_nothing_else() {
     drop(engine);
     let engine = RedbEngine::open_on(Arc::new(disk), options()).unwrap();
     assert_eq!(entries(&engine.snapshot().unwrap()), model.0);
+}
+
+/// E216: whoever read while the disk was full has a version that was never stored. It is below all
+/// of the next start, because the engine ends before it would not be.
+#[test]
+fn versions_that_were_never_stored_are_below_the_next_start() {
+    let disk = SimDisk::new();
+    let engine = on_disk(&disk);
+    // With room, any distance is fine: the version is stored.
+    let stored = engine.version() + 2 * START_JUMP;
+    engine.apply(&batch(stored, 0, 1)).unwrap();
+    disk.set_capacity(disk.len().ok());
+    let used = stored + START_JUMP - 1;
+    assert!(is_full(&engine.apply(&batch(used, 0, 3_000))));
+    assert!(!engine.failed());
+    let error = engine.apply(&batch(used + 1, 0, 3_000)).unwrap_err();
+    assert!(matches!(&error, EngineError::Io { reason } if reason.contains("E216")), "{error}");
+    assert!(engine.failed());
+    drop(engine);
+    disk.set_capacity(None);
+    let engine = RedbEngine::open_on(Arc::new(disk), options()).unwrap();
+    assert_eq!(engine.version(), stored + START_JUMP);
+    assert!(used < engine.version());
 }
 
 /// The disk fills at each operation of a commit that grows the file: the batch is there or not,
@@ -140,7 +164,8 @@ fn a_failed_operation_ends_the_engine() {
         assert!(matches!(error, EngineError::Io { .. }), "{kind}: {error}");
         assert!(error.to_string().contains("a simulated disk"), "{error}");
         let operations = disk.operations();
-        assert_eq!(engine.apply(&next), Err(error.clone()));
+        assert!(engine.failed());
+        refuses(&engine, &error);
         assert_eq!(engine.snapshot().err(), Some(error.clone()));
         assert_eq!(snapshot.get(b"x").err(), Some(error));
         drop((snapshot, engine));
@@ -154,12 +179,23 @@ fn a_failed_read_ends_the_engine() {
     let engine = on_disk(&disk);
     engine.apply(&batch(engine.version() + 1, 0, 3_000)).unwrap();
     let snapshot = engine.snapshot().unwrap();
+    assert!(!engine.failed());
     disk.fail_reads(true);
     let all = crate::api::RangeRead::new(crate::key::KeyRange::all());
     let error = snapshot.range(&all).unwrap_err();
     assert!(matches!(&error, EngineError::Io { reason } if reason.contains("cannot read")));
     disk.fail_reads(false);
-    assert_eq!(engine.apply(&batch(engine.version() + 1, 0, 1)), Err(error));
+    assert!(engine.failed());
+    refuses(&engine, &error);
+}
+
+/// An engine that has failed says why, and that nothing of the batch was written.
+fn refuses(engine: &RedbEngine, failure: &EngineError) {
+    let error = engine.apply(&batch(engine.version() + 1, 0, 1)).unwrap_err();
+    let EngineError::Io { reason } = &error else { panic!("{error}") };
+    assert!(reason.starts_with(REFUSED_BEFORE_WRITING), "{reason}");
+    assert!(reason.ends_with(&failure.to_string()), "{reason}");
+    assert_eq!(engine.failure().as_ref(), Some(failure));
 }
 
 /// A file system of a few megabytes, until it is dropped.

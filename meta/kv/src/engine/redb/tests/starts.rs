@@ -6,10 +6,12 @@ use std::sync::{Arc, Mutex};
 use crate::engine::directory::{CREATE_FILE, LOCK_FILE, OpenError, STORE_FILE};
 use crate::engine::redb::birth::{self, Beginning};
 use crate::engine::redb::guard::guarded;
-use crate::engine::redb::{FORMAT_VERSION, META, RedbEngine, RedbOptions, START_JUMP, write};
+use crate::engine::redb::{
+    FORMAT_VERSION, META, RESTORE_JUMP, RedbEngine, RedbOptions, START_JUMP, write,
+};
 use crate::engine::seam::{Event, Trace};
 use crate::engine::simdisk::{SimDisk, Survival};
-use crate::engine::tests::{BIRTH, TestDirectory, options};
+use crate::engine::tests::{BIRTH, TestDirectory, on_disk, options};
 use crate::engine::{Batch, EngineSnapshot, KvEngine};
 use crate::mutation::Mutation;
 
@@ -40,6 +42,27 @@ fn a_start_raises_the_version() {
     let engine = RedbEngine::open(&path, options()).unwrap();
     let value = engine.snapshot().unwrap().get(b"k").unwrap().unwrap();
     assert_eq!(value, last.to_le_bytes());
+}
+
+/// A crash loop neither uses up the versions nor what a restore adds to them (E223): that is above
+/// all that the lost store can have reached since the backup.
+#[test]
+fn starts_use_up_neither_versions_nor_the_jump_of_a_restore() {
+    let disk = SimDisk::new();
+    let mut last = on_disk(&disk).version();
+    let mut jumps = Vec::new();
+    for _ in 0..20 {
+        let engine = RedbEngine::open_on(Arc::new(disk.clone()), options()).unwrap();
+        jumps.push(engine.version() - last);
+        engine.apply(&batch(engine.version() + 1)).unwrap();
+        last = engine.version();
+    }
+    let start = *jumps.iter().max().unwrap();
+    let seconds = |years: u64| years * 366 * 24 * 60 * 60;
+    // A start and a thousand groups in each second since the backup.
+    assert!(seconds(100) * (start + 1_000) < RESTORE_JUMP, "{start}");
+    assert!(u64::MAX / start > seconds(10_000), "{start}");
+    const { assert!(250 < u64::MAX / RESTORE_JUMP, "restores of one store") };
 }
 
 #[test]
