@@ -20,6 +20,7 @@ mod directory;
 mod failure;
 mod get;
 mod key;
+mod place;
 mod restore;
 mod serve;
 mod status;

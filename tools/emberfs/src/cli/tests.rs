@@ -42,6 +42,7 @@ fn arguments_are_checked() {
         "emberfs kv status --config f",
         "emberfs kv check --dir d",
         "emberfs kv backup b --dir d",
+        "emberfs kv backup b --address h:1 --cluster c --json",
         "emberfs kv restore b --dir d --json",
         "emberfs kv verify b",
         r"emberfs kv get k\x00 --dir d",

@@ -16,8 +16,10 @@ use meta_kv::engine::redb::RedbOptions;
 use rustix::fs::{CWD, FlockOperation, RenameFlags};
 use rustix::io::Errno;
 
+use super::connect::Connected;
 use super::directory;
-use super::verify::BackupReport;
+use super::place::{Found, Place};
+use super::verify::{self, BackupReport};
 use crate::cluster::sync_directory;
 use crate::exit::{Exit, Failure};
 use crate::output::Output;
@@ -26,23 +28,25 @@ use crate::size::ByteSize;
 
 const EXAMPLES: &str = "\
 Examples:
-  emberfs kv backup kv-2025-11-21.backup --dir kv
-  emberfs kv backup kv.backup --dir kv --json
+  emberfs kv backup kv-2025-11-21.backup --address 127.0.0.1:7100 --cluster cluster.toml
+  emberfs kv backup kv.backup --config /etc/emberfs/kv.toml --json
+  emberfs kv backup kv.backup --dir kv                       nobody serves it
 
-The store must not be served meanwhile. The file is new: nothing is overwritten. It holds all
-metadata, and is for the eyes of its owner.";
+It holds all keys of one version; a served store takes commits meanwhile. What came over the network
+is verified before the file gets its name. Nothing is overwritten. The file holds all metadata: it
+is for the eyes of its owner.";
 
 /// Arguments of `backup`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
+#[group(skip)]
 pub(super) struct Args {
     /// The file that is written.
     #[arg(value_name = "FILE")]
     file: PathBuf,
 
-    /// Directory of a store that nobody serves.
-    #[arg(long, value_name = "DIR")]
-    dir: PathBuf,
+    #[command(flatten)]
+    place: Place,
 
     /// Print what was written as JSON.
     #[arg(long)]
@@ -123,9 +127,18 @@ fn failed(path: &Path, error: impl Into<std::io::Error>) -> Failure {
 
 /// Runs the verb.
 pub(super) async fn run<E: Env>(env: &E, args: &Args, out: &mut Output) -> Result<Exit, Failure> {
-    directory::check(&args.dir)?;
-    let partial = Partial::create(&args.file)?;
-    let summary = of_directory(env, &args.dir, &partial)?;
+    let (summary, partial) = match args.place.find()? {
+        Found::Dir(dir) => {
+            directory::check(dir)?;
+            let partial = Partial::create(&args.file)?;
+            (of_directory(env, dir, &partial)?, partial)
+        }
+        Found::Served(served) => {
+            let connected = served.connect(env).await?;
+            let partial = Partial::create(&args.file)?;
+            (of_served(env, &connected, &partial).await?, partial)
+        }
+    };
     partial.keep()?;
     let report = BackupReport::new(&args.file, summary);
     if out.json {
@@ -136,16 +149,48 @@ pub(super) async fn run<E: Env>(env: &E, args: &Args, out: &mut Output) -> Resul
     Ok(Exit::Ok)
 }
 
+/// Writes what `told` keys and bytes are behind us.
+fn watched<E: Env>(env: &E) -> impl FnMut(u64, u64) + use<E> {
+    let (env, mut progress) = (env.clone(), Progress::new("backing up"));
+    move |keys, bytes| {
+        progress.say(env.now(), &format!("backing up: {keys} keys, {}", ByteSize(bytes)));
+    }
+}
+
 fn of_directory<E: Env>(env: &E, dir: &Path, partial: &Partial) -> Result<Summary, Failure> {
     let engine = directory::open(dir, RedbOptions::default())?;
     let snapshot = engine.snapshot()?;
     let origin = Origin::new(engine.identity(), engine.version());
-    let mut progress = Progress::new("backing up");
-    let mut writer = BufWriter::with_capacity(1 << 20, &partial.file);
-    let summary = meta_kv::backup::backup(&snapshot, origin, &mut writer, |done| {
-        let (keys, bytes) = (done.keys, ByteSize(done.bytes));
-        progress.say(env.now(), &format!("backing up: {keys} keys, {bytes}"));
+    let mut watch = watched(env);
+    let writer = BufWriter::with_capacity(1 << 20, &partial.file);
+    let watch = |done: meta_kv::backup::Progress| watch(done.keys, done.bytes);
+    Ok(meta_kv::backup::backup(&snapshot, origin, writer, watch)?)
+}
+
+async fn of_served<E: Env>(
+    env: &E,
+    connected: &Connected<E>,
+    partial: &Partial,
+) -> Result<Summary, Failure> {
+    let (mut watch, mut bytes, mut unwritten) = (watched(env), 0, None);
+    let write = |piece: &[u8], keys| {
+        if let Err(error) = (&partial.file).write_all(piece) {
+            let kind = error.kind();
+            unwritten = Some(error);
+            return Err(kind.into());
+        }
+        bytes += piece.len() as u64;
+        watch(keys, bytes);
+        Ok(())
+    };
+    let fetched = meta_kvd::backup::fetch(env, &connected.remote, write).await;
+    if let Some(error) = unwritten {
+        return Err(failed(&partial.path, error));
+    }
+    fetched.map_err(|error| {
+        Failure::environment(error).hint("run it again: a store that was opened anew begins anew")
     })?;
-    writer.flush().map_err(|error| failed(&partial.path, error))?;
-    Ok(summary)
+    // Its last part says that nothing is missing.
+    let (reader, _) = verify::open(&partial.path)?;
+    Ok(meta_kv::backup::verify(reader, |_| ())?)
 }

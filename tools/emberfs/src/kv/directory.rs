@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, anyhow};
 use engine_types::{ClusterId, StoreId};
-use meta_kv::engine::directory::STORE_FILE;
+use meta_kv::engine::directory::{CREATE_FILE, OpenError, RESTORE_FILE, STORE_FILE};
 use meta_kv::engine::redb::{Identity, RedbEngine, RedbOptions};
 
 use crate::cluster::{ClusterFile, sync_directory};
@@ -54,6 +54,10 @@ pub(super) fn check_new(dir: &Path) -> Result<(), Failure> {
 /// Opens the store that nobody serves.
 pub(super) fn open(dir: &Path, options: RedbOptions) -> Result<RedbEngine, Failure> {
     check(dir)?;
+    // Before the lock is made: a directory of something else stays as it is.
+    if ![STORE_FILE, CREATE_FILE, RESTORE_FILE].iter().any(|name| dir.join(name).exists()) {
+        return Err(OpenError::Missing { path: dir.to_path_buf() }.into());
+    }
     Ok(RedbEngine::open(dir, options)?)
 }
 

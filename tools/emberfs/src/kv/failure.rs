@@ -11,7 +11,7 @@ impl From<OpenError> for Failure {
     fn from(error: OpenError) -> Self {
         match &error {
             OpenError::Locked { .. } => Self::environment(error)
-                .hint("stop that process first, or ask it: emberfs kv status --address HOST:PORT"),
+                .hint("stop that process first, or go to it: --address HOST:PORT --cluster FILE"),
             OpenError::Io { .. } => Self::environment(error),
             OpenError::Missing { path } => {
                 let path = path.display().to_string();

@@ -1,9 +1,8 @@
 //! `emberfs kv get` and `range`: single keys, for whoever looks for a mistake.
 
-use std::path::PathBuf;
+use core::num::NonZeroUsize;
 
 use anyhow::anyhow;
-use clap::value_parser;
 use engine_runtime::Env;
 use meta_kv::engine::redb::{RedbEngine, RedbOptions, RedbSnapshot};
 use meta_kv::{
@@ -12,9 +11,9 @@ use meta_kv::{
 use meta_kvd::RemoteView;
 use serde::Serialize;
 
-use super::connect::Served;
 use super::directory;
 use super::key::{self, Key};
+use super::place::{Found, Place};
 use crate::exit::{Exit, Failure};
 use crate::output::Output;
 use crate::table::{Align, Table};
@@ -67,24 +66,12 @@ pub(super) struct RangeArgs {
     place: Place,
 
     /// Most entries that are printed.
-    #[arg(long, value_name = "N", default_value_t = 100, value_parser = value_parser!(u64).range(1..))]
-    limit: u64,
+    #[arg(long, value_name = "N", default_value = "100")]
+    limit: NonZeroUsize,
 
     /// Print each entry as JSON, values whole.
     #[arg(long)]
     pub(super) json: bool,
-}
-
-/// A store: served, or in a directory.
-#[derive(Debug, clap::Args)]
-#[group(skip)]
-pub(super) struct Place {
-    /// Directory of a store that nobody serves.
-    #[arg(long, value_name = "DIR", conflicts_with_all = ["address", "cluster", "config"])]
-    dir: Option<PathBuf>,
-
-    #[command(flatten)]
-    served: Served,
 }
 
 /// One version of a store, wherever it is.
@@ -101,23 +88,20 @@ struct Entry<'a> {
     value_bytes: usize,
 }
 
-impl Place {
-    async fn see<E: Env>(&self, env: &E) -> Result<Seen<E>, Failure> {
-        if let Some(dir) = &self.dir {
-            let engine = directory::open(dir, RedbOptions::default())?;
-            return Ok(Seen::Local(engine.snapshot()?, engine));
-        }
-        if !self.served.is_given() {
-            let why = anyhow!("no store is named");
-            let hint = "give --dir, or --address with --cluster, or --config";
-            return Err(Failure::usage(why).hint(hint));
-        }
-        let connected = self.served.connect(env).await?;
-        Ok(Seen::Remote(connected.remote.view().await?))
-    }
-}
-
 impl<E: Env> Seen<E> {
+    async fn of(env: &E, place: &Place) -> Result<Self, Failure> {
+        match place.find()? {
+            Found::Dir(dir) => {
+                let engine = directory::open(dir, RedbOptions::default())?;
+                Ok(Self::Local(engine.snapshot()?, engine))
+            }
+            Found::Served(served) => {
+                let connected = served.connect(env).await?;
+                Ok(Self::Remote(connected.remote.view().await?))
+            }
+        }
+    }
+
     async fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, Failure> {
         meta_kv::key::check_key(key)?;
         Ok(match self {
@@ -140,7 +124,7 @@ pub(super) async fn get<E: Env>(
     args: &GetArgs,
     out: &mut Output,
 ) -> Result<Exit, Failure> {
-    let seen = args.place.see(env).await?;
+    let seen = Seen::of(env, &args.place).await?;
     let shown = key::shown(&args.key.0);
     let Some(found) = seen.get(&args.key.0).await? else {
         return Err(Failure::problem(anyhow!("there is no key \"{shown}\"")));
@@ -166,11 +150,11 @@ pub(super) async fn range<E: Env>(
             .filter(|range| range.check().is_ok())
             .ok_or_else(|| Failure::usage(anyhow!("no key may begin with 0xff")))?,
     };
-    let seen = args.place.see(env).await?;
+    let seen = Seen::of(env, &args.place).await?;
     let mut read = RangeRead::new(range);
     let columns = [("key", Align::Left), ("bytes", Align::Right), ("value", Align::Left)];
     let mut table = Table::new(&columns);
-    let mut left = usize::try_from(args.limit).unwrap_or(usize::MAX);
+    let mut left = args.limit.get();
     let more = loop {
         let page = seen.range(&read.clone().limit(left.min(read.limit))).await?;
         for (found, value) in &page.entries {

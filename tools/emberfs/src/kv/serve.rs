@@ -6,7 +6,9 @@
 //! served any more (E206), and whoever watches the process starts it again.
 
 use core::net::SocketAddr;
+use core::time::Duration;
 use std::io::{self, ErrorKind};
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
@@ -26,6 +28,11 @@ use crate::exit::{Exit, Failure};
 use crate::output::Output;
 use crate::size::ByteSize;
 
+/// How long somebody else may still listen at the address: the kernel ends the operations of a
+/// killed process within that.
+const LISTEN_TIME_MAX: Duration = Duration::from_secs(2);
+/// Pause between looks whether the address is free.
+const LISTEN_PAUSE: Duration = Duration::from_millis(10);
 /// Least memory for pages: below it every read goes to the disk.
 const CACHE_MIN: ByteSize = ByteSize(1 << 20);
 
@@ -129,6 +136,7 @@ struct Ready {
 pub(super) async fn run<E: Env>(env: &E, args: &Args, out: &mut Output) -> Result<Exit, Failure> {
     let settings = Settings::new(args)?;
     let signals = env.signals().context("signals").map_err(Failure::environment)?;
+    free(env, settings.listen).await?;
     let dir = settings.dir.clone();
     let options = RedbOptions { cache_bytes: settings.cache_bytes, ..RedbOptions::default() };
     let engine = env.blocking(move || directory::open(&dir, options)).await?;
@@ -142,6 +150,7 @@ pub(super) async fn run<E: Env>(env: &E, args: &Args, out: &mut Output) -> Resul
         net: net(&settings, store, identity.starts),
         served: ServedEngine {
             store: identity.store,
+            created: identity.created,
             starts: identity.starts,
             restores: identity.restores,
         },
@@ -159,6 +168,21 @@ pub(super) async fn run<E: Env>(env: &E, args: &Args, out: &mut Output) -> Resul
     told?;
     eprintln!("emberfs kv: stopped, the store is closed");
     Ok(Exit::Ok)
+}
+
+/// Waits until nobody else listens there, before the store is opened for nothing: the sockets of a
+/// process that was killed are closed a moment after its end.
+async fn free<E: Env>(env: &E, address: SocketAddr) -> Result<(), Failure> {
+    let late = env.now() + LISTEN_TIME_MAX;
+    loop {
+        match TcpListener::bind(address) {
+            Ok(_) => return Ok(()),
+            Err(error) if error.kind() == ErrorKind::AddrInUse && env.now() < late => {
+                env.sleep_until(env.now() + LISTEN_PAUSE).await;
+            }
+            Err(error) => return Err(refused(&error, address)),
+        }
+    }
 }
 
 /// Says that it serves. Who does not read it any more does not end the service.
