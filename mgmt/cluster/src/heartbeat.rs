@@ -38,6 +38,7 @@ use engine_types::{
 
 use crate::chain::{LocalState, View};
 use crate::cluster::{Cluster, Due};
+use crate::lease::ClockVerdict;
 use crate::record::{Leaving, UNADOPTED};
 use crate::registry::{Node, Progress, Report};
 pub use message::{
@@ -73,7 +74,7 @@ impl Cluster {
         let mut answer = HeartbeatAnswer {
             sequence: beat.sequence,
             sent: beat.sent,
-            lease: self.rules.lease,
+            lease: self.rules.times.storage(),
             routing: self.publisher.info.version,
             timeline: self.record.timeline,
             leases: Vec::new(),
@@ -139,13 +140,13 @@ impl Cluster {
         if let Some(last) = node.sequence.filter(|&last| beat.sequence <= last) {
             return Err(HeartbeatError::Stale { node: id, found: beat.sequence, last });
         }
-        if let Some(away) = node.clock.observe(beat.sent, now, &self.rules) {
+        if let ClockVerdict::Bad { ppm } = node.clock.heartbeat(beat.sent, now) {
             reached!("L4: the clock of a node ran away");
-            let (found, expected) = (away.node, away.manager);
-            return Err(HeartbeatError::ClockAway { node: id, found, expected });
+            let bound = self.rules.times.drift_ppm();
+            return Err(HeartbeatError::ClockAway { node: id, ppm, bound });
         }
         node.sequence = Some(beat.sequence);
-        observe_shards(node, beat, self.rules.lease);
+        observe_shards(node, beat, self.rules.times.storage());
         Ok(())
     }
 

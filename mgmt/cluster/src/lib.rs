@@ -11,7 +11,6 @@ extern crate alloc;
 extern crate std;
 
 pub mod chain;
-mod clock;
 pub mod cluster;
 pub mod command;
 pub mod delta;

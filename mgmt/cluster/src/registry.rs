@@ -14,8 +14,8 @@ use engine_types::{
 };
 
 use crate::chain::LocalState;
-use crate::clock::ClockWatch;
 use crate::cluster::{Change, Cluster};
+use crate::lease::{ClockCheck, LeaseTimes};
 use crate::record::{NodeRecord, Record, RecordKey, TargetRecord};
 
 /// A registered node.
@@ -30,7 +30,7 @@ pub(crate) struct Node {
     pub(crate) sequence: Option<u64>,
     /// True after `heard` lay too far back (L4).
     pub(crate) dead: bool,
-    pub(crate) clock: ClockWatch,
+    pub(crate) clock: ClockCheck,
     pub(crate) shards: BTreeMap<CoreId, Progress>,
 }
 
@@ -44,23 +44,23 @@ pub(crate) struct Progress {
 }
 
 impl Node {
-    pub(crate) const fn new(record: NodeRecord, heard: Instant) -> Self {
+    pub(crate) fn new(record: NodeRecord, heard: Instant, times: &LeaseTimes) -> Self {
         Self {
             record,
             targets: BTreeSet::new(),
             heard,
             sequence: None,
             dead: false,
-            clock: ClockWatch::new(),
+            clock: ClockCheck::new(times),
             shards: BTreeMap::new(),
         }
     }
 
     /// Another start of the process: nothing that the former one said holds any more.
-    pub(crate) fn restart(&mut self, now: Instant) {
+    pub(crate) fn restart(&mut self, now: Instant, times: &LeaseTimes) {
         self.heard = now;
         self.sequence = None;
-        self.clock = ClockWatch::new();
+        self.clock = ClockCheck::new(times);
         self.shards.clear();
     }
 

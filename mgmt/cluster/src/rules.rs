@@ -2,13 +2,13 @@
 
 use core::time::Duration;
 
+use crate::lease::LeaseTimes;
+
 /// What the decisions of this crate depend on besides records and reports.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rules {
-    /// `D_s`: a storage lease lasts this long from the moment the node sent its heartbeat (L1).
-    pub lease: Duration,
-    /// `e` in parts of 1000: the rates of two clocks differ by at most this share.
-    pub drift_permille: u32,
+    /// How long leases last, and what clocks may differ by.
+    pub times: LeaseTimes,
     /// Targets of one node that are synced at a time: each is read, sent and written at device
     /// speed, so a few saturate a node and more only make each of them last longer.
     pub syncing_per_node_max: usize,
@@ -25,8 +25,7 @@ pub struct Rules {
 impl Default for Rules {
     fn default() -> Self {
         Self {
-            lease: Duration::from_secs(2),
-            drift_permille: 10,
+            times: LeaseTimes::DEFAULT,
             syncing_per_node_max: 4,
             syncing_max: 256,
             restore_order: false,
@@ -40,12 +39,6 @@ impl Rules {
     /// `D_s * (1 + e)`, rounded up: a lease asked for before a moment has run out by its holder's
     /// clock when this much has passed since on the manager's.
     pub fn wait(&self) -> Duration {
-        self.with_drift(self.lease)
-    }
-
-    /// `time * (1 + e)`, rounded up.
-    pub fn with_drift(&self, time: Duration) -> Duration {
-        let slack = time.as_nanos().saturating_mul(self.drift_permille.into()).div_ceil(1000);
-        time.saturating_add(Duration::from_nanos(u64::try_from(slack).unwrap_or(u64::MAX)))
+        self.times.stretched(self.times.storage())
     }
 }

@@ -141,7 +141,7 @@ impl Cluster {
     fn apply_node(&mut self, id: NodeId, record: NodeRecord, now: Instant) {
         match self.nodes.get_mut(&id) {
             None => {
-                self.nodes.insert(id, Node::new(record, now));
+                self.nodes.insert(id, Node::new(record, now, &self.rules.times));
                 self.due.insert((now + self.rules.wait(), Due::Node(id)));
             }
             Some(node) => {
@@ -149,7 +149,7 @@ impl Cluster {
                 node.record = record;
                 if restarted {
                     let was_dead = core::mem::take(&mut node.dead);
-                    node.restart(now);
+                    node.restart(now, &self.rules.times);
                     // The process that reported is gone; so is what it said.
                     let targets: BTreeSet<TargetId> = node.targets.clone();
                     for target in targets {

@@ -139,14 +139,15 @@ pub enum HeartbeatError {
         /// The highest number so far.
         last: u64,
     },
-    /// Leases of this clock mean nothing; the node has to start anew.
-    #[error("the clock of {node} advanced by {found:?} while the manager's did by {expected:?}")]
+    /// Leases of this clock mean nothing (E290); the node has to start anew.
+    #[error("the clock of {node} is off the manager's by {ppm} ppm; leases allow {bound} ppm")]
     ClockAway {
         /// The node.
         node: NodeId,
-        /// By its own clock.
-        found: Duration,
-        /// By the manager's.
-        expected: Duration,
+        /// Parts per million, positive when the node's clock is the faster one. From half of the
+        /// bound on it is not trusted.
+        ppm: i64,
+        /// The drift that leases allow.
+        bound: u32,
     },
 }

@@ -35,7 +35,7 @@ fn answers_echo_the_time_of_sending_and_name_alien_targets() {
     beat.sent += Duration::from_millis(7);
     beat.targets.push(small.reports[&2]);
     let answer = small.cluster.heartbeat(&beat, small.now).expect("it lives");
-    assert_eq!((answer.sent, answer.lease), (beat.sent, small.cluster.rules.lease));
+    assert_eq!((answer.sent, answer.lease), (beat.sent, small.cluster.rules.times.storage()));
     assert_eq!(answer.unknown, [TargetId::new(2)]);
     assert_eq!(answer.leases.len(), 1, "one of its own");
 }
@@ -88,4 +88,33 @@ fn a_target_that_is_not_named_is_offline() {
     assert_ne!(small.versions().0, small.versions().1, "its lease may still be used");
     let id = CHAIN;
     assert!(small.cluster.chains[&id].withheld.is_some());
+}
+
+/// E290: a clock that is off by 2 % is refused within minutes, one that is off by 0.1 % never.
+#[test]
+fn a_clock_that_runs_away_is_refused() {
+    let mut small = Small::whole();
+    let began = small.now;
+    let mut refused = None;
+    for second in 1..=300u32 {
+        small.wait(1000);
+        let elapsed = small.now.saturating_since(began);
+        for (node, ppm) in [(1, 20_000), (2, 1_000)] {
+            let mut beat = small.message(node);
+            beat.sent = began + elapsed + elapsed * ppm / 1_000_000;
+            match small.cluster.heartbeat(&beat, small.now) {
+                Ok(_) => {}
+                Err(E::ClockAway { node: found, ppm, bound: 10_000 }) => {
+                    assert_eq!(found, NodeId::new(1), "an honest clock was accused");
+                    assert!((19_000..=21_000).contains(&ppm), "measured {ppm} ppm");
+                    refused.get_or_insert(second);
+                }
+                Err(other) => panic!("{other}"),
+            }
+        }
+        small.beat(3).ok();
+        small.settle();
+    }
+    let refused = refused.expect("a clock that is off by 2 % was never refused");
+    assert!(refused <= 100, "after {refused} s");
 }
