@@ -4,7 +4,7 @@
 //! next attempt begins again, and which two attempts cannot have at the same time.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{BufWriter, ErrorKind, Write as _};
+use std::io::{self, BufWriter, ErrorKind, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
@@ -13,7 +13,7 @@ use engine_runtime::Env;
 use meta_kv::KvEngine as _;
 use meta_kv::backup::{Origin, Summary};
 use meta_kv::engine::redb::RedbOptions;
-use rustix::fs::{CWD, FlockOperation, RenameFlags};
+use rustix::fs::{CWD, FlockOperation, OFlags, RenameFlags};
 use rustix::io::Errno;
 
 use super::connect::Connected;
@@ -28,9 +28,9 @@ use crate::size::ByteSize;
 
 const EXAMPLES: &str = "\
 Examples:
-  emberfs kv backup kv-2025-11-21.backup --address 127.0.0.1:7100 --cluster cluster.toml
+  emberfs kv backup kv-2025-11-21.backup --cluster cluster.toml          at 127.0.0.1:7100
   emberfs kv backup kv.backup --config /etc/emberfs/kv.toml --json
-  emberfs kv backup kv.backup --dir kv                       nobody serves it
+  emberfs kv backup kv.backup --dir kv                                   nobody serves it
 
 It holds all keys of one version; a served store takes commits meanwhile. What came over the network
 is verified before the file gets its name. Nothing is overwritten. The file holds all metadata: it
@@ -69,21 +69,19 @@ impl Partial {
         let mut path = name.as_os_str().to_owned();
         path.push(".partial");
         let path = PathBuf::from(path);
-        let mut options = OpenOptions::new();
-        let file = options.write(true).create(true).truncate(false).mode(0o600).open(&path);
+        let file = match create_new(&path) {
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+                // Not reused: its mode, and whoever has it open, are not ours.
+                drop(lock(&path)?);
+                fs::remove_file(&path).map_err(|error| failed(&path, error))?;
+                create_new(&path)
+            }
+            created => created,
+        };
         let file = file.with_context(|| format!("cannot create {}", path.display()));
         let file = file.map_err(Failure::environment)?;
-        match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => {}
-            Err(Errno::WOULDBLOCK) => {
-                let why = anyhow!("another backup writes {} now", path.display());
-                return Err(Failure::environment(why));
-            }
-            Err(error) => return Err(failed(&path, error)),
-        }
-        let partial = Self { file, path, name: name.to_path_buf(), kept: false };
-        partial.file.set_len(0).map_err(|error| failed(&partial.path, error))?;
-        Ok(partial)
+        lock_file(&file, &path)?;
+        Ok(Self { file, path, name: name.to_path_buf(), kept: false })
     }
 
     /// Makes it durable and gives it its name.
@@ -112,13 +110,37 @@ impl Drop for Partial {
     }
 }
 
+fn create_new(path: &Path) -> io::Result<File> {
+    OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)
+}
+
+/// Opens what an earlier attempt left, unless that still writes.
+fn lock(path: &Path) -> Result<File, Failure> {
+    let flags = OFlags::NOFOLLOW.union(OFlags::NONBLOCK).bits().cast_signed();
+    let file = OpenOptions::new().write(true).custom_flags(flags).open(path);
+    let file = file.map_err(|error| failed(path, error))?;
+    lock_file(&file, path)?;
+    Ok(file)
+}
+
+fn lock_file(file: &File, path: &Path) -> Result<(), Failure> {
+    match rustix::fs::flock(file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(()),
+        Err(Errno::WOULDBLOCK) => {
+            let why = anyhow!("another backup writes {} now", path.display());
+            Err(Failure::environment(why).hint("choose another name, or wait for it"))
+        }
+        Err(error) => Err(failed(path, error)),
+    }
+}
+
 fn occupied(name: &Path) -> Failure {
     let why = anyhow!("{} is there already and is not overwritten", name.display());
     Failure::usage(why).hint("choose another name")
 }
 
-fn failed(path: &Path, error: impl Into<std::io::Error>) -> Failure {
-    let error: std::io::Error = error.into();
+fn failed(path: &Path, error: impl Into<io::Error>) -> Failure {
+    let error: io::Error = error.into();
     let full = matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded);
     let error = anyhow::Error::new(error).context(format!("cannot write {}", path.display()));
     let failure = Failure::environment(error);

@@ -25,12 +25,12 @@ const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// Which served store.
 #[derive(Debug, clap::Args)]
 pub(super) struct Served {
-    /// Address of the store's process.
+    /// Address of the store's process; by default 127.0.0.1:7100.
     #[arg(long, value_name = "HOST:PORT", requires = "cluster")]
     address: Option<HostPort>,
 
     /// Cluster file.
-    #[arg(long, value_name = "FILE", requires = "address")]
+    #[arg(long, value_name = "FILE")]
     cluster: Option<PathBuf>,
 
     /// Take both from the configuration file of that process.
@@ -54,7 +54,7 @@ pub(super) struct Connected<E: Env> {
 impl Served {
     /// Whether a served store is meant.
     pub(super) fn is_given(&self) -> bool {
-        self.address.is_some() || self.config.is_some()
+        self.cluster.is_some() || self.config.is_some()
     }
 
     /// Connects and asks for the status. What is wrong is found out at once, not when a request
@@ -77,10 +77,12 @@ impl Served {
 
     fn target(&self) -> Result<(HostPort, PathBuf), Failure> {
         let Some(path) = &self.config else {
-            let both = self.address.clone().zip(self.cluster.clone());
-            return both.ok_or_else(|| {
-                Failure::usage(anyhow!("neither --address with --cluster nor --config is given"))
-            });
+            let address = self.address.clone().unwrap_or_else(listen_default);
+            let file = self.cluster.clone().ok_or_else(|| {
+                Failure::usage(anyhow!("no store is named"))
+                    .hint("give --cluster, with --address unless it is 127.0.0.1:7100, or --config")
+            })?;
+            return Ok((address, file));
         };
         let config = Config::read(path)?;
         let Some(ClusterSection { file }) = config.cluster else {

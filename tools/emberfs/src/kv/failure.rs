@@ -10,8 +10,12 @@ use crate::exit::Failure;
 impl From<OpenError> for Failure {
     fn from(error: OpenError) -> Self {
         match &error {
-            OpenError::Locked { .. } => Self::environment(error)
-                .hint("stop that process first, or go to it: --address HOST:PORT --cluster FILE"),
+            OpenError::Locked { .. } => Self::environment(error).hint(
+                "stop that process first, or reach the store through it: --address and --cluster",
+            ),
+            OpenError::Io { reason, .. } if reason.contains("ermission denied") => {
+                Self::environment(error).hint("run it as the owner of the store, or as root")
+            }
             OpenError::Io { .. } => Self::environment(error),
             OpenError::Missing { path } => {
                 let path = path.display().to_string();

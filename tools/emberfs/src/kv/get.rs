@@ -20,14 +20,14 @@ use crate::table::{Align, Table};
 
 const GET_EXAMPLES: &str = "\
 Examples:
-  emberfs kv get 'config/epoch' --address 127.0.0.1:7100 --cluster cluster.toml
+  emberfs kv get 'config/epoch' --cluster cluster.toml                    at 127.0.0.1:7100
   emberfs kv get 'i\\x00\\x00\\x00\\x07' --dir kv --json
 
 Bytes that are no printable ASCII are written \\xNN, a backslash \\\\.";
 
 const RANGE_EXAMPLES: &str = "\
 Examples:
-  emberfs kv range '' --address 127.0.0.1:7100 --cluster cluster.toml     the first 100 keys
+  emberfs kv range '' --address 10.0.0.5:7100 --cluster cluster.toml      the first 100 keys
   emberfs kv range 'i\\x00' --config kv.toml --limit 1000 --json
   emberfs kv range 'config/' --dir kv                                     nobody serves it
 

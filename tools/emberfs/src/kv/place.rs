@@ -33,8 +33,9 @@ impl Place {
         match &self.dir {
             Some(dir) => Ok(Found::Dir(dir)),
             None if self.served.is_given() => Ok(Found::Served(&self.served)),
-            None => Err(Failure::usage(anyhow!("no store is named"))
-                .hint("give --dir, or --address with --cluster, or --config")),
+            None => Err(Failure::usage(anyhow!("no store is named")).hint(
+                "give --dir, or --cluster with --address unless it is 127.0.0.1:7100, or --config",
+            )),
         }
     }
 }

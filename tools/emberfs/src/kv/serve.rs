@@ -51,7 +51,7 @@ ends it at once. Flags override the file, whose keys `emberfs config validate --
 #[command(after_help = EXAMPLES)]
 pub(super) struct Args {
     /// Configuration file with [cluster] and [kv].
-    #[arg(long, value_name = "FILE", required_unless_present_all = ["dir", "cluster"])]
+    #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
 
     /// Directory of the store.
@@ -91,10 +91,14 @@ struct Settings {
 impl Settings {
     fn new(args: &Args) -> Result<Self, Failure> {
         let config = args.config.as_deref().map(Config::read).transpose()?.unwrap_or_default();
-        let missing = |what: &str, flag: &str| {
-            let file = args.config.as_deref().unwrap_or(Path::new("")).display();
-            let why = anyhow!("{file} has no section {what}, and there is no {flag}");
-            Failure::usage(why).hint("emberfs config validate --help shows a whole file")
+        let missing = |what: &str, flag: &str| match &args.config {
+            None => Failure::usage(anyhow!("{flag} is missing"))
+                .hint("give --dir and --cluster, or --config; --help shows examples"),
+            Some(file) => {
+                let file = file.display();
+                let why = anyhow!("{file} has no section {what}, and there is no {flag}");
+                Failure::usage(why).hint("emberfs config validate --help shows a whole file")
+            }
         };
         let of_file = config.cluster.map(|ClusterSection { file }| file);
         let cluster = args.cluster.clone().or(of_file);

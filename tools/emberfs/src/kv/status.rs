@@ -12,7 +12,7 @@ use crate::table::facts;
 
 const EXAMPLES: &str = "\
 Examples:
-  emberfs kv status --address 127.0.0.1:7100 --cluster cluster.toml
+  emberfs kv status --cluster cluster.toml                   at 127.0.0.1:7100
   emberfs kv status --config /etc/emberfs/kv.toml --json
   emberfs kv status --address kv.example:7100 --cluster cluster.toml --timeout 500ms";
 

@@ -68,7 +68,7 @@ impl BackupReport {
         let mut rows = vec![
             ("backup", self.file.into()),
             ("store", self.store.into()),
-            ("created", self.created.into()),
+            ("store created", self.created.into()),
             ("version", self.version.into()),
             ("restores", self.restores.into()),
             ("keys", self.keys.into()),

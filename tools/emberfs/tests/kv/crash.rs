@@ -36,8 +36,8 @@ impl Drop for Stop {
 }
 
 /// Runs clients on a thread of their own while `meanwhile` does things to the server; ends them,
-/// and then the server by SIGTERM. Every acknowledged transaction must be there once, and no other but
-/// the one that each channel had under way.
+/// and then the server by SIGTERM. Every acknowledged transaction must be there once, and nothing
+/// else.
 fn commit_while(
     ground: &Ground,
     server: Server,
