@@ -3,13 +3,15 @@
 //! The file has its name once it is whole and durable: until then it is `FILE.partial`, which the
 //! next attempt begins again, and which two attempts cannot have at the same time.
 
+use core::cell::Cell;
+use core::time::Duration;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, ErrorKind, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, anyhow};
-use engine_runtime::Env;
+use engine_runtime::{Env, First, first};
 use meta_kv::KvEngine as _;
 use meta_kv::backup::{Origin, Summary};
 use meta_kv::engine::redb::RedbOptions;
@@ -158,7 +160,7 @@ pub(super) async fn run<E: Env>(env: &E, args: &Args, out: &mut Output) -> Resul
         Found::Served(served) => {
             let connected = served.connect(env).await?;
             let partial = Partial::create(&args.file)?;
-            (of_served(env, &connected, &partial).await?, partial)
+            (of_served(env, &connected, &partial, served.timeout).await?, partial)
         }
     };
     partial.keep()?;
@@ -193,25 +195,39 @@ async fn of_served<E: Env>(
     env: &E,
     connected: &Connected<E>,
     partial: &Partial,
+    timeout: Duration,
 ) -> Result<Summary, Failure> {
     let (mut watch, mut bytes, mut unwritten) = (watched(env), 0, None);
+    let heard = Cell::new(env.now());
     let write = |piece: &[u8], keys| {
         if let Err(error) = (&partial.file).write_all(piece) {
             let kind = error.kind();
             unwritten = Some(error);
             return Err(kind.into());
         }
+        heard.set(env.now());
         bytes += piece.len() as u64;
         watch(keys, bytes);
         Ok(())
     };
-    let fetched = meta_kvd::backup::fetch(env, &connected.remote, write).await;
+    let silence = async {
+        while env.now() < heard.get() + timeout {
+            env.sleep_until(heard.get() + timeout).await;
+        }
+    };
+    let fetched = first(meta_kvd::backup::fetch(env, &connected.remote, write), silence).await;
     if let Some(error) = unwritten {
         return Err(failed(&partial.path, error));
     }
-    fetched.map_err(|error| {
-        Failure::environment(error).hint("run it again: a store that was opened anew begins anew")
-    })?;
+    let why = match fetched {
+        First::Left(Ok(_)) => None,
+        First::Left(Err(error)) => Some(anyhow!(error)),
+        First::Right(()) => Some(anyhow!("{} was silent for {timeout:?}", connected.address)),
+    };
+    if let Some(why) = why {
+        let why = Failure::environment(why.context("the backup broke off, and left nothing"));
+        return Err(why.hint("run it again; it begins anew"));
+    }
     // Its last part says that nothing is missing.
     let (reader, _) = verify::open(&partial.path)?;
     Ok(meta_kv::backup::verify(reader, |_| ())?)

@@ -37,9 +37,9 @@ pub(super) struct Served {
     #[arg(long, value_name = "FILE", conflicts_with_all = ["address", "cluster"])]
     config: Option<PathBuf>,
 
-    /// Give up connecting after this time.
-    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = duration)]
-    timeout: Duration,
+    /// Give up after this time without an answer.
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = duration)]
+    pub(super) timeout: Duration,
 }
 
 /// A connection that has answered.

@@ -2,6 +2,7 @@
 
 use core::cell::Cell;
 use core::time::Duration;
+use std::fs;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
@@ -11,7 +12,7 @@ use engine_types::Rng;
 use meta_kv::{Kv as _, Transaction as _, TransactionOptions};
 
 use crate::client::{expected, number, with_store};
-use crate::ground::{Ground, Server, good};
+use crate::ground::{Ground, Server, good, run_while};
 
 const CHANNELS: u8 = 3;
 const ROUNDS: u32 = 8;
@@ -94,9 +95,7 @@ fn acknowledged_commits_survive_kills_and_count_once() {
         for _ in 0..ROUNDS {
             acknowledged(acks, rng.range(1..=60), last);
             // Right after an answer nothing is under way; somewhat later it is.
-            let (_open, never) = channel::<()>();
-            let later = Duration::from_micros(rng.range(0..=30_000));
-            assert_eq!(never.recv_timeout(later), Err(RecvTimeoutError::Timeout));
+            pause(Duration::from_micros(rng.range(0..=30_000)));
             let address = server.address.to_string();
             server.kill();
             server = Server::start(&ground.dir, &ground.cluster, &address);
@@ -122,12 +121,8 @@ fn a_stop_drains_and_the_next_start_goes_on() {
     });
 }
 
-/// What is restored is one version: of each channel all transactions up to one, and its record.
-#[test]
-fn a_backup_under_commits_is_one_version() {
-    let ground = Ground::new("online");
-    let server = ground.serve();
-    // Several megabytes, so that commits come between the parts of the backup.
+/// Writes 120 values, several megabytes, so that a backup has many parts.
+fn fill(ground: &Ground, server: &Server) {
     with_store(&ground.cluster, server.address, |_, kv| async move {
         for n in 0..12u8 {
             let t = kv.begin(TransactionOptions::default());
@@ -135,6 +130,51 @@ fn a_backup_under_commits_is_one_version() {
             t.commit().await.unwrap();
         }
     });
+}
+
+/// Pauses without holding up anybody but this thread.
+fn pause(time: Duration) {
+    let (_open, never) = channel::<()>();
+    assert_eq!(never.recv_timeout(time), Err(RecvTimeoutError::Timeout));
+}
+
+#[test]
+fn a_backup_whose_server_dies_is_whole_or_not_there() {
+    let ground = Ground::new("dies");
+    let mut server = ground.serve();
+    fill(&ground, &server);
+    let mut rng = Rng::new(7);
+    let mut broken = 0;
+    for round in 0..6 {
+        let file = ground.folder.path(&format!("b{round}"));
+        let address = server.address.to_string();
+        let line = ["kv", "backup", &file, "--cluster", &ground.cluster, "--timeout", "500ms"];
+        let later = Duration::from_micros(rng.range(0..=150_000));
+        let ended = run_while(&[&line[..], &["--address", &address]].concat(), || {
+            pause(later);
+            server.kill();
+        });
+        assert!(!fs::exists(format!("{file}.partial")).unwrap(), "{ended:?}");
+        match ended.code {
+            Some(0) => assert_eq!(good(&["kv", "verify", &file]).err, ""),
+            code => {
+                assert_eq!(code, Some(3), "{ended:?}");
+                assert!(!fs::exists(&file).unwrap(), "{ended:?}");
+                broken += 1;
+            }
+        }
+        server = Server::start(&ground.dir, &ground.cluster, &address);
+    }
+    eprintln!("{broken} of 6 backups broke off");
+    server.stop();
+}
+
+/// What is restored is one version: of each channel all transactions up to one, and its record.
+#[test]
+fn a_backup_under_commits_is_one_version() {
+    let ground = Ground::new("online");
+    let server = ground.serve();
+    fill(&ground, &server);
     let (file, copy) = (&*ground.folder.path("b"), &*ground.folder.path("copy"));
     let mut before = Vec::new();
     commit_while(&ground, server, |server, acks, last| {

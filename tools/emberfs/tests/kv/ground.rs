@@ -115,8 +115,14 @@ impl Ended {
 
 /// Runs `emberfs` to its end.
 pub(crate) fn run(arguments: &[&str]) -> Ended {
+    run_while(arguments, || ())
+}
+
+/// Starts `emberfs`, does `meanwhile`, and waits for its end.
+pub(crate) fn run_while(arguments: &[&str], meanwhile: impl FnOnce()) -> Ended {
     let child = command(arguments).spawn().unwrap();
     let guard = Guard::new(&child, arguments.join(" "));
+    meanwhile();
     let output = child.wait_with_output().unwrap();
     drop(guard);
     let text = |bytes| String::from_utf8(bytes).unwrap();
