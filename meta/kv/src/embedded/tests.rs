@@ -13,6 +13,8 @@ use crate::faulty::{Faults, Faulty};
 use crate::transaction::OwnKv;
 use crate::{Abort, transact};
 
+mod redb;
+
 type Map = BTreeMap<Vec<u8>, Vec<u8>>;
 
 /// An engine that keeps every version, and fails when told to.

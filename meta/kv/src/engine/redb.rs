@@ -82,10 +82,10 @@ const META: TableDefinition<'static, &'static str, u64> = TableDefinition::new("
 /// Version of the tables and what is in them.
 pub const FORMAT_VERSION: u64 = 1;
 
-/// What a start adds to the version. Versions count groups of commits, one at a time. Told to others
-/// and yet not stored are only those of groups that found the disk full, since the last one that was
-/// stored: at 1,000 a second, 2^24 of them take more than four hours of nothing else, and the engine
-/// ends then (E216). A start each second uses up 2^64 versions in 34,000 years.
+/// What a start adds to the version. Versions count groups of commits, one at a time. Told to
+/// others and yet not stored are only those of groups that found the disk full, since the last one
+/// that was stored: at 1,000 a second, 2^24 of them take more than four hours of nothing else, and
+/// the engine ends then (E216). A start each second uses up 2^64 versions in 34,000 years.
 pub const START_JUMP: u64 = 1 << 24;
 
 /// What a restore adds to the version: above all that the lost store can have reached since the
