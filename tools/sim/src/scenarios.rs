@@ -3,6 +3,7 @@
 use crate::scenario::Scenario;
 
 pub mod disk;
+pub mod election;
 pub mod kv;
 pub mod rpc;
 pub mod store;
@@ -16,4 +17,5 @@ pub const ALL: &[Scenario] = &[
     store::ring::SCENARIO,
     store::limits::SCENARIO,
     kv::SCENARIO,
+    election::SCENARIO,
 ];

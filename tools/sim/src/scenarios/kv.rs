@@ -31,6 +31,7 @@ mod order;
 mod server;
 
 use order::Done;
+pub(super) use server::net_config;
 
 /// See the module.
 pub const SCENARIO: Scenario = Scenario {

@@ -22,7 +22,7 @@ const FAIL_AFTER_MAX: u64 = 400;
 /// Pause before a role that ended is started again, as a supervisor makes it.
 const RESTART_PAUSE: Duration = Duration::from_millis(20);
 
-pub(super) fn net_config(env: &SimEnv, role: NodeRole) -> Rc<NetConfig> {
+pub(in crate::scenarios) fn net_config(env: &SimEnv, role: NodeRole) -> Rc<NetConfig> {
     let limits = NetLimits {
         handshake_time: Duration::from_millis(200),
         connect_time: Duration::from_millis(200),
