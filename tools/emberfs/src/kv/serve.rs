@@ -50,7 +50,7 @@ ends it at once. Flags override the file, whose keys `emberfs config validate --
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Args {
-    /// Configuration file with [cluster] and [kv].
+    /// Configuration file; its sections cluster and kv count.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
 
