@@ -115,7 +115,7 @@ async fn at_operations<G: KvEngine>(
     world.put(3, GROWTH).await.unwrap();
     let mut outcomes = BTreeMap::new();
     for (at, operation) in world.disk.log().iter().enumerate().skip(first) {
-        if matches!(operation, Operation::Write { .. }) && at % 37 != 0 {
+        if matches!(operation, Operation::Write { .. }) && at % 61 != 0 {
             continue;
         }
         let world = World::new(env, wrapped).await;
