@@ -88,7 +88,8 @@ pub const DRAIN_TIME_MAX: Duration = Duration::from_secs(10);
 pub const NODES_MAX: usize = 16_384;
 /// Replicas of one chain: five survive four losses; every further one only lengthens the chain.
 pub const CHAIN_MEMBERS_MAX: usize = 5;
-/// Chains of a cluster: 1,024 nodes of 16 disks with 32 targets each make 174,763 of three replicas.
+/// Chains of a cluster: 1,024 nodes of 16 disks with 32 targets each make 174,763 of three
+/// replicas.
 pub const CHAINS_MAX: usize = 262_144;
 /// Targets of a cluster: every chain with every member.
 pub const TARGETS_MAX: usize = CHAINS_MAX * CHAIN_MEMBERS_MAX;

@@ -56,7 +56,7 @@ pub enum RecordsError {
 /// What became of a change.
 #[derive(Debug, thiserror::Error)]
 pub enum WriteError {
-    /// It is not there and never will be: [`Cluster::abort`](mgmt_cluster::cluster::Cluster::abort).
+    /// It is not there and never will be: the cluster's `abort`.
     #[error("the change was not written: {0}")]
     Failed(KvError),
     /// It may be there, or may come: renew the lease, which it conflicts with, then load again.
