@@ -14,7 +14,8 @@
 //!   - it uses a lease only for the target, start and installed chain version that it names, and
 //!     installs no version below one it has installed;
 //!   - whoever said that a target is offline has dropped its lease, and takes none from answers to
-//!     heartbeats it sent before;
+//!     heartbeats it sent before; that says nothing of leases of another start of its node, which
+//!     may have the store open still;
 //!   - a store counts its starts durably, from 1, and is opened by one process at a time (R5);
 //!   - a store that installs a version keeps it with the timeline of the answer (R20).
 //!
@@ -114,7 +115,7 @@ impl Cluster {
             let chain = self.chains.get(&target.record.chain);
             let member = chain.and_then(|chain| chain.record.member(id));
             if let Some(member) = member.filter(|m| m.state == PublicState::Serving) {
-                target.extend_hold(member.incarnation, until);
+                target.extend_hold(member.incarnation, None, until);
             }
         }
         if self.publisher.is_ready() {
@@ -173,9 +174,12 @@ impl Cluster {
         let target = self.targets.get_mut(&said.target).expect("checked by the caller");
         target.named_in = Some(sequence);
         let chain = target.record.chain;
-        let shard = self.nodes[&target.record.node].shards.get(&target.record.core);
+        let node = &self.nodes[&target.record.node];
+        let shard = node.shards.get(&target.record.core);
         let works = shard.is_some_and(|shard| !shard.stuck);
-        let outlived = target.report.is_some_and(|last| said.incarnation < last.incarnation);
+        let outlived = target
+            .report
+            .is_some_and(|last| last.store == said.store && said.incarnation < last.incarnation);
         let believed = works && !outlived && said.incarnation != UNADOPTED;
         let report = Report {
             local: if believed { said.local } else { LocalState::Offline },
@@ -188,15 +192,24 @@ impl Cluster {
         if target.report.replace(report) != Some(report) {
             self.dirty.insert(chain);
         }
+        let same_store = said.store == target.record.store;
         let says_offline = said.local == LocalState::Offline;
-        let newer = target.hold.is_some_and(|hold| hold.incarnation < said.incarnation);
-        if newer || (says_offline && !outlived) {
+        let released = target.hold.is_some_and(|hold| {
+            let newer = same_store && hold.incarnation < said.incarnation;
+            // Another start that cannot open the store says nothing of the one that uses it.
+            let dropped = says_offline && hold.node_start == Some(node.record.incarnation);
+            newer || (dropped && !outlived)
+        });
+        if released {
             target.hold = None;
             if self.chains.get(&chain).is_some_and(|chain| chain.withheld.is_some()) {
                 self.check_withheld(chain, now);
             }
         }
-        self.release_hold(said.target, said.incarnation, said.version, now);
+        // An acknowledgement is of whoever has the store open, in this timeline.
+        if same_store && !says_offline && said.timeline == self.record.timeline {
+            self.release_hold(said.target, said.incarnation, said.version, now);
+        }
     }
 
     /// Whoever has installed the committed version, or a later one, uses no lease for an earlier
@@ -237,6 +250,7 @@ impl Cluster {
         let id = said.target;
         let target = &self.targets[&id];
         let chain_id = target.record.chain;
+        let start = self.nodes[&target.record.node].record.incarnation;
         let Some(chain) = self.chains.get(&chain_id) else { return };
         let usable = target.report.is_some_and(|report| {
             report.local != LocalState::Offline
@@ -257,7 +271,7 @@ impl Cluster {
             #[cfg(test)]
             let until = crate::cluster::planted::until(self, chain_id, said, until);
             let target = self.targets.get_mut(&id).expect("found above");
-            target.extend_hold(said.incarnation, until); // E277
+            target.extend_hold(said.incarnation, Some(start), until); // E277
             let (incarnation, chain) = (said.incarnation, chain_id);
             answer.leases.push(Lease { target: id, incarnation, chain, version });
         }

@@ -7,10 +7,10 @@
 //! tells later readers who may hold a lease, and that must not become untrue in between), and are
 //! told the new version at once. It is published when each of them has
 //!   - named the new version, or a later one, in a heartbeat or an explicit ack;
-//!   - said that it is offline: whoever says so has dropped its lease, and takes none from answers
-//!     to heartbeats it sent before;
-//!   - come back as a later start: a store is opened by one process at a time, so the former one
-//!     is gone;
+//!   - said that it is offline, as the start of the node that was granted the lease: whoever says
+//!     so has dropped it, and takes none from answers to heartbeats it sent before;
+//!   - come back as a later start of the same store: a store is opened by one process at a time,
+//!     so the former one is gone;
 //!   - or let its lease run out: granted until "received + D_s * (1 + e)" on the manager's clock.
 //!
 //! A node that died of silence holds nothing by then (L4), so its demotion is published at once.

@@ -109,6 +109,8 @@ pub(crate) struct Report {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Hold {
     pub(crate) incarnation: Incarnation,
+    /// The start of the node that was granted it; not known of leases that others granted.
+    pub(crate) node_start: Option<Incarnation>,
     /// From here on it has run out on every clock, this one's.
     pub(crate) until: Instant,
 }
@@ -129,11 +131,20 @@ impl Target {
         (now < hold.until).then_some(hold.until)
     }
 
-    /// It may hold a lease until `until` at the latest.
-    pub(crate) fn extend_hold(&mut self, incarnation: Incarnation, until: Instant) {
+    /// It may hold a lease until `until` at the latest. A store is opened by one process at a time,
+    /// so a start of it belongs to one start of its node.
+    pub(crate) fn extend_hold(
+        &mut self,
+        incarnation: Incarnation,
+        node_start: Option<Incarnation>,
+        until: Instant,
+    ) {
         match &mut self.hold {
-            Some(hold) if hold.incarnation == incarnation => hold.until = hold.until.max(until),
-            hold => *hold = Some(Hold { incarnation, until }),
+            Some(hold) if hold.incarnation == incarnation => {
+                hold.until = hold.until.max(until);
+                hold.node_start = node_start.or(hold.node_start);
+            }
+            hold => *hold = Some(Hold { incarnation, node_start, until }),
         }
     }
 }

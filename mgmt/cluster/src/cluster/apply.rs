@@ -66,7 +66,7 @@ impl Cluster {
         let departed = record.departed.iter().map(|d| (d.target, d.incarnation));
         for (target, incarnation) in serving.chain(departed) {
             if let Some(target) = self.targets.get_mut(&target) {
-                target.extend_hold(incarnation, self.grace_until);
+                target.extend_hold(incarnation, None, self.grace_until);
             }
         }
         let withheld = Withheld::of(&record.departed);

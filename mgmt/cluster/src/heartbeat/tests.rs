@@ -118,3 +118,30 @@ fn a_clock_that_runs_away_is_refused() {
     let refused = refused.expect("a clock that is off by 2 % was never refused");
     assert!(refused <= 100, "after {refused} s");
 }
+
+/// Another start of a node cannot open the store that the former one still uses, or finds another
+/// store: the lease of the former one is waited for.
+#[test]
+fn what_another_start_says_releases_no_lease_of_the_former_one() {
+    for other_store in [false, true] {
+        let mut small = Small::whole();
+        small.register(2, 2);
+        let report = small.reports.get_mut(&2).expect("a target");
+        if other_store {
+            report.store = crate::testing::store(77);
+            report.incarnation = Incarnation::new(9);
+            report.version = engine_types::ChainVersion::new(99);
+        } else {
+            report.local = crate::chain::LocalState::Offline;
+        }
+        small.beat(2).expect("it lives");
+        assert_eq!(small.states(), "1:Serving 3:Serving 2:Offline");
+        let (committed, published) = small.versions();
+        assert_eq!(published + 1, committed, "R4: other store: {other_store}");
+        for _ in 0..2 {
+            small.wait(1010);
+            small.beat_all();
+        }
+        assert_eq!(small.versions().1, committed, "other store: {other_store}");
+    }
+}
