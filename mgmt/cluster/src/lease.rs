@@ -46,7 +46,8 @@
 //!   E286  a holder is valid at most `D_p` from the sending of the last record it began to write
 //!   E287  at no instant two holders are valid
 //!   E288  a storage lease ends on its node before the primary's clock shows `granted_until`
-//!   E289  a node that gave a chain version up has no lease of it any more, whatever answers arrive
+//!   E289  a node that gave a chain version up, or dropped its lease, has none any more by answers
+//!         to heartbeats that it sent before, whenever they arrive
 //!   E290  a node whose clock leaves the drift bound is found; one within a sixth of it never is
 //!
 //! Crash: a restarted process has another incarnation and starts with nothing; holder, observer and

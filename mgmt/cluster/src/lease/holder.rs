@@ -192,7 +192,10 @@ impl Holder {
             WriteResult::Committed => {
                 self.until = self.until.max(pending.sent + pending.record.primary);
                 self.announced = pending.record.storage;
+                // Addresses set while it was under way are of the next record.
+                let addresses = core::mem::take(&mut self.record.holder.addresses);
                 self.record = pending.record;
+                self.record.holder.addresses = addresses;
             }
             WriteResult::Refused => self.step_down(),
             WriteResult::Unknown => reached!("E286: a renewal with unknown result"),

@@ -36,6 +36,9 @@ pub enum GrantOutcome {
     Older,
     /// It is of a chain version that was given up (R4), or left behind.
     OldVersion,
+    /// It answers a heartbeat that was sent before the lease was dropped: the manager may have been
+    /// told since that the target is offline, and count on it.
+    Dropped,
     /// It belongs to another target or start.
     Foreign,
     /// The echo is later than the clock, or it lasts too long: the peer made it up.
@@ -50,12 +53,15 @@ pub struct StorageLease {
     pub(super) version: ChainVersion,
     /// End of the lease; not valid at this instant.
     pub(super) until: Instant,
+    /// When the lease was dropped last: answers to heartbeats sent by then count for nothing.
+    pub(super) dropped: Option<Instant>,
 }
 
 impl StorageLease {
     /// A store has started: nothing was granted to this start.
     pub fn new(target: TargetId, incarnation: Incarnation) -> Self {
-        Self { target, incarnation, version: ChainVersion::default(), until: Instant::ZERO }
+        let (version, until) = (ChainVersion::default(), Instant::ZERO);
+        Self { target, incarnation, version, until, dropped: None }
     }
 
     /// An answer arrived.
@@ -70,6 +76,10 @@ impl StorageLease {
         if version < self.version {
             reached!("E289: a grant of a chain version that was given up");
             return GrantOutcome::OldVersion;
+        }
+        if self.dropped.is_some_and(|dropped| sent <= dropped) {
+            reached!("E289: a late answer to a heartbeat sent before the lease was dropped");
+            return GrantOutcome::Dropped;
         }
         let until = sent + lasts;
         if version == self.version && until <= self.until {
@@ -90,9 +100,12 @@ impl StorageLease {
         }
     }
 
-    /// Nothing is served until the next grant: the store has failed or stops.
-    pub const fn drop_lease(&mut self) {
+    /// The store has failed or stops: nothing is served until a heartbeat is answered that is sent
+    /// later than `now` (E289). Only after this call the manager may be told that the target is
+    /// offline; it takes that for the end of every lease, late answers included.
+    pub fn drop_lease(&mut self, now: Instant) {
         self.until = Instant::ZERO;
+        self.dropped = self.dropped.max(Some(now));
     }
 
     /// Whether the target may serve `version` of its chain.

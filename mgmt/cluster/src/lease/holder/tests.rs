@@ -118,6 +118,18 @@ fn a_release_ends_before_it_is_written() {
 }
 
 #[test]
+fn new_addresses_survive_the_renewal_under_way() {
+    let mut holder = holder();
+    let write = holder.begin_renewal(at(2000)).unwrap();
+    let new = alloc::vec![String::from("10.0.0.2:7000")];
+    holder.set_addresses(new.clone());
+    holder.renewed(&write, WriteResult::Committed);
+    assert!(write.record.holder.addresses.is_empty());
+    let next = holder.begin_renewal(at(4000)).unwrap();
+    assert_eq!(next.record.holder.addresses, new);
+}
+
+#[test]
 fn writes_of_a_former_primary_are_refused() {
     let mut old = holder();
     let mine = old.record.clone();

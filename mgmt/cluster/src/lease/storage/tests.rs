@@ -69,6 +69,21 @@ fn e289_what_was_given_up_never_comes_back() {
     assert!(!serves(&lease, 1000, 7) && !serves(&lease, 1000, 8));
     assert_eq!(lease.granted(at(1100), grant(7, 1100)), GrantOutcome::OldVersion);
     assert_eq!(lease.granted(at(1100), grant(8, 1100)), GrantOutcome::Extended);
-    lease.drop_lease();
+    lease.drop_lease(at(1100));
     assert!(!serves(&lease, 1100, 8));
+}
+
+#[test]
+fn e289_a_dropped_lease_is_not_taken_from_late_answers() {
+    let mut lease = StorageLease::new(TargetId::new(5), Incarnation::new(2));
+    lease.granted(at(1000), grant(7, 1000));
+    // A heartbeat left at 1.5 s, the store fails at 1.6 s, "offline" is sent, the answer arrives.
+    lease.drop_lease(at(1600));
+    for (version, sent) in [(7, 1500), (8, 1500), (8, 1600)] {
+        assert_eq!(lease.granted(at(1700), grant(version, sent)), GrantOutcome::Dropped);
+        assert!(!serves(&lease, 1700, version), "the manager counts on {version} being over");
+    }
+    assert_eq!(lease.granted(at(1700), grant(7, 1601)), GrantOutcome::Extended);
+    lease.drop_lease(at(1500));
+    assert_eq!(lease.granted(at(1700), grant(7, 1599)), GrantOutcome::Dropped, "never earlier");
 }
