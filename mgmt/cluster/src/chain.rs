@@ -53,7 +53,8 @@ pub struct View {
     pub incarnation: Incarnation,
     /// The chain version it has installed.
     pub version: ChainVersion,
-    /// True if it installed that version in an earlier timeline (R20).
+    /// True if its store installed that version in an earlier timeline (R20), also if it is not
+    /// there any more.
     pub outdated: bool,
     /// True if its store lost something: it may be synced, but is no source (S8).
     pub damaged: bool,
@@ -141,7 +142,7 @@ type Next = (usize, PublicState, Incarnation);
 
 impl<'a> Step<'a> {
     fn new(chain: &'a ChainRecord, views: &'a [View], moment: Moment) -> Self {
-        let outdated = views.iter().filter(|view| view.outdated && view.local.is_some());
+        let outdated = views.iter().filter(|view| view.outdated);
         let lift = outdated.map(|view| view.version).filter(|&v| chain.version <= v).max();
         Self { chain, views, moment, lift: lift.filter(|_| moment.may_demote) }
     }
@@ -159,10 +160,14 @@ impl<'a> Step<'a> {
         if view.alive() && !known {
             reached!("R5: a serving target started anew");
         }
-        // Who has installed less than another may have been left behind by a version that the
-        // restored KV does not know (R20).
-        let behind = view.outdated && self.lift.is_some_and(|lift| view.version < lift);
-        view.alive() && known && !view.damaged && !behind
+        view.alive() && known && !view.damaged && !self.is_behind(view)
+    }
+
+    /// Who has installed less than another may have been left behind by a version that the restored
+    /// KV does not know (R20). It leaves the last serving set in the step that lifts the chain, as
+    /// it is not outdated any more when it has installed what comes of that.
+    fn is_behind(&self, view: &View) -> bool {
+        view.outdated && self.lift.is_some_and(|lift| view.version < lift)
     }
 
     /// Serving members that go on, and those that are asked to leave although they could.
@@ -223,8 +228,9 @@ impl<'a> Step<'a> {
     fn stopped_states(&self) -> Vec<Next> {
         let mut states: Vec<Next> = self
             .members()
-            .map(|(index, member, _)| {
+            .map(|(index, member, view)| {
                 let state = match member.state {
+                    _ if self.is_behind(view) => PublicState::Offline,
                     PublicState::Serving | PublicState::LastServing => PublicState::LastServing,
                     _ => PublicState::Offline,
                 };
@@ -251,6 +257,7 @@ impl<'a> Step<'a> {
         member.state == PublicState::LastServing
             && view.alive()
             && !view.damaged
+            && !self.is_behind(view)
             && self.chain.served_last(member.target, view.store)
     }
 
@@ -277,11 +284,11 @@ impl<'a> Step<'a> {
     fn follows(&self, member: &Member, view: &View, lead: &[usize], slot: bool) -> PublicState {
         use PublicState as P;
         let serves = !lead.is_empty();
+        let remembered = !serves && !self.is_behind(view);
         let alive = view.alive() && !view.is_leaving();
         match (member.state, view.local) {
-            (P::Serving, _) if !serves => P::LastServing,
+            (P::Serving | P::LastServing, _) if remembered => P::LastServing,
             (P::Serving, _) => P::Offline,
-            (P::LastServing, _) if !serves => P::LastServing,
             (P::Syncing, None) if serves => P::Syncing,
             (P::Syncing | P::Waiting, None) => P::Waiting,
             (P::Syncing, _) if alive && serves => P::Syncing,
@@ -329,6 +336,9 @@ impl<'a> Step<'a> {
             .collect();
         if last_serving.is_empty() {
             last_serving.clone_from(&self.chain.last_serving);
+            let behind =
+                |target| self.members().any(|(_, m, v)| m.target == target && self.is_behind(v));
+            last_serving.retain(|last| !behind(last.target));
         }
         let preferred =
             self.chain.preferred.iter().filter(|target| !removed.contains(target)).copied();

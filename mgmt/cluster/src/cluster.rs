@@ -268,6 +268,10 @@ impl Cluster {
         if chain.withheld.is_some() {
             return None; // its publication makes it dirty again
         }
+        if self.frozen_by(id).is_some() {
+            reached!("R20: a chain waits for the timeline to be raised");
+            return None; // so does a raised timeline, and another report
+        }
         let moment = Moment { may_demote: self.may_demote(now), stopped: self.record.stopped };
         let views: Vec<View> = chain.record.members.iter().map(|m| self.view(m, now)).collect();
         self.queue_for_slots(id, &views);

@@ -172,6 +172,16 @@ pub enum CommandError {
         /// Its committed version.
         version: ChainVersion,
     },
+    /// A store knows more of the chain than the KV (R20): raise the timeline first.
+    #[error("{chain}: the store of {target} is ahead of {version}: was the KV restored?")]
+    Ahead {
+        /// The chain.
+        chain: ChainId,
+        /// Its committed version.
+        version: ChainVersion,
+        /// Whose store has installed a later one.
+        target: TargetId,
+    },
     /// The target's standing does not allow it.
     #[error("{target} is {found:?}, {expected}")]
     State {

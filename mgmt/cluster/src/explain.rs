@@ -12,6 +12,7 @@ use engine_types::{
 use crate::chain::LocalState;
 use crate::cluster::{Chain, Cluster};
 use crate::record::{Leaving, UNADOPTED};
+use crate::restore::CHAIN_VERSION_MAX;
 
 /// One thing that keeps a chain from being whole, or a member from serving.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -37,6 +38,12 @@ pub enum Reason {
     Takeover {
         /// For how long.
         left: Duration,
+    },
+    /// A store knows more of it than the KV (R20).
+    #[error("frozen: {target} has installed more than the KV knows; raise the timeline")]
+    Frozen {
+        /// Whose store.
+        target: TargetId,
     },
     /// A change is in flight.
     #[error("a change of it is being committed")]
@@ -101,6 +108,14 @@ pub enum Why {
         /// When.
         timeline: Timeline,
     },
+    /// No store can have installed that (E266).
+    #[error("it claims to have installed {found}, at most {max} is believed")]
+    Incredible {
+        /// What it claims.
+        found: ChainVersion,
+        /// The limit.
+        max: ChainVersion,
+    },
     /// The operator wants it out.
     #[error("it leaves: {0:?}")]
     Leaves(Leaving),
@@ -136,6 +151,9 @@ impl Cluster {
                 let (version, target) = (chain.record.version, holder.target);
                 reasons.push(Reason::Lease { version, target, left });
             }
+        }
+        if let Some(target) = self.frozen_by(id) {
+            reasons.push(Reason::Frozen { target });
         }
         if self.in_flight.as_ref().is_some_and(|flight| flight.chains.contains(&id)) {
             reasons.push(Reason::InFlight);
@@ -202,13 +220,16 @@ impl Cluster {
             return Some(Why::NodeDead { silent: now.saturating_since(node.heard) });
         }
         let Some(report) = target.report else { return Some(Why::NotReported) };
-        if self.is_ahead(record.chain, &report) {
-            let (found, timeline) = (report.version, report.timeline);
-            return Some(Why::Ahead { found, timeline });
-        }
         if report.store != record.store {
             let (found, expected) = (report.store, record.store);
             return Some(Why::OtherStore { found, expected });
+        }
+        if !self.is_credible(record.chain, &report) {
+            return Some(Why::Incredible { found: report.version, max: CHAIN_VERSION_MAX });
+        }
+        if self.is_ahead(record.chain, &report) {
+            let (found, timeline) = (report.version, report.timeline);
+            return Some(Why::Ahead { found, timeline });
         }
         let shard = node.shards.get(&record.core);
         if shard.is_none_or(|shard| shard.stuck) {

@@ -33,8 +33,7 @@ use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 
 use engine_types::{
-    ChainId, ChainVersion, CoreId, Incarnation, Instant, Member, NodeId, PublicState, TargetId,
-    reached,
+    ChainVersion, CoreId, Incarnation, Instant, Member, NodeId, PublicState, TargetId, reached,
 };
 
 use crate::chain::{LocalState, View};
@@ -45,9 +44,6 @@ use crate::registry::{Node, Progress, Report};
 pub use message::{
     Heartbeat, HeartbeatAnswer, HeartbeatError, Lease, Move, ShardReport, TargetReport,
 };
-
-/// Chain versions above it are not believed: they would use up the numbers (E266).
-pub const CHAIN_VERSION_MAX: ChainVersion = ChainVersion::new(u32::MAX / 2);
 
 impl Cluster {
     /// Takes a heartbeat in, and says what the node may and has to do. What follows from it for
@@ -252,11 +248,10 @@ impl Cluster {
         let chain_id = target.record.chain;
         let start = self.nodes[&target.record.node].record.incarnation;
         let Some(chain) = self.chains.get(&chain_id) else { return };
-        let usable = target.report.is_some_and(|report| {
+        let usable = self.credible_report(target).is_some_and(|report| {
             report.local != LocalState::Offline
                 && !report.damaged
-                && report.store == target.record.store
-                && !self.is_ahead(chain_id, &report)
+                && self.frozen_by(chain_id).is_none()
         });
         let before = || self.granted_before(chain_id, id, said.incarnation);
         let version = self.grantable(id, chain, said.incarnation, before).filter(|_| usable);
@@ -277,25 +272,15 @@ impl Cluster {
         }
     }
 
-    /// True if a store knows more than the KV: the KV came back from a backup, and the operator has
-    /// to raise the timeline (R20). Until then the store refuses whatever this manager says.
-    pub(crate) fn is_ahead(&self, chain: ChainId, report: &Report) -> bool {
-        let version = self.chains.get(&chain).map(|chain| chain.record.version);
-        self.record.timeline < report.timeline
-            || (self.record.timeline == report.timeline && version < Some(report.version))
-    }
-
     /// What is known of a member.
     pub(crate) fn view(&self, member: &Member, now: Instant) -> View {
         let target = &self.targets[&member.target];
         let record = &target.record;
         let node = &self.nodes[&record.node];
         let report = target.report.as_ref();
-        let in_time = report.filter(|report| !self.is_ahead(record.chain, report));
+        let credible = self.credible_report(target);
         let lives = node.record.enabled && !node.dead;
-        let usable = in_time.filter(|report| {
-            lives && report.store == record.store && report.version <= CHAIN_VERSION_MAX
-        });
+        let usable = credible.filter(|report| lives && !self.is_ahead(record.chain, report));
         let fresh = member.incarnation == UNADOPTED && report.is_none() && lives;
         let silent = usable.is_none_or(|report| report.local == LocalState::Offline);
         let unknown = fresh || (silent && !self.may_demote(now));
@@ -308,7 +293,7 @@ impl Cluster {
             local: if unknown { None } else { Some(local) },
             incarnation: report.map_or(member.incarnation, |report| report.incarnation),
             version: report.map_or(ChainVersion::new(0), |report| report.version),
-            outdated: usable.is_some_and(|report| report.timeline < self.record.timeline),
+            outdated: credible.is_some_and(|report| report.timeline < self.record.timeline),
             damaged: report.is_some_and(|report| report.damaged),
             store: record.store,
             leaving,

@@ -19,6 +19,7 @@ pub mod heartbeat;
 mod publish;
 pub mod record;
 pub mod registry;
+pub mod restore;
 pub mod rules;
 mod slots;
 #[cfg(test)]

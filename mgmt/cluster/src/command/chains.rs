@@ -31,6 +31,9 @@ impl Cluster {
         if withheld.is_some() {
             return Err(CommandError::Withheld { chain: id, version: record.version });
         }
+        if let Some(target) = self.frozen_by(id) {
+            return Err(CommandError::Ahead { chain: id, version: record.version, target });
+        }
         Ok(record)
     }
 

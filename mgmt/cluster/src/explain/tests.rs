@@ -68,6 +68,12 @@ fn every_way_to_be_absent_has_its_reason() {
     );
     small.beat(3).expect("it lives");
     assert!(matches!(why(&small, 3), Why::Ahead { .. }));
+    let frozen = Reason::Frozen { target: TargetId::new(3) };
+    assert!(reasons(&small).contains(&frozen), "R20");
+    small.reports.get_mut(&3).expect("a target").version =
+        engine_types::ChainVersion::new(u32::MAX);
+    small.beat(3).expect("it lives");
+    assert!(matches!(why(&small, 3), Why::Incredible { .. }));
     small.command(&Command::EnableNode(NodeId::new(3), false)).expect("disabled");
     assert_eq!(why(&small, 3), Why::NodeDisabled);
     small.wait(3000);
