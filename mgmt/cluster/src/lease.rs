@@ -60,7 +60,7 @@ mod record;
 mod storage;
 
 pub use clock::{CLOCK_BLOCKS, CLOCK_JITTER, ClockCheck, ClockVerdict, own_clock_is_suspect};
-pub use holder::{Holder, LeaseWrite, WriteResult};
+pub use holder::{Holder, LeaseWrite, StorageLeases, WriteResult};
 pub use observer::{Observer, Taking, TooEarly};
 pub use record::{ADDRESS_BYTES_MAX, Contact, LeaseConflict, PrimaryLease, Term};
 pub use storage::{Grant, GrantOutcome, STORAGE_LEASE_MAX, StorageLease};

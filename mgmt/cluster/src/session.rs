@@ -109,6 +109,18 @@ pub enum SessionError {
         /// Revoking it lets the floor rise.
         oldest: Option<SessionId>,
     },
+    /// A change is under way (E295): ask again when it has ended.
+    #[error("another change of sessions is under way")]
+    Busy,
+    /// Stores may have drained that version, so a revocation would be missed (E293): ask again with
+    /// one that is above the published and the fenced version.
+    #[error("a revocation in {found}, but {fenced} is fenced already")]
+    StaleVersion {
+        /// Asked for.
+        found: RoutingVersion,
+        /// Fenced.
+        fenced: RoutingVersion,
+    },
     /// Too many sessions in one command.
     #[error("{found} sessions in one change, at most {limit}")]
     TooManyAtOnce {
@@ -283,7 +295,8 @@ impl Sessions {
     /// `opened` the one in force. An earlier session of the same client is revoked with it.
     ///
     /// # Errors
-    /// When a later start of the client has one, when names are too long or there is no room.
+    /// When a later start of the client has one, when names are too long, when there is no room,
+    /// while another change is under way, or when `at` is too low to end the earlier session in.
     pub fn plan_open(
         &mut self,
         client: Client,
@@ -304,6 +317,7 @@ impl Sessions {
                 return Ok(Opening::Existing(session));
             }
         }
+        self.check_free()?;
         let (live, limit) = (self.heard.len(), SESSIONS_MAX);
         if limit <= self.rows.len() {
             let revoked = self.rows.len() - live;
@@ -315,7 +329,7 @@ impl Sessions {
         change.summary.next = session.next().expect("E291: 2^64 sessions are never opened");
         let record = SessionRecord { client, opened, state: SessionState::Live };
         if let Some(before) = before {
-            self.revoke_in(&mut change, &[before], RevokeReason::Superseded, at);
+            self.revoke_in(&mut change, &[before], RevokeReason::Superseded, at)?;
         }
         change.put.push((session, record));
         self.plan(&change);
@@ -326,10 +340,8 @@ impl Sessions {
     /// that the change is committed with.
     ///
     /// # Errors
-    /// When one was never opened, or when there are too many at once.
-    ///
-    /// # Panics
-    /// If `at` is not above every version that counts as fenced.
+    /// When one was never opened, when there are too many at once, while another change is under
+    /// way, or when `at` is too low.
     pub fn plan_revoke(
         &mut self,
         sessions: &[SessionId],
@@ -349,16 +361,24 @@ impl Sessions {
         if live.is_empty() {
             return Ok(None);
         }
+        self.check_free()?;
         let live: Vec<SessionId> = live.into_iter().collect();
         let mut change = self.change();
-        self.revoke_in(&mut change, &live, reason, at);
+        self.revoke_in(&mut change, &live, reason, at)?;
         self.plan(&change);
         Ok(Some(change))
     }
 
     /// Ends the sessions that were silent for the timeout; the next call finds those that had no
     /// room in this one.
-    pub fn plan_expire(&mut self, now: Instant, at: RoutingVersion) -> Option<SessionChange> {
+    ///
+    /// # Errors
+    /// While another change is under way, or when `at` is too low; only if there is something to do.
+    pub fn plan_expire(
+        &mut self,
+        now: Instant,
+        at: RoutingVersion,
+    ) -> Result<Option<SessionChange>, SessionError> {
         let silent: Vec<SessionId> = self
             .heard
             .iter()
@@ -366,23 +386,31 @@ impl Sessions {
             .map(|(&session, _)| session)
             .take(SESSION_ROWS_PER_CHANGE_MAX)
             .collect();
-        self.plan_revoke(&silent, RevokeReason::Expired, at).expect("they are live and few")
+        self.plan_revoke(&silent, RevokeReason::Expired, at)
     }
 
     /// Declares sessions fenced as far as the nodes allow; nothing when none is. From this call on
     /// nodes that have not drained them get no lease (E294), whatever becomes of the change.
-    pub fn plan_fence(&mut self, now: Instant) -> Option<SessionChange> {
+    ///
+    /// # Errors
+    /// While another change is under way, if there is something to do.
+    pub fn plan_fence(&mut self, now: Instant) -> Result<Option<SessionChange>, SessionError> {
         let done = self.fences.done_to(now);
-        let fenced = self.unfenced.iter().map(|&(at, _)| at).take_while(|&at| at <= done).last()?;
+        let drained = self.unfenced.iter().map(|&(at, _)| at).take_while(|&at| at <= done);
+        let Some(fenced) = drained.last() else { return Ok(None) };
+        self.check_free()?;
         self.fences.require(fenced);
         let mut change = self.change();
         change.summary.fenced_to = fenced;
         self.plan(&change);
-        Some(change)
+        Ok(Some(change))
     }
 
     /// Deletes rows that say nothing any more: fenced, and below the floor.
-    pub fn plan_sweep(&mut self) -> Option<SessionChange> {
+    ///
+    /// # Errors
+    /// While another change is under way, if there is something to do.
+    pub fn plan_sweep(&mut self) -> Result<Option<SessionChange>, SessionError> {
         let mut change = self.change();
         change.remove = self
             .rows
@@ -392,10 +420,11 @@ impl Sessions {
             .take(SESSION_ROWS_PER_CHANGE_MAX)
             .collect();
         if change.remove.is_empty() {
-            return None;
+            return Ok(None);
         }
+        self.check_free()?;
         self.plan(&change);
-        Some(change)
+        Ok(Some(change))
     }
 
     /// The change is in the KV.
@@ -499,6 +528,10 @@ impl Sessions {
         self.heard.len()
     }
 
+    const fn check_free(&self) -> Result<(), SessionError> {
+        if self.planned { Err(SessionError::Busy) } else { Ok(()) }
+    }
+
     fn change(&self) -> SessionChange {
         let (put, remove) = (Vec::new(), Vec::new());
         SessionChange { put, remove, summary: self.summary, revokes: false }
@@ -518,9 +551,11 @@ impl Sessions {
         sessions: &[SessionId],
         reason: RevokeReason,
         at: RoutingVersion,
-    ) {
+    ) -> Result<(), SessionError> {
         let fenced = self.summary.fenced_to;
-        assert!(fenced < at, "E293: {at} is revoked after {fenced} was fenced");
+        if at <= fenced {
+            return Err(SessionError::StaleVersion { found: at, fenced });
+        }
         for &session in sessions {
             let mut record = self.rows[&session].clone();
             record.state = SessionState::Revoked { at, reason };
@@ -530,6 +565,7 @@ impl Sessions {
         // A session that is opened by the same change has the highest id of all.
         change.summary.floor = live.copied().unwrap_or(self.summary.next);
         change.revokes = true;
+        Ok(())
     }
 
     fn put(&mut self, session: SessionId, record: SessionRecord, now: Instant) {

@@ -51,6 +51,15 @@ pub enum WriteResult {
     Unknown,
 }
 
+/// What a primary may grant, and has to wait for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StorageLeases {
+    /// D_s of the leases that may be granted now.
+    pub lasts: Duration,
+    /// From here on every lease that was granted until now, in this term or before, is over.
+    pub until: Instant,
+}
+
 /// What a primary knows about its own lease.
 #[derive(Clone, Debug)]
 pub struct Holder {
@@ -140,6 +149,17 @@ impl Holder {
     /// announces more is not known to be stored.
     pub fn storage(&self) -> Duration {
         self.times.storage().min(self.announced)
+    }
+
+    /// What may be granted at `now`, and until when a lease may be in force. The one source of both
+    /// for those who grant: heartbeats are answered with `lasts`, and records that are loaded at
+    /// `now`, within the term too, are waited for until `until`.
+    pub fn storage_leases(&self, now: Instant) -> StorageLeases {
+        // Leases granted before this moment answer heartbeats received before it (E288); none is
+        // longer than the longest of this term, and those of predecessors end at `demotes_from`.
+        let longest = self.times.stretched(self.longest);
+        let until = self.demotes_from.max(now + longest);
+        StorageLeases { lasts: self.storage(), until }
     }
 
     /// Starts a renewal; `now` is read before. A renewal under way is given up: its result is of no

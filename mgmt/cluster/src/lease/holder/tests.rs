@@ -95,6 +95,26 @@ fn e286_a_shorter_lease_cuts_at_once() {
 }
 
 #[test]
+fn a_reload_within_the_term_waits_for_the_longest_lease_of_it() {
+    let mut holder = holder();
+    let leases = |holder: &Holder, now| {
+        let StorageLeases { lasts, until } = holder.storage_leases(at(now));
+        (lasts, until)
+    };
+    let second = Duration::from_secs(1);
+    assert_eq!(leases(&holder, 1000), (2 * second, at(3020)));
+    assert_eq!(leases(&holder, 5000), (2 * second, at(7020)));
+    let minute = LeaseTimes::new(second, 60 * second, 10 * second, 10_000).unwrap();
+    holder.set_times(minute);
+    assert_eq!(leases(&holder, 5000).0, 2 * second, "not announced yet");
+    renew(&mut holder, 5000, WriteResult::Committed);
+    assert_eq!(leases(&holder, 6000), (60 * second, at(66_600)));
+    // Leases of a minute were granted: shorter ones from now on do not end those.
+    holder.set_times(LeaseTimes::DEFAULT);
+    assert_eq!(leases(&holder, 6000), (2 * second, at(66_600)));
+}
+
+#[test]
 fn a_release_ends_before_it_is_written() {
     let mut holder = holder();
     let stored = holder.record.clone();

@@ -38,6 +38,7 @@ enum Bug {
     OwnLengthObserved,
     LongerNotAnnounced,
     TermForgets,
+    ReloadForgets,
     TakingsEqual,
     WallClock,
 }
@@ -75,9 +76,21 @@ struct Manager {
     observer: Observer,
     holder: Option<Holder>,
     taking: Option<Taking>,
+    /// The latest end of a lease that it granted, in any term.
+    granted_until: Instant,
 }
 
 impl Manager {
+    /// Until when a manager that loads its records now waits, if that is too short.
+    fn waits_too_short(&self, real: u64, bug: Bug) -> Option<Instant> {
+        let (holder, now) = (self.holder.as_ref()?, self.clock.read(real));
+        let until = match bug {
+            Bug::ReloadForgets => holder.demotes_from().max(holder.times.granted_until(now)),
+            _ => holder.storage_leases(now).until,
+        };
+        (until < self.granted_until).then_some(until)
+    }
+
     /// What a manager with the bug takes for what it saw.
     fn observer_with(&self, bug: Bug) -> Observer {
         let mut observer = self.observer.clone();
@@ -181,6 +194,7 @@ impl World {
                 observer: Observer::new(lease_times(&mut rng, varied)),
                 holder: None,
                 taking: None,
+                granted_until: Instant::ZERO,
             })
             .collect();
         let nodes = (0..NODES as u64)
@@ -505,12 +519,12 @@ impl World {
     }
 
     fn beat_at(&mut self, m: usize, n: usize, sent: Instant, start: u64) {
-        let manager = &self.managers[m];
+        let manager = &mut self.managers[m];
         let now = manager.clock.read(self.real);
         let Some(holder) = manager.holder.as_ref().filter(|holder| holder.valid(now)) else {
             return;
         };
-        let lasts = holder.storage();
+        let lasts = holder.storage_leases(now).lasts;
         let version = ChainVersion::new(u32::try_from(holder.term().get()).unwrap());
         let incarnation = Incarnation::new(start);
         let grant = Grant { target: TargetId::new(n as u64), incarnation, version, sent, lasts };
@@ -518,8 +532,12 @@ impl World {
         if self.bug == Bug::GrantWithoutDrift {
             until = now + lasts;
         }
+        manager.granted_until = manager.granted_until.max(until);
         self.stats.grants += 1;
-        self.at(manager.clock.real_of(until).max(self.real), Event::CheckGrant(n, m, until));
+        self.at(
+            self.managers[m].clock.real_of(until).max(self.real),
+            Event::CheckGrant(n, m, until),
+        );
         self.send(Event::AnswerAt(n, grant, m, until));
         self.send(Event::AnswerAt(n, grant, m, until));
     }
@@ -571,6 +589,12 @@ impl World {
         if let [one, other, ..] = &terms[..] {
             let term = |m: &Manager| m.holder.as_ref().map(Holder::term);
             return Err(format!("E287: {:?} and {:?} at {}", term(one), term(other), self.real));
+        }
+        for manager in &self.managers {
+            if let Some(until) = manager.waits_too_short(self.real, self.bug) {
+                let granted = manager.granted_until;
+                return Err(format!("L3: a reload waits until {until}, granted is {granted}"));
+            }
         }
         Ok(())
     }
@@ -640,6 +664,7 @@ fn every_planted_bug_is_found() {
         (Bug::OwnLengthObserved, "E287", 0),
         (Bug::LongerNotAnnounced, "L3", 0),
         (Bug::TermForgets, "L3", 917),
+        (Bug::ReloadForgets, "L3", 0),
         (Bug::TakingsEqual, "E287", 0),
         (Bug::WallClock, "E28", 0),
     ];

@@ -137,7 +137,7 @@ impl Model {
             8..14 => self.revoke(),
             14..22 => self.fence(),
             22..24 => {
-                if let Some(change) = self.sessions.plan_sweep() {
+                if let Some(change) = self.sessions.plan_sweep().unwrap() {
                     self.finish(change);
                 }
             }
@@ -165,7 +165,7 @@ impl Model {
         let _ = self.sessions.extend(session, instant(self.now));
         let at = self.next_version();
         let change = if self.rng.chance(500) {
-            self.sessions.plan_expire(instant(self.now), at)
+            self.sessions.plan_expire(instant(self.now), at).unwrap()
         } else {
             self.sessions.plan_revoke(&[session], RevokeReason::Operator, at).unwrap()
         };
@@ -177,7 +177,7 @@ impl Model {
     fn fence(&mut self) {
         let ignored = self.bug == Bug::LeasesIgnored;
         let now = if ignored { Instant::NEVER } else { instant(self.now) };
-        if let Some(change) = self.sessions.plan_fence(now) {
+        if let Some(change) = self.sessions.plan_fence(now).unwrap() {
             let fenced = usize::try_from(change.summary.fenced_to.get()).unwrap();
             let newest =
                 |p: &Process| !self.processes.iter().any(|o| o.node == p.node && p.start < o.start);
