@@ -26,6 +26,7 @@
 //! demoted. See `publish` for what becomes of versions that the predecessor may not have published.
 
 mod apply;
+mod lapse;
 mod stage;
 
 use alloc::collections::{BTreeMap, BTreeSet};
@@ -36,6 +37,7 @@ use engine_types::{
     RoutingVersion, TargetId, reached,
 };
 
+pub use lapse::LAPSE;
 pub use stage::Change;
 pub(crate) use stage::InFlight;
 use stage::RESERVED_STEP;
@@ -122,6 +124,8 @@ pub struct Cluster {
     pub(crate) unsettled: BTreeSet<ChainId>,
     pub(crate) due: BTreeSet<(Instant, Due)>,
     pub(crate) slots: SyncSlots,
+    /// The last tick or heartbeat.
+    attended: Instant,
 }
 
 impl Cluster {
@@ -176,6 +180,7 @@ impl Cluster {
             unsettled: BTreeSet::new(),
             due: BTreeSet::from([(grace_until, Due::Grace)]),
             slots: SyncSlots::default(),
+            attended: now,
         };
         for (key, record) in records {
             cluster.load_one(key, record, now)?;
@@ -331,8 +336,10 @@ impl Cluster {
         self.publisher.publish();
     }
 
-    /// Lets time pass: nodes die, withheld versions are published. Call it at `next_due`, or often.
+    /// Lets time pass: nodes die, withheld versions are published. Call it at `next_due`, or often,
+    /// and take in the heartbeats that have arrived before it.
     pub fn tick(&mut self, now: Instant) {
+        self.attend(now);
         if !self.publisher.is_ready() {
             return; // what is due stays due
         }
@@ -349,9 +356,11 @@ impl Cluster {
         self.publisher.publish();
     }
 
-    /// When `tick` has something to do, if nothing else happens before.
-    pub fn next_due(&self) -> Option<Instant> {
-        self.due.first().map(|&(at, _)| at)
+    /// When `tick` is to be called, if nothing else happens before: something is due, or the
+    /// manager would seem to be away (`LAPSE`).
+    pub fn next_due(&self) -> Instant {
+        let attends = self.attended + LAPSE / 2;
+        self.due.first().map_or(attends, |&(at, _)| at.min(attends))
     }
 
     /// A node whose heartbeats ceased dies (L4); one that was heard meanwhile is looked at again.

@@ -56,6 +56,7 @@ impl Cluster {
         beat: &Heartbeat,
         now: Instant,
     ) -> Result<HeartbeatAnswer, HeartbeatError> {
+        self.attend(now);
         self.admit(beat, now)?;
         self.hear(beat.node, now);
         let mut unknown = Vec::new();

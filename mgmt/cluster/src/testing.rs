@@ -127,11 +127,14 @@ impl Small {
         }
     }
 
-    /// Time passes.
+    /// Time passes, and the manager attends.
     pub(crate) fn wait(&mut self, ms: u64) {
-        self.now += Duration::from_millis(ms);
-        self.cluster.tick(self.now);
-        self.settle();
+        let until = self.now + Duration::from_millis(ms);
+        while self.now < until {
+            self.now = until.min(self.now + crate::cluster::LAPSE);
+            self.cluster.tick(self.now);
+            self.settle();
+        }
     }
 
     pub(crate) fn message(&mut self, node: u32) -> Heartbeat {

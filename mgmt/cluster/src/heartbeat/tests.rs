@@ -145,3 +145,28 @@ fn what_another_start_says_releases_no_lease_of_the_former_one() {
         assert_eq!(small.versions().1, committed, "other store: {other_store}");
     }
 }
+
+/// Nobody dies of silence that the manager did not listen to.
+#[test]
+fn a_manager_that_was_away_buries_nobody() {
+    for refuses in [false, true] {
+        let mut small = Small::whole();
+        if refuses {
+            small.wait(1900);
+            small.cluster.resumed(small.now);
+        } else {
+            small.now += Duration::from_secs(5);
+        }
+        small.cluster.tick(small.now);
+        small.settle();
+        assert_eq!(small.states(), "1:Serving 2:Serving 3:Serving", "refuses: {refuses}");
+        for _ in 0..2 {
+            small.wait(1000);
+            small.beat(1).expect("it lives");
+            small.beat(2).expect("it lives");
+        }
+        assert_eq!(small.states(), "1:Serving 2:Serving 3:Serving", "refuses: {refuses}");
+        small.wait(20);
+        assert_eq!(small.states(), "1:Serving 2:Serving 3:Offline", "refuses: {refuses}");
+    }
+}
