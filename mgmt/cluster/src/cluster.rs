@@ -44,6 +44,7 @@ use stage::RESERVED_STEP;
 
 use crate::chain::{LocalState, Moment, View, rotate, update};
 use crate::delta::{RoutingUpdate, update_since};
+use crate::fields::DecodeError;
 use crate::publish::{Publisher, Withheld};
 use crate::record::{
     ChainRecord, ClusterRecord, Leaving, Record, RecordKey, RoutingRecord, TableRecord,
@@ -130,12 +131,14 @@ pub struct Cluster {
 
 impl Cluster {
     /// The records of a new cluster; the manager writes them where none exist.
-    pub fn found(record: ClusterRecord) -> [(RecordKey, Record); 2] {
+    ///
+    /// # Errors
+    /// A record that could not be loaded, as its name is too long.
+    pub fn found(record: ClusterRecord) -> Result<[(RecordKey, Record); 2], DecodeError> {
         let routing = RoutingRecord { reserved: RoutingVersion::new(0) };
-        [
-            (RecordKey::Cluster, Record::Cluster(record)),
-            (RecordKey::Routing, Record::Routing(routing)),
-        ]
+        let record = Record::Cluster(record);
+        Record::decode(&RecordKey::Cluster, &record.encode())?;
+        Ok([(RecordKey::Cluster, record), (RecordKey::Routing, Record::Routing(routing))])
     }
 
     /// Takes over at `now`, after the manager's lease was written. It publishes nothing and grants

@@ -16,6 +16,7 @@ use engine_types::{
 use crate::chain::LocalState;
 use crate::cluster::{Change, Cluster};
 use crate::lease::{ClockCheck, LeaseTimes};
+use crate::record::codec::{ADDRESS_BYTES_MAX, NAME_BYTES_MAX};
 use crate::record::{NodeRecord, Record, RecordKey, TargetRecord};
 
 /// A registered node.
@@ -245,6 +246,10 @@ impl Cluster {
             if fits { Ok(()) } else { Err(RegisterError::Count { what, found, min, max }) }
         };
         count("addresses of a node", wanted.addresses.len(), 1, NODE_ADDRESSES_MAX)?;
+        for address in &wanted.addresses {
+            count("bytes of an address", address.len(), 1, ADDRESS_BYTES_MAX)?;
+        }
+        count("bytes of a failure domain", wanted.domain.len(), 0, NAME_BYTES_MAX)?;
         let started = usize::from(wanted.incarnation != crate::record::UNADOPTED);
         count("starts of a node", started, 1, usize::MAX)?;
         let mut writes = Vec::new();

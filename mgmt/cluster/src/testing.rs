@@ -58,7 +58,9 @@ impl Small {
     /// Nothing is registered, and the first version is published.
     pub(crate) fn empty() -> Self {
         let kv: BTreeMap<_, _> =
-            Cluster::found(ClusterRecord::new(ClusterId::new(1), "small".into())).into();
+            Cluster::found(ClusterRecord::new(ClusterId::new(1), "small".into()))
+                .expect("a short name")
+                .into();
         let now = Instant::from_nanos(1_000_000_000_000);
         let cluster = Cluster::load(kv.clone(), Rules::default(), now, now).expect("a new cluster");
         let (reports, starts) = (BTreeMap::new(), BTreeMap::new());

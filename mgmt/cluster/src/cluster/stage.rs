@@ -65,6 +65,11 @@ impl Cluster {
             let record = Record::Routing(RoutingRecord { reserved });
             writes.push((RecordKey::Routing, Some(record)));
         }
+        for (key, record) in &writes {
+            // What cannot be read would keep every later manager from loading.
+            let read = record.as_ref().map(|record| Record::decode(key, &record.encode()));
+            assert_eq!(read.transpose().as_ref(), Ok(record), "E299: {key:?}");
+        }
         self.changes += 1;
         let nodes = demoted.iter().map(|target| self.targets[target].record.node).collect();
         let change = Change { number: self.changes, writes, demoted: nodes };

@@ -1,6 +1,7 @@
 use engine_types::{NodeId, NodeRole};
 
 use super::{RegisterError, Registered};
+use crate::record::codec::{ADDRESS_BYTES_MAX, NAME_BYTES_MAX};
 use crate::testing::{Small, registration};
 
 #[test]
@@ -38,8 +39,42 @@ fn wrong_registrations_are_refused() {
     let nobody = NodeId::new(9);
     assert_eq!(refused(&|r| r.node = Some(nobody)), RegisterError::Unknown { node: nobody });
     assert!(matches!(refused(&|r| r.addresses.clear()), RegisterError::Count { found: 0, .. }));
+    // What the codec would refuse would keep every later manager from loading.
+    for bytes in [0, ADDRESS_BYTES_MAX + 1] {
+        let count = RegisterError::Count {
+            what: "bytes of an address",
+            found: bytes,
+            min: 1,
+            max: ADDRESS_BYTES_MAX,
+        };
+        assert_eq!(refused(&|r| r.addresses[0] = "a".repeat(bytes)), count);
+    }
+    let (found, max) = (NAME_BYTES_MAX + 1, NAME_BYTES_MAX);
+    let count = RegisterError::Count { what: "bytes of a failure domain", found, min: 0, max };
+    assert_eq!(refused(&|r| r.domain = "d".repeat(found)), count);
     assert!(matches!(refused(&|r| r.incarnation = start(0)), RegisterError::Count { .. }));
     small.cluster.register(&registration(Some(1), 6), small.now).expect("a later start");
     let busy = small.cluster.register(&registration(None, 1), small.now);
     assert_eq!(busy, Err(RegisterError::Busy));
+}
+
+/// E299: the longest of everything is written and read again.
+#[test]
+fn what_is_accepted_can_be_loaded() {
+    let mut small = Small::empty();
+    let mut wanted = registration(None, 1);
+    wanted.addresses = std::vec::Vec::from(["a".repeat(ADDRESS_BYTES_MAX)]);
+    wanted.domain = "d".repeat(NAME_BYTES_MAX);
+    let registered = small.cluster.register(&wanted, small.now).expect("within the limits");
+    let Registered::New(_, change) = registered else { panic!("it is new") };
+    for (key, record) in change.writes {
+        let bytes = record.clone().expect("nothing is removed").encode();
+        assert_eq!(crate::record::Record::decode(&key, &bytes).as_ref().ok(), record.as_ref());
+    }
+    let named = |bytes| {
+        let record = crate::record::ClusterRecord::new(engine_types::ClusterId::new(1), bytes);
+        crate::cluster::Cluster::found(record).is_ok()
+    };
+    assert!(named("n".repeat(NAME_BYTES_MAX)));
+    assert!(!named("n".repeat(NAME_BYTES_MAX + 1)), "it could never be loaded");
 }

@@ -108,7 +108,8 @@ impl World {
     pub(super) fn new(seed: u64, planted: Option<Planted>) -> Self {
         let mut rng = Rng::new(seed);
         let id = ClusterId::new(7);
-        let kv = BTreeMap::from(Cluster::found(ClusterRecord::new(id, "model".into())));
+        let founded = Cluster::found(ClusterRecord::new(id, "model".into()));
+        let kv = BTreeMap::from(founded.expect("a short name"));
         let host = |rng: &mut Rng| Host {
             up: true,
             frozen: false,
