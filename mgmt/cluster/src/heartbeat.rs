@@ -17,13 +17,15 @@
 //!     heartbeats it sent before; that says nothing of leases of another start of its node, which
 //!     may have the store open still;
 //!   - a store counts its starts durably, from 1, and is opened by one process at a time (R5);
+//!   - what it says it has drained is a version of the routing info it has installed since its
+//!     start, and it holds no admitted write of a session that is revoked in it (E294);
 //!   - a store that installs a version keeps it with the timeline of the answer (R20).
 //!
 //! Invariants
 //!   E276  a heartbeat is taken in once, in the order of sending, and only from the registered
 //!         start of a node that is enabled
 //!   E277  a target counts as holding a lease from before its answer leaves until that has run out
-//!         on the manager's clock
+//!         on the manager's clock, also for fencing
 
 mod message;
 
@@ -33,7 +35,8 @@ use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 
 use engine_types::{
-    ChainVersion, CoreId, Incarnation, Instant, Member, NodeId, PublicState, TargetId, reached,
+    ChainVersion, CoreId, Incarnation, Instant, Member, NodeId, NodeRole, PublicState, TargetId,
+    reached,
 };
 
 use crate::chain::{LocalState, View};
@@ -41,19 +44,22 @@ use crate::cluster::{Cluster, Due};
 use crate::lease::ClockVerdict;
 use crate::record::{Leaving, UNADOPTED};
 use crate::registry::{Node, Progress, Report};
+use crate::session::{FenceError, Fences};
 pub use message::{
     Heartbeat, HeartbeatAnswer, HeartbeatError, Lease, Move, ShardReport, TargetReport,
 };
 
 impl Cluster {
     /// Takes a heartbeat in, and says what the node may and has to do. What follows from it for
-    /// chains comes from `propose`.
+    /// chains comes from `propose`. `fences` learn what the node has drained, refuse leases, and
+    /// know of those that are granted before the answer leaves (E294).
     ///
     /// # Errors
     /// A heartbeat that counts for nothing.
     pub fn heartbeat(
         &mut self,
         beat: &Heartbeat,
+        fences: &mut Fences,
         now: Instant,
     ) -> Result<HeartbeatAnswer, HeartbeatError> {
         self.attend(now);
@@ -68,6 +74,7 @@ impl Cluster {
             }
         }
         self.miss_reports(beat);
+        let fenced = self.fence(beat, fences).err();
         self.publisher.publish();
         let mut answer = HeartbeatAnswer {
             sequence: beat.sequence,
@@ -78,13 +85,27 @@ impl Cluster {
             leases: Vec::new(),
             moves: Vec::new(),
             unknown,
+            fenced,
         };
         for report in &beat.targets {
             if self.is_of(report.target, beat.node) {
                 self.answer_target(report, now, &mut answer);
             }
         }
+        if !answer.leases.is_empty() {
+            fences.granted(beat.node, now + self.wait());
+        }
         Ok(answer)
+    }
+
+    /// Why a storage node gets no lease, if it has not drained what is fenced (E294).
+    fn fence(&self, beat: &Heartbeat, fences: &mut Fences) -> Result<(), FenceError> {
+        if self.nodes[&beat.node].record.role != NodeRole::Storage {
+            return Ok(());
+        }
+        let published = self.publisher.info.version;
+        fences.reported(beat.node, beat.incarnation, beat.drained, published)?;
+        fences.may_lease(beat.node, beat.incarnation)
     }
 
     /// A target says by other means than a heartbeat that it has installed `version`: its node got
@@ -104,8 +125,9 @@ impl Cluster {
 
     /// A standby has renewed the leases of `node` in the primary's stead (L5), as its changed grant
     /// record shows: that counts like a heartbeat received now.
-    pub fn standby_granted(&mut self, node: NodeId, now: Instant) {
+    pub fn standby_granted(&mut self, node: NodeId, fences: &mut Fences, now: Instant) {
         let until = now + self.wait();
+        fences.granted(node, until);
         let Some(known) = self.nodes.get(&node) else { return };
         for id in known.targets.clone() {
             let target = self.targets.get_mut(&id).expect("E272: indexed");
@@ -255,7 +277,9 @@ impl Cluster {
                 && self.frozen_by(chain_id).is_none()
         });
         let before = || self.granted_before(chain_id, id, said.incarnation);
-        let version = self.grantable(id, chain, said.incarnation, before).filter(|_| usable);
+        let version = self
+            .grantable(id, chain, said.incarnation, before)
+            .filter(|_| usable && answer.fenced.is_none());
         if version.is_none_or(|version| said.version < version)
             && let Some(info) = self.told(chain_id, id)
             && said.version < info.version

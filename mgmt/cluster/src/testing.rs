@@ -9,7 +9,7 @@ use core::time::Duration;
 
 use engine_types::{
     ChainId, ChainVersion, ClusterId, CoreId, Incarnation, Instant, NodeId, NodeRole, PublicState,
-    StoreId, TargetId, Timeline,
+    RoutingVersion, StoreId, TargetId, Timeline,
 };
 
 use crate::chain::LocalState;
@@ -19,6 +19,7 @@ use crate::heartbeat::{Heartbeat, HeartbeatAnswer, HeartbeatError, ShardReport, 
 use crate::record::{ClusterRecord, Record, RecordKey};
 use crate::registry::{Registered, Registration};
 use crate::rules::Rules;
+use crate::session::Fences;
 
 /// The chain of targets 1, 2 and 3 on nodes 1, 2 and 3.
 pub(crate) const CHAIN: ChainId = ChainId::new(1).expect("not 0");
@@ -26,6 +27,7 @@ pub(crate) const CHAIN: ChainId = ChainId::new(1).expect("not 0");
 pub(crate) struct Small {
     pub(crate) cluster: Cluster,
     pub(crate) kv: BTreeMap<RecordKey, Record>,
+    pub(crate) fences: Fences,
     pub(crate) now: Instant,
     /// What target n says.
     pub(crate) reports: BTreeMap<u64, TargetReport>,
@@ -64,7 +66,9 @@ impl Small {
         let now = Instant::from_nanos(1_000_000_000_000);
         let cluster = Cluster::load(kv.clone(), Rules::default(), now, now).expect("a new cluster");
         let (reports, starts) = (BTreeMap::new(), BTreeMap::new());
-        let mut small = Self { cluster, kv, now, reports, starts, sequence: 0, works: true };
+        let fences = Fences::new(RoutingVersion::new(0), now);
+        let mut small =
+            Self { cluster, kv, fences, now, reports, starts, sequence: 0, works: true };
         small.settle();
         small
     }
@@ -151,6 +155,7 @@ impl Small {
             incarnation: Incarnation::new(self.starts[&node]),
             sequence: self.sequence,
             sent: self.now,
+            drained: self.cluster.routing().version,
             shards: Vec::from([ShardReport { core: CoreId::new(0), progress }]),
             targets: self.reports.values().filter(of).copied().collect(),
         }
@@ -159,7 +164,7 @@ impl Small {
     /// A heartbeat and its answer; the node installs what it is told.
     pub(crate) fn beat(&mut self, node: u32) -> Result<HeartbeatAnswer, HeartbeatError> {
         let beat = self.message(node);
-        let answer = self.cluster.heartbeat(&beat, self.now)?;
+        let answer = self.cluster.heartbeat(&beat, &mut self.fences, self.now)?;
         for step in &answer.moves {
             let report = self.reports.get_mut(&step.target.get()).expect("it was reported");
             report.version = step.info.version;

@@ -10,6 +10,7 @@ use engine_types::{
 };
 
 use crate::chain::LocalState;
+use crate::session::FenceError;
 
 /// What a node says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,6 +23,9 @@ pub struct Heartbeat {
     pub sequence: u64,
     /// When it was sent, on the node's clock.
     pub sent: Instant,
+    /// It has installed routing info up to this version, and nothing that a session revoked in it
+    /// had begun is left (E294).
+    pub drained: RoutingVersion,
     /// Its shards.
     pub shards: Vec<ShardReport>,
     /// All its targets; one that is missing counts as offline.
@@ -99,6 +103,8 @@ pub struct HeartbeatAnswer {
     pub moves: Vec<Move>,
     /// Reported targets that are not this node's.
     pub unknown: Vec<TargetId>,
+    /// Why there are no leases in it, if it has not drained what is fenced (E294).
+    pub fenced: Option<FenceError>,
 }
 
 /// Why a heartbeat is refused. A refused one renews nothing.

@@ -1,9 +1,10 @@
 use core::time::Duration;
 
-use engine_types::{Incarnation, NodeId, TargetId};
+use engine_types::{Incarnation, NodeId, RoutingVersion, TargetId};
 
 use super::HeartbeatError as E;
 use crate::command::Command;
+use crate::session::{FenceError, Fences};
 use crate::testing::{CHAIN, Small};
 
 #[test]
@@ -12,7 +13,7 @@ fn heartbeats_that_must_not_count_are_refused() {
     let node = NodeId::new(1);
     let good = small.message(1);
     let now = small.now;
-    let mut send = |beat: &super::Heartbeat| small.cluster.heartbeat(beat, now);
+    let mut send = |beat: &super::Heartbeat| small.cluster.heartbeat(beat, &mut small.fences, now);
     let mut wrong = good.clone();
     wrong.node = NodeId::new(9);
     assert_eq!(send(&wrong), Err(E::Unknown { node: NodeId::new(9) }));
@@ -25,7 +26,7 @@ fn heartbeats_that_must_not_count_are_refused() {
     assert_eq!(send(&good), Err(E::Stale { node, found, last }), "E276");
     small.command(&Command::EnableNode(node, false)).expect("disabled");
     let beat = small.message(1);
-    assert_eq!(small.cluster.heartbeat(&beat, now), Err(E::Disabled { node }));
+    assert_eq!(small.cluster.heartbeat(&beat, &mut small.fences, now), Err(E::Disabled { node }));
 }
 
 #[test]
@@ -34,7 +35,7 @@ fn answers_echo_the_time_of_sending_and_name_alien_targets() {
     let mut beat = small.message(1);
     beat.sent += Duration::from_millis(7);
     beat.targets.push(small.reports[&2]);
-    let answer = small.cluster.heartbeat(&beat, small.now).expect("it lives");
+    let answer = small.cluster.heartbeat(&beat, &mut small.fences, small.now).expect("it lives");
     assert_eq!((answer.sent, answer.lease), (beat.sent, small.cluster.rules.times.storage()));
     assert_eq!(answer.unknown, [TargetId::new(2)]);
     assert_eq!(answer.leases.len(), 1, "one of its own");
@@ -70,7 +71,7 @@ fn leases_that_standbys_granted_are_waited_for() {
     small.wait(1500);
     small.beat(1).expect("it lives");
     small.beat(3).expect("it lives");
-    small.cluster.standby_granted(NodeId::new(2), small.now);
+    small.cluster.standby_granted(NodeId::new(2), &mut small.fences, small.now);
     small.wait(1500);
     small.beat(1).expect("it lives");
     small.beat(3).expect("it lives");
@@ -102,7 +103,7 @@ fn a_clock_that_runs_away_is_refused() {
         for (node, ppm) in [(1, 20_000), (2, 1_000)] {
             let mut beat = small.message(node);
             beat.sent = began + elapsed + elapsed * ppm / 1_000_000;
-            match small.cluster.heartbeat(&beat, small.now) {
+            match small.cluster.heartbeat(&beat, &mut small.fences, small.now) {
                 Ok(_) => {}
                 Err(E::ClockAway { node: found, ppm, bound: 10_000 }) => {
                     assert_eq!(found, NodeId::new(1), "an honest clock was accused");
@@ -169,4 +170,32 @@ fn a_manager_that_was_away_buries_nobody() {
         small.wait(20);
         assert_eq!(small.states(), "1:Serving 2:Serving 3:Offline", "refuses: {refuses}");
     }
+}
+
+/// E294: no lease before the node has drained what is fenced, and who grants one knows of it.
+#[test]
+fn a_node_that_has_not_drained_what_is_fenced_gets_no_lease() {
+    let mut small = Small::whole();
+    let version = small.versions().0;
+    let needed = small.cluster.routing().version;
+    small.fences = Fences::new(needed, small.now);
+    for (drained, granted) in [(needed.get() - 1, None), (needed.get(), Some(version))] {
+        let mut beat = small.message(1);
+        beat.drained = RoutingVersion::new(drained);
+        let answer = small.cluster.heartbeat(&beat, &mut small.fences, small.now);
+        let answer = answer.expect("it lives");
+        assert_eq!(Small::granted(&answer, 1), granted, "drained {drained}");
+        let (node, incarnation) = (beat.node, beat.incarnation);
+        let refused = FenceError::NotDrained { node, incarnation, found: beat.drained, needed };
+        assert_eq!(answer.fenced, granted.is_none().then_some(refused));
+        // A lease that the fences did not know of would end a session too early (E293).
+        let until = small.now + small.cluster.rules.wait();
+        let known = std::format!("lease_until: {until:?}");
+        assert_eq!(std::format!("{:?}", small.fences).contains(&known), granted.is_some());
+    }
+    let mut beat = small.message(2);
+    beat.drained = RoutingVersion::new(needed.get() + 1000);
+    let answer = small.cluster.heartbeat(&beat, &mut small.fences, small.now).expect("it lives");
+    assert!(matches!(answer.fenced, Some(FenceError::Beyond { .. })), "{answer:?}");
+    assert!(answer.leases.is_empty());
 }

@@ -114,11 +114,11 @@ fn no_lease_is_granted_from_the_proposal_on() {
     let change = small.cluster.propose(small.now).expect("a demotion");
     assert_eq!(change.demoted, BTreeSet::from([NodeId::new(2)]));
     let beat = small.message(2);
-    let answer = small.cluster.heartbeat(&beat, small.now).expect("it lives");
+    let answer = small.cluster.heartbeat(&beat, &mut small.fences, small.now).expect("it lives");
     assert_eq!(Small::granted(&answer, 2), None, "E274");
     small.cluster.abort();
     let beat = small.message(2);
-    let answer = small.cluster.heartbeat(&beat, small.now).expect("it lives");
+    let answer = small.cluster.heartbeat(&beat, &mut small.fences, small.now).expect("it lives");
     assert_eq!(Small::granted(&answer, 2), Some(before), "nothing has changed");
 }
 

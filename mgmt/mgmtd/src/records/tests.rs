@@ -33,7 +33,8 @@ fn records_return_as_they_were_written() {
         let taking = observer.begin_take(env.now(), me).unwrap();
         let t = kv.begin(TransactionOptions::default());
         t.set(LEASE_KEY, &taking.record.encode()).unwrap();
-        let founded = Cluster::found(ClusterRecord::new(ClusterId::new(7), "test".to_owned())).unwrap();
+        let founded =
+            Cluster::found(ClusterRecord::new(ClusterId::new(7), "test".to_owned())).unwrap();
         for (key, record) in &founded {
             t.set(&key.encode(), &record.encode()).unwrap();
         }

@@ -13,7 +13,7 @@ use std::vec::Vec;
 
 use engine_types::{
     ChainId, ChainInfo, ChainVersion, ClusterId, CoreId, Incarnation, Instant, NodeId, NodeRole,
-    PublicState, Rng, RoutingInfo, StoreId, TargetId, Timeline,
+    PublicState, Rng, RoutingInfo, RoutingVersion, StoreId, TargetId, Timeline,
 };
 
 use super::super::planted::Planted;
@@ -25,6 +25,7 @@ use crate::heartbeat::{Heartbeat, HeartbeatAnswer, ShardReport, TargetReport};
 use crate::record::{ClusterRecord, Record, RecordKey};
 use crate::registry::{Registered, Registration};
 use crate::rules::Rules;
+use crate::session::Fences;
 
 pub(super) const MS: u64 = 1_000_000;
 pub(super) const NODES: u32 = 4;
@@ -91,6 +92,8 @@ pub(super) struct World {
     pub(super) kv: BTreeMap<RecordKey, Record>,
     pub(super) cluster: Option<Cluster>,
     pub(super) change: Option<Change>,
+    /// No session is ever revoked here: the worlds of `session` are for that.
+    fences: Fences,
     pub(super) term: u64,
     pub(super) hosts: Vec<Host>,
     pub(super) slots: BTreeMap<TargetId, Slot>,
@@ -133,6 +136,7 @@ impl World {
             kv,
             cluster: None,
             change: None,
+            fences: Fences::new(RoutingVersion::new(0), Instant::ZERO),
             term: 0,
             hosts,
             slots: BTreeMap::new(),
@@ -276,6 +280,7 @@ impl World {
             incarnation: Incarnation::new(start),
             sequence,
             sent: Instant::from_nanos(clock),
+            drained: RoutingVersion::new(0),
             shards: Vec::from([ShardReport { core: CoreId::new(0), progress }]),
             targets,
         };
@@ -294,7 +299,7 @@ impl World {
     fn at_manager(&mut self, beat: &Heartbeat) {
         let now = self.instant();
         let Some(cluster) = &mut self.cluster else { return };
-        let Ok(answer) = cluster.heartbeat(beat, now) else { return };
+        let Ok(answer) = cluster.heartbeat(beat, &mut self.fences, now) else { return };
         let host = beat.node.get() - 1;
         if self.hosts[host as usize].cut || (self.faults && self.rng.chance(50)) {
             return;
