@@ -4,8 +4,14 @@
 //! A delta from v leads from *every* version in v..to to the newest one, because what changed
 //! since a later version is among what changed since v, and contents are those of the newest.
 //!
+//! A version names contents only together with its timeline: a KV that came back from a backup
+//! publishes numbers again that were published before, with other contents, until the operator
+//! raises the timeline (R20). So whoever follows says both, a delta leads from one version to
+//! another of the same timeline, and who comes from another one gets everything.
+//!
 //! Invariants
-//!   E267  applying a delta gives exactly the full routing info of its version
+//!   E267  applying a delta gives exactly the full routing info of its version; its timeline is
+//!         that of the version it is applied to
 //!   E268  the history holds at most `HISTORY_KEYS_MAX` keys; who is older gets everything
 
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -13,8 +19,11 @@ use alloc::vec::Vec;
 
 use engine_types::{
     ChainId, ChainInfo, ChainTable, ChainTableId, ClusterId, NodeId, NodeInfo, RoutingInfo,
-    RoutingVersion, SessionId, TargetId, TargetInfo, Timeline,
+    RoutingVersion, SessionId, TargetId, TargetInfo, Timeline, reached,
 };
+
+use crate::cluster::Cluster;
+use crate::publish::Publisher;
 
 /// Entries remembered over all versions. A delta of this many entries is about as large as half of
 /// everything in a cluster of that size, and 12 bytes each are nothing for a manager.
@@ -28,7 +37,12 @@ pub(crate) enum RoutingKey {
     Target(TargetId),
     Chain(ChainId),
     Table(ChainTableId),
+    /// Revoked sessions, in no known relation to those before.
     Revoked,
+    /// The floor of sessions has risen.
+    RevokedBelow,
+    /// A session above the floor was revoked.
+    RevokedOne(SessionId),
 }
 
 /// Which entries each of the last versions touched.
@@ -48,6 +62,11 @@ impl History {
 
     /// Version `version` differs from the one before it in `keys`.
     pub(crate) fn push(&mut self, version: RoutingVersion, keys: Vec<RoutingKey>) {
+        if keys.contains(&RoutingKey::Timeline) {
+            reached!("E267: no delta leads into a raised timeline");
+            *self = Self::starting_at(version);
+            return;
+        }
         self.keys += keys.len();
         self.versions.push_back((version, keys));
         while HISTORY_KEYS_MAX < self.keys {
@@ -76,6 +95,15 @@ pub struct Revoked {
     pub sessions: BTreeSet<SessionId>,
 }
 
+/// What became of revocations.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RevokedChange {
+    /// These are all.
+    Whole(Revoked),
+    /// Those before stay, as far as they are not below the new floor; these sessions are added.
+    Added(Revoked),
+}
+
 /// The way from an earlier version of the routing info to a later one. Entries without contents
 /// are removed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -86,7 +114,7 @@ pub struct Delta {
     pub from: RoutingVersion,
     /// The version it leads to.
     pub to: RoutingVersion,
-    /// The timeline of that version.
+    /// The timeline of all these versions.
     pub timeline: Timeline,
     /// Changed nodes.
     pub nodes: BTreeMap<NodeId, Option<NodeInfo>>,
@@ -96,8 +124,8 @@ pub struct Delta {
     pub chains: BTreeMap<ChainId, Option<ChainInfo>>,
     /// Changed tables.
     pub tables: BTreeMap<ChainTableId, Option<ChainTable>>,
-    /// All revocations, if they changed.
-    pub revoked: Option<Revoked>,
+    /// Revocations, if they changed.
+    pub revoked: Option<RevokedChange>,
 }
 
 /// What somebody with an earlier version needs.
@@ -122,6 +150,14 @@ pub enum DeltaError {
         /// Of the routing info.
         expected: ClusterId,
     },
+    /// It is of another timeline: its versions name other contents.
+    #[error("delta of {found}, expected {expected}")]
+    OtherTimeline {
+        /// Of the delta.
+        found: Timeline,
+        /// Of the routing info.
+        expected: Timeline,
+    },
     /// It starts after the present version, or ends before it: what lies between is not known.
     #[error("delta from {from} to {to} does not lead on from {found}")]
     OtherVersion {
@@ -134,7 +170,39 @@ pub enum DeltaError {
     },
 }
 
-/// What `info` has that version `since` had not.
+impl Cluster {
+    /// What somebody needs who has version `since` of `timeline`, or nothing before something was
+    /// published.
+    pub fn routing_update(
+        &self,
+        timeline: Timeline,
+        since: RoutingVersion,
+    ) -> Option<RoutingUpdate<'_>> {
+        let Publisher { info, history, started, .. } = &self.publisher;
+        if *started && timeline != info.timeline {
+            return Some(RoutingUpdate::Full(info));
+        }
+        started.then(|| update_since(info, history, since))
+    }
+}
+
+/// What differs between revocations that are published and those to be published next. One that is
+/// missing although the floor did not pass it makes it all new.
+#[cfg_attr(not(test), expect(dead_code, reason = "what `Publisher::set_revoked` is to insert"))]
+pub(crate) fn revocation_keys(before: &RoutingInfo, after: &Revoked) -> Vec<RoutingKey> {
+    let mut kept = before.revoked.range(after.below..);
+    if after.below < before.revoked_below || !kept.all(|id| after.sessions.contains(id)) {
+        return Vec::from([RoutingKey::Revoked]);
+    }
+    let new = after.sessions.difference(&before.revoked);
+    let mut keys: Vec<RoutingKey> = new.map(|&id| RoutingKey::RevokedOne(id)).collect();
+    if before.revoked_below < after.below {
+        keys.push(RoutingKey::RevokedBelow);
+    }
+    keys
+}
+
+/// What `info` has that version `since` of the same timeline had not.
 pub(crate) fn update_since<'a>(
     info: &'a RoutingInfo,
     history: &History,
@@ -157,9 +225,10 @@ pub(crate) fn update_since<'a>(
         tables: BTreeMap::new(),
         revoked: None,
     };
+    let (mut whole, mut added) = (None, None);
     for key in touched {
         match key {
-            RoutingKey::Timeline => {} // every delta says it
+            RoutingKey::Timeline => panic!("E267: the history begins anew with a timeline"),
             RoutingKey::Node(id) => drop(delta.nodes.insert(id, info.nodes.get(&id).cloned())),
             RoutingKey::Target(id) => {
                 delta.targets.insert(id, info.targets.get(&id).copied());
@@ -168,10 +237,17 @@ pub(crate) fn update_since<'a>(
             RoutingKey::Table(id) => drop(delta.tables.insert(id, info.tables.get(&id).cloned())),
             RoutingKey::Revoked => {
                 let sessions = info.revoked.clone();
-                delta.revoked = Some(Revoked { below: info.revoked_below, sessions });
+                whole = Some(Revoked { below: info.revoked_below, sessions });
+            }
+            RoutingKey::RevokedBelow => drop(added.get_or_insert_default()),
+            RoutingKey::RevokedOne(id) => {
+                let added: &mut BTreeSet<SessionId> = added.get_or_insert_default();
+                added.extend(info.revoked.get(&id)); // or the floor has passed it
             }
         }
     }
+    let added = added.map(|sessions| Revoked { below: info.revoked_below, sessions });
+    delta.revoked = whole.map(RevokedChange::Whole).or(added.map(RevokedChange::Added));
     RoutingUpdate::Delta(delta)
 }
 
@@ -184,19 +260,30 @@ impl Delta {
         if self.cluster != info.cluster {
             return Err(DeltaError::OtherCluster { found: self.cluster, expected: info.cluster });
         }
+        if self.timeline != info.timeline {
+            let (found, expected) = (self.timeline, info.timeline);
+            return Err(DeltaError::OtherTimeline { found, expected });
+        }
         let (from, to) = (self.from, self.to);
         if info.version < from || to <= info.version {
             return Err(DeltaError::OtherVersion { found: info.version, from, to });
         }
         info.version = to;
-        info.timeline = self.timeline;
         merge(&mut info.nodes, self.nodes);
         merge(&mut info.targets, self.targets);
         merge(&mut info.chains, self.chains);
         merge(&mut info.tables, self.tables);
-        if let Some(revoked) = self.revoked {
-            info.revoked_below = revoked.below;
-            info.revoked = revoked.sessions;
+        match self.revoked {
+            None => {}
+            Some(RevokedChange::Whole(revoked)) => {
+                info.revoked_below = revoked.below;
+                info.revoked = revoked.sessions;
+            }
+            Some(RevokedChange::Added(mut revoked)) => {
+                info.revoked_below = revoked.below;
+                info.revoked = info.revoked.split_off(&revoked.below);
+                info.revoked.append(&mut revoked.sessions);
+            }
         }
         Ok(())
     }
