@@ -32,6 +32,11 @@
 //! in the same transaction as some change. A new primary starts at the reserved number, which it
 //! never publishes itself, and publishes nothing before it has reserved the next step.
 //!
+//! Revocations of sessions (E293). Their records name the version that will show them, and a node
+//! that has drained a version at or above it has let nothing of them through. So that version is
+//! kept from the plan on: a publication meanwhile takes a lower number, and would otherwise show a
+//! version that says "drained" of a session it does not name.
+//!
 //! Invariants
 //!   E273  a lease for version w of a chain is granted only while every target that may hold a
 //!         lease for another version of it serves in w, with the same incarnation
@@ -78,7 +83,14 @@ pub(crate) struct Publisher {
     /// False until this primary has published once.
     pub(crate) started: bool,
     touched: BTreeSet<RoutingKey>,
+    /// The version that is kept for a planned revocation. Everything else is published below it,
+    /// or waits.
+    revocation: Option<RoutingVersion>,
 }
+
+/// Numbers below the one that is kept for a revocation: what is published while its transaction
+/// is in flight takes one each, at most a few hundred in the five seconds that it may take.
+const REVOCATION_ROOM: u64 = 1024;
 
 impl Publisher {
     /// Publishes nothing until more than `reserved` is reserved.
@@ -92,12 +104,26 @@ impl Publisher {
             history: History::starting_at(reserved),
             started: false,
             touched: BTreeSet::new(),
+            revocation: None,
         }
     }
 
     /// True if another version may be published.
     pub(crate) fn is_ready(&self) -> bool {
         self.info.version < self.reserved
+    }
+
+    /// Keeps the version that a revocation will be published with.
+    fn keep(&mut self) -> Option<RoutingVersion> {
+        assert!(self.revocation.is_none(), "E293: one revocation at a time");
+        let at = RoutingVersion::new(self.info.version.get().checked_add(REVOCATION_ROOM)?);
+        self.revocation = Some(at).filter(|&at| self.started && at < self.reserved);
+        self.revocation
+    }
+
+    /// Gives up the version that was kept, and says which one that was.
+    fn release(&mut self) -> RoutingVersion {
+        self.revocation.take().expect("E293: a revocation was planned")
     }
 
     /// True if fewer than `left` versions are left.
@@ -117,6 +143,16 @@ impl Publisher {
             return;
         }
         let version = self.info.version.next().expect("E271: below the reserved version");
+        if self.revocation.is_some_and(|at| at <= version) {
+            reached!("E293: routing info waits for a revocation");
+            return; // it is published with it
+        }
+        self.publish_as(version);
+    }
+
+    /// The next version is `version`, above the present one and not above the reserved one.
+    fn publish_as(&mut self, version: RoutingVersion) {
+        assert!(self.info.version < version && version <= self.reserved, "E271: {version}");
         self.info.version = version;
         let touched = core::mem::take(&mut self.touched);
         if self.started {
@@ -180,13 +216,44 @@ impl Publisher {
 }
 
 impl Cluster {
-    /// Publishes revocations that the manager has committed (L6). At once after `load` they are
-    /// part of the first version.
+    /// The version in which a revocation that is planned now will be published: the one that its
+    /// records name (L6, E293). It is kept: nothing is published as it, or above it, before
+    /// `publish_revoked`, or `abandon_revocation` if the change was not written. Nothing if too few
+    /// versions are reserved: commit what `propose` gives, and ask again.
+    ///
+    /// # Panics
+    /// If one is planned already.
+    pub fn plan_revocation(&mut self) -> Option<RoutingVersion> {
+        self.publisher.keep()
+    }
+
+    /// The planned revocation is not in the KV and never will be.
+    ///
+    /// # Panics
+    /// If none is planned.
+    pub fn abandon_revocation(&mut self) {
+        self.publisher.release();
+        self.publisher.publish();
+    }
+
+    /// Publishes the planned revocation, which is committed, in the version that was kept for it:
+    /// all sessions that are revoked by now. Whoever has drained that version has seen it.
+    ///
+    /// # Panics
+    /// If none is planned.
     pub fn publish_revoked(&mut self, below: SessionId, sessions: BTreeSet<SessionId>) {
+        let at = self.publisher.release();
         self.publisher.set_revoked(Revoked { below, sessions });
-        if self.publisher.started {
-            self.publisher.publish();
-        }
+        self.publisher.publish_as(at);
+    }
+
+    /// Revocations that were committed before `load`: part of the first version that is published.
+    ///
+    /// # Panics
+    /// If something was published: only `publish_revoked` keeps the version that records name.
+    pub fn load_revoked(&mut self, below: SessionId, sessions: BTreeSet<SessionId>) {
+        assert!(!self.publisher.started, "E293: revocations are published as planned");
+        self.publisher.set_revoked(Revoked { below, sessions });
     }
 
     /// A committed record of a chain: published at once, or withheld.

@@ -134,6 +134,7 @@ fn versions_of_another_timeline_are_not_those_of_this_one() {
     let mut small = Small::empty();
     let (old, before) = (small.cluster.timeline(), small.cluster.routing().version);
     small.command(&Command::RaiseTimeline).expect("a new timeline");
+    small.cluster.plan_revocation().expect("versions are left");
     small.cluster.publish_revoked(SessionId::new(1), BTreeSet::new());
     let info = small.cluster.routing();
     assert!(old < info.timeline && before < info.version);

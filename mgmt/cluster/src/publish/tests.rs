@@ -184,8 +184,9 @@ fn versions_rise_across_takeovers_and_revocations_are_published() {
     for below in 1..4 {
         assert!(last < small.cluster.routing().version, "E271");
         last = small.cluster.routing().version;
+        let at = small.cluster.plan_revocation().expect("versions are left");
         small.cluster.publish_revoked(SessionId::new(below), BTreeSet::new());
-        assert_eq!(small.cluster.routing().version.get(), last.get() + 1);
+        assert_eq!(small.cluster.routing().version, at);
         match small.cluster.routing_since(last) {
             Some(RoutingUpdate::Delta(delta)) => assert!(delta.revoked.is_some()),
             other => panic!("{other:?}"),
@@ -202,13 +203,67 @@ fn versions_rise_across_takeovers_and_revocations_are_published() {
 #[test]
 fn versions_are_reserved_before_they_run_out() {
     let mut small = Small::empty();
-    for below in 1..70_000 {
+    for below in 1..70 {
+        small.cluster.plan_revocation().expect("versions are left");
         small.cluster.publish_revoked(SessionId::new(below), BTreeSet::new());
         let Record::Routing(routing) = &small.kv[&RecordKey::Routing] else { panic!("routing") };
         assert!(small.cluster.routing().version <= routing.reserved, "E271");
         assert!(small.cluster.publisher.is_ready(), "nobody ever waits for a reservation");
-        if below % 1000 == 0 {
-            small.settle();
-        }
+        small.settle();
     }
+}
+
+/// E293: a version at or above the one that a revocation names shows it, whatever is published
+/// while its transaction is in flight.
+#[test]
+fn the_version_of_a_revocation_is_kept_for_it() {
+    for (publications, written) in [(0, true), (1, true), (1, false), (2000, true), (2000, false)] {
+        let mut small = Small::whole();
+        let at = small.cluster.plan_revocation().expect("versions are left");
+        let revoked = SessionId::new(7);
+        for start in 2..2 + publications {
+            small.register(4, start);
+            let info = small.cluster.routing();
+            assert!(info.version < at, "{publications}: {} does not show it", info.version);
+        }
+        let before = small.cluster.routing().version;
+        if written {
+            small.cluster.publish_revoked(revoked, BTreeSet::new());
+            assert_eq!(small.cluster.routing().version, at, "{publications}");
+            assert_eq!(small.cluster.routing().revoked_below, revoked);
+        } else {
+            small.cluster.abandon_revocation();
+            let waited = u64::from(publications == 2000);
+            assert_eq!(small.cluster.routing().version.get(), before.get() + waited);
+        }
+        // What had to wait is shown by now.
+        let node = &small.cluster.routing().nodes[&NodeId::new(4)];
+        assert_eq!(node.incarnation.get(), 1 + publications, "{publications}");
+    }
+}
+
+#[test]
+fn no_revocation_is_planned_where_its_version_is_not_reserved() {
+    let mut small = Small::empty();
+    let mut planned = 0;
+    while small.cluster.plan_revocation().is_some() {
+        small.cluster.publish_revoked(SessionId::new(planned), BTreeSet::new());
+        planned += 1;
+        assert!(planned < 100, "versions never run out");
+    }
+    assert!(0 < planned);
+    small.settle();
+    assert!(small.cluster.plan_revocation().is_some(), "more are reserved");
+}
+
+#[test]
+fn revocations_of_a_predecessor_are_in_the_first_version() {
+    let mut small = Small::empty();
+    let (rules, kv) = (small.cluster.rules.clone(), small.kv.clone());
+    let loaded = crate::cluster::Cluster::load(kv, rules, small.now, small.now);
+    small.cluster = loaded.expect("its records");
+    assert_eq!(small.cluster.plan_revocation(), None, "nothing is published yet");
+    small.cluster.load_revoked(SessionId::new(9), BTreeSet::new());
+    small.settle();
+    assert_eq!(small.cluster.routing().revoked_below, SessionId::new(9));
 }
