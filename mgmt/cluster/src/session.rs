@@ -28,6 +28,12 @@
 //! renews its lease, which the transaction conflicts with (`lease::Holder::guard`), and then loads
 //! everything anew, as after a takeover.
 //!
+//! **A raised timeline** (R20). A KV that came back from a backup does not know the sessions that
+//! were opened since, and takes some for live that have ended; ids and routing versions would be
+//! used again. So when the timeline is raised one change ends every session below an id that is far
+//! above what the lost history can have used, and the next one is that id. Until it is committed
+//! none is opened, and what nodes say that they drained in another timeline counts as nothing.
+//!
 //! Invariants
 //!   E291  ids ascend: floor <= every live id < next; nothing below the floor is live
 //!   E292  rows never exceed `SESSIONS_MAX`, so revoking always has room
@@ -50,7 +56,7 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use engine_types::{Instant, RoutingInfo, RoutingVersion, SessionId, StoreId, reached};
+use engine_types::{Instant, RoutingInfo, RoutingVersion, SessionId, StoreId, Timeline, reached};
 
 /// Silence after which a client counts as dead. Others wait that long for its locks. A client
 /// behind a dead primary is out of touch for 13 s, behind a KV that restarts too for 20 s: three
@@ -67,6 +73,9 @@ pub const EXTENDS_PER_TIMEOUT: u32 = 6;
 pub const SESSIONS_MAX: usize = 1 << 16;
 /// Rows of one change: 1,000 of 300 bytes are far below the 10 MB of a transaction.
 pub const SESSION_ROWS_PER_CHANGE_MAX: usize = 1000;
+/// By how much ids are lifted with the timeline: no cluster opens that many sessions between two
+/// backups, and 2^32 restores use up the ids.
+pub const SESSION_ID_LIFT: u64 = 1 << 32;
 
 /// A session command is refused; nothing has changed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -108,6 +117,14 @@ pub enum SessionError {
         limit: usize,
         /// Revoking it lets the floor rise.
         oldest: Option<SessionId>,
+    },
+    /// The timeline was raised and the sessions of the former one are not ended yet: ask again.
+    #[error("sessions are of {found}, the cluster is in {expected}")]
+    FormerTimeline {
+        /// Of the sessions.
+        found: Timeline,
+        /// Of the cluster.
+        expected: Timeline,
     },
     /// A change is under way (E295): ask again when it has ended.
     #[error("another change of sessions is under way")]
@@ -178,6 +195,14 @@ pub enum SessionLoadError {
         /// The other.
         second: SessionId,
     },
+    /// Sessions of a later timeline than the cluster's.
+    #[error("sessions are of {found}, the cluster is in {expected}")]
+    Timeline {
+        /// The summary's.
+        found: Timeline,
+        /// The cluster's.
+        expected: Timeline,
+    },
     /// More rows than there can be.
     #[error("{found} sessions, at most {limit}")]
     TooMany {
@@ -221,43 +246,54 @@ pub struct Sessions {
     /// Revoked sessions that are not fenced.
     unfenced: BTreeSet<(RoutingVersion, SessionId)>,
     summary: SessionSummary,
+    /// The cluster's; `summary` is of an earlier one until it is lifted.
+    timeline: Timeline,
     timeout: Duration,
     planned: bool,
     fences: Fences,
 }
 
 impl Sessions {
-    /// What the KV holds, after a takeover or in a new cluster (then `summary` is the default and
-    /// there are no rows). `leases_until` is when all leases of predecessors are over (L3).
+    /// What the KV holds, after a takeover or in a new cluster (then `summary` is a new one and
+    /// there are no rows). `timeline` is the cluster's. `leases_until` is when all leases of predecessors are over (L3).
     ///
     /// # Errors
     /// When rows and summary do not belong together.
     pub fn load(
         summary: SessionSummary,
         rows: impl IntoIterator<Item = (SessionId, SessionRecord)>,
+        timeline: Timeline,
         timeout: Duration,
         now: Instant,
         leases_until: Instant,
     ) -> Result<Self, SessionLoadError> {
-        let SessionSummary { next, floor, fenced_to } = summary;
+        let SessionSummary { next, floor, fenced_to, .. } = summary;
+        if timeline < summary.timeline {
+            let (found, expected) = (summary.timeline, timeline);
+            return Err(SessionLoadError::Timeline { found, expected });
+        }
         if next < floor {
             return Err(SessionLoadError::Floor { floor, next });
         }
-        let fences = Fences::new(fenced_to, leases_until);
+        let mut fences = Fences::new(fenced_to, leases_until);
+        fences.raise(timeline);
         let mut sessions = Self {
             rows: BTreeMap::new(),
             clients: BTreeMap::new(),
             heard: BTreeMap::new(),
             unfenced: BTreeSet::new(),
             summary,
+            timeline,
             timeout,
             planned: false,
             fences,
         };
-        for (session, record) in rows {
+        sessions.await_lifted();
+        for (session, mut record) in rows {
             if next <= session {
                 return Err(SessionLoadError::BeyondNext { session, next });
             }
+            summary.end_lifted(session, &mut record);
             if record.is_live() {
                 if session < floor {
                     return Err(SessionLoadError::LiveBelowFloor { session, floor });
@@ -295,7 +331,7 @@ impl Sessions {
     /// `opened` the one in force. An earlier session of the same client is revoked with it.
     ///
     /// # Errors
-    /// When a later start of the client has one, when names are too long, when there is no room,
+    /// Before a raised timeline is followed, when a later start of the client has one, when names are too long, when there is no room,
     /// while another change is under way, or when `at` is too low to end the earlier session in.
     pub fn plan_open(
         &mut self,
@@ -304,6 +340,10 @@ impl Sessions {
         at: RoutingVersion,
     ) -> Result<Opening, SessionError> {
         client.check()?;
+        let (found, expected) = (self.summary.timeline, self.timeline);
+        if found < expected {
+            return Err(SessionError::FormerTimeline { found, expected });
+        }
         let before = self.clients.get(&client.uuid).copied();
         if let Some(session) = before {
             let live = self.rows[&session].client.epoch;
@@ -389,6 +429,38 @@ impl Sessions {
         self.plan_revoke(&silent, RevokeReason::Expired, at)
     }
 
+    /// The cluster's timeline was raised: [`plan_lift`](Self::plan_lift) is to be committed next.
+    /// Lower ones and the same change nothing.
+    pub fn raise_timeline(&mut self, timeline: Timeline) {
+        if self.timeline < timeline {
+            self.timeline = timeline;
+            self.fences.raise(timeline);
+        }
+    }
+
+    /// Ends all sessions of former timelines and lifts the ids, if the timeline was raised since
+    /// that was done last; in one row, however many they are. `at` as for
+    /// [`plan_revoke`](Self::plan_revoke).
+    ///
+    /// # Errors
+    /// While another change is under way, or when `at` is too low.
+    pub fn plan_lift(&mut self, at: RoutingVersion) -> Result<Option<SessionChange>, SessionError> {
+        if self.summary.timeline == self.timeline {
+            return Ok(None);
+        }
+        self.check_free()?;
+        self.check_version(at)?;
+        let mut change = self.change();
+        let lifted = self.summary.next.get().checked_add(SESSION_ID_LIFT);
+        let below = SessionId::new(lifted.expect("E291: 2^32 restores never happen"));
+        (change.summary.next, change.summary.floor) = (below, below);
+        change.summary.timeline = self.timeline;
+        (change.summary.lifted_below, change.summary.lifted_in) = (below, at);
+        change.revokes = true;
+        self.plan(&change);
+        Ok(Some(change))
+    }
+
     /// Declares sessions fenced as far as the nodes allow; nothing when none is. From this call on
     /// nodes that have not drained them get no lease (E294), whatever becomes of the change.
     ///
@@ -437,7 +509,18 @@ impl Sessions {
         for session in change.remove {
             self.rows.remove(&session);
         }
+        let lifts = self.summary.timeline < change.summary.timeline;
         self.summary = change.summary;
+        if lifts {
+            reached!("L6: all sessions of a former timeline end");
+            let (summary, live) = (self.summary, self.heard.keys().copied());
+            for session in live.collect::<Vec<_>>() {
+                let mut record = self.rows[&session].clone();
+                summary.end_lifted(session, &mut record);
+                self.put(session, record, now);
+            }
+            self.await_lifted();
+        }
         let fenced = self.summary.fenced_to;
         self.unfenced.retain(|&(at, _)| fenced < at);
         self.check();
@@ -477,7 +560,19 @@ impl Sessions {
     pub fn fenced(&self, session: SessionId) -> bool {
         match self.rows.get(&session) {
             Some(record) => self.is_fenced(record),
+            None if session < self.summary.lifted_below => {
+                self.summary.lifted_in <= self.summary.fenced_to
+            }
             None => session < self.summary.next, // its row was swept
+        }
+    }
+
+    /// Sessions without a row ended when the timeline was raised: they are fenced with that version
+    /// too.
+    fn await_lifted(&mut self) {
+        let SessionSummary { fenced_to, lifted_below, lifted_in, .. } = self.summary;
+        if fenced_to < lifted_in {
+            self.unfenced.insert((lifted_in, lifted_below));
         }
     }
 
@@ -532,6 +627,14 @@ impl Sessions {
         if self.planned { Err(SessionError::Busy) } else { Ok(()) }
     }
 
+    fn check_version(&self, at: RoutingVersion) -> Result<(), SessionError> {
+        let fenced = self.summary.fenced_to;
+        if at <= fenced {
+            return Err(SessionError::StaleVersion { found: at, fenced });
+        }
+        Ok(())
+    }
+
     fn change(&self) -> SessionChange {
         let (put, remove) = (Vec::new(), Vec::new());
         SessionChange { put, remove, summary: self.summary, revokes: false }
@@ -552,10 +655,7 @@ impl Sessions {
         reason: RevokeReason,
         at: RoutingVersion,
     ) -> Result<(), SessionError> {
-        let fenced = self.summary.fenced_to;
-        if at <= fenced {
-            return Err(SessionError::StaleVersion { found: at, fenced });
-        }
+        self.check_version(at)?;
         for &session in sessions {
             let mut record = self.rows[&session].clone();
             record.state = SessionState::Revoked { at, reason };

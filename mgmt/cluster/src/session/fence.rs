@@ -3,7 +3,7 @@
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
-use engine_types::{Incarnation, Instant, NodeId, RoutingVersion, reached};
+use engine_types::{Incarnation, Instant, NodeId, RoutingVersion, Timeline, reached};
 
 /// A report or a grant that must not be.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -79,6 +79,8 @@ pub struct Fences {
     nodes: BTreeMap<NodeId, Node>,
     /// What a node must have drained to be granted a lease.
     required: RoutingVersion,
+    /// Versions are of this timeline; those of others name something else.
+    timeline: Timeline,
     /// Before this instant a predecessor's lease may be in force on any node.
     quiet_until: Instant,
 }
@@ -86,14 +88,20 @@ pub struct Fences {
 impl Fences {
     /// Nothing was heard from any node yet.
     pub const fn new(fenced_to: RoutingVersion, leases_until: Instant) -> Self {
-        Self { nodes: BTreeMap::new(), required: fenced_to, quiet_until: leases_until }
+        let (required, quiet_until) = (fenced_to, leases_until);
+        Self { nodes: BTreeMap::new(), required, timeline: Timeline::new(0), quiet_until }
     }
 
-    /// A heartbeat says that a start of `node` installed routing info up to `drained` and holds no
-    /// admitted write of a session that is revoked in it. `published` is the version in force.
+    /// The timeline was raised: what was drained by the numbers of the former one says nothing.
+    pub(super) fn raise(&mut self, timeline: Timeline) {
+        self.timeline = timeline;
+        self.nodes.values_mut().for_each(|node| node.drained = RoutingVersion::default());
+    }
+
+    /// [`reported_in`](Self::reported_in) the cluster's timeline.
     ///
     /// # Errors
-    /// When it cannot be true, or is of a former start; nothing changes.
+    /// As there.
     pub fn reported(
         &mut self,
         node: NodeId,
@@ -101,6 +109,25 @@ impl Fences {
         drained: RoutingVersion,
         published: RoutingVersion,
     ) -> Result<(), FenceError> {
+        self.reported_in(node, incarnation, (self.timeline, drained), published)
+    }
+
+    /// A heartbeat says that a start of `node` installed routing info up to `drained` and holds no
+    /// admitted write of a session that is revoked in it. `timeline` is that of the routing info it
+    /// installed: of another one than the cluster's it has drained nothing. `published` is the
+    /// version in force.
+    ///
+    /// # Errors
+    /// When it cannot be true, or is of a former start; nothing changes.
+    pub fn reported_in(
+        &mut self,
+        node: NodeId,
+        incarnation: Incarnation,
+        (timeline, drained): (Timeline, RoutingVersion),
+        published: RoutingVersion,
+    ) -> Result<(), FenceError> {
+        let same = timeline == self.timeline;
+        let drained = if same { drained } else { RoutingVersion::default() };
         if published < drained {
             return Err(FenceError::Beyond { node, found: drained, published });
         }

@@ -6,15 +6,15 @@
 //!   5  client uuid u128                             5  next session u64
 //!  21  epoch u32  process u32                      13  floor u64
 //!  29  opened: routing version u64                 21  fenced_to: routing version u64
-//!  37  state u8: 0 live, 1..4 why it is revoked
-//!  38  revoked in: routing version u64, 0 if live
-//!  46  name, host: each length u32, bytes
+//!  37  state u8: 0 live, 1..5 why it is revoked    29  timeline u32
+//!  38  revoked in: routing version u64, 0 if live  33  lifted below: session u64
+//!  46  name, host: each length u32, bytes          41  lifted in: routing version u64
 //! ```
 
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use engine_types::{RoutingVersion, SessionId, StoreId};
+use engine_types::{RoutingVersion, SessionId, StoreId, Timeline};
 
 use super::SessionError;
 use crate::fields::{DecodeError, Reader, Writer};
@@ -68,11 +68,14 @@ pub enum RevokeReason {
     Operator = 3,
     /// The client opened another one.
     Superseded = 4,
+    /// The KV came back from a backup, which does not know what the session did since.
+    Restored = 5,
 }
 
 impl RevokeReason {
     /// All of them, in the order of codes.
-    pub const ALL: [Self; 4] = [Self::Closed, Self::Expired, Self::Operator, Self::Superseded];
+    pub const ALL: [Self; 5] =
+        [Self::Closed, Self::Expired, Self::Operator, Self::Superseded, Self::Restored];
 }
 
 /// Whether a session may write.
@@ -145,7 +148,7 @@ impl SessionRecord {
             (0, _) if at == 0 => SessionState::Live,
             (0, _) => return Err(reader.bad_number("revoked in", at, "0, as it is live")),
             (_, Some(reason)) => SessionState::Revoked { at: RoutingVersion::new(at), reason },
-            (_, None) => return Err(reader.bad_number("state", code.into(), "0 to 4")),
+            (_, None) => return Err(reader.bad_number("state", code.into(), "0 to 5")),
         };
         let name = reader.text("name", NAME_BYTES_MAX)?;
         let host = reader.text("host", NAME_BYTES_MAX)?;
@@ -162,15 +165,38 @@ pub struct SessionSummary {
     pub floor: SessionId,
     /// Sessions revoked up to this routing version are fenced.
     pub fenced_to: RoutingVersion,
+    /// The timeline that ids and versions above are of.
+    pub timeline: Timeline,
+    /// All sessions below it, those without a row too, ended when the timeline was raised,
+    /// whatever their rows say; 0 if it never was.
+    pub lifted_below: SessionId,
+    /// The routing version that says so.
+    pub lifted_in: RoutingVersion,
 }
 
 impl SessionSummary {
+    /// Of a new cluster.
+    pub fn new(timeline: Timeline) -> Self {
+        Self { timeline, ..Self::default() }
+    }
+
+    /// A row that is older than the raising of the timeline.
+    pub(super) fn end_lifted(&self, session: SessionId, record: &mut SessionRecord) {
+        if record.is_live() && session < self.lifted_below {
+            let (at, reason) = (self.lifted_in, RevokeReason::Restored);
+            record.state = SessionState::Revoked { at, reason };
+        }
+    }
+
     /// For the KV.
     pub fn encode(&self) -> Vec<u8> {
         let mut out = Writer::new(VERSION);
         out.u64(self.next.get());
         out.u64(self.floor.get());
         out.u64(self.fenced_to.get());
+        out.u32(self.timeline.get());
+        out.u64(self.lifted_below.get());
+        out.u64(self.lifted_in.get());
         out.finish()
     }
 
@@ -183,7 +209,10 @@ impl SessionSummary {
         let next = SessionId::new(reader.u64("next session")?);
         let floor = SessionId::new(reader.u64("floor")?);
         let fenced_to = RoutingVersion::new(reader.u64("fenced to")?);
-        Ok(Self { next, floor, fenced_to })
+        let timeline = Timeline::new(reader.u32("timeline")?);
+        let lifted_below = SessionId::new(reader.u64("lifted below")?);
+        let lifted_in = RoutingVersion::new(reader.u64("lifted in")?);
+        Ok(Self { next, floor, fenced_to, timeline, lifted_below, lifted_in })
     }
 }
 

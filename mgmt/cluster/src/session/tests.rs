@@ -7,6 +7,8 @@ use engine_types::{ClusterId, Incarnation, NodeId};
 
 use super::*;
 
+const T0: Timeline = Timeline::new(0);
+
 fn at(seconds: u64) -> Instant {
     Instant::ZERO + Duration::from_secs(seconds)
 }
@@ -26,7 +28,7 @@ fn client(uuid: u128, epoch: u32) -> Client {
 
 fn empty() -> Sessions {
     let timeout = SESSION_TIMEOUT_DEFAULT;
-    Sessions::load(SessionSummary::default(), [], timeout, at(0), at(0)).unwrap()
+    Sessions::load(SessionSummary::default(), [], T0, timeout, at(0), at(0)).unwrap()
 }
 
 fn open(sessions: &mut Sessions, uuid: u128, now: u64) -> SessionId {
@@ -177,9 +179,52 @@ fn after_a_takeover_every_lease_counts_as_just_granted() {
     revoke(&mut sessions, 0, 2);
     let rows: Vec<_> = sessions.list(at(0)).map(|(id, row, _)| (id, row.clone())).collect();
     let (summary, timeout) = (sessions.summary(), SESSION_TIMEOUT_DEFAULT);
-    let mut next = Sessions::load(summary, rows, timeout, at(100), at(103)).unwrap();
+    let mut next = Sessions::load(summary, rows, T0, timeout, at(100), at(103)).unwrap();
     assert_eq!(next.plan_fence(at(102)), Ok(None), "nobody was heard, but somebody may serve");
     assert!(next.plan_fence(at(103)).unwrap().is_some());
+}
+
+#[test]
+fn a_raised_timeline_ends_every_session_known_or_not() {
+    let mut sessions = empty();
+    (1..4).for_each(|uuid| {
+        open(&mut sessions, uuid, 0);
+    });
+    let (node, start, next) = (NodeId::new(1), Incarnation::new(1), Timeline::new(1));
+    // The node drained far more in the history that was lost.
+    sessions.fences_mut().reported_in(node, start, (T0, r(90)), r(90)).unwrap();
+    sessions.fences_mut().granted(node, at(100));
+    assert_eq!(sessions.plan_lift(r(2)), Ok(None));
+    sessions.raise_timeline(next);
+    let (found, expected) = (T0, next);
+    let former = Err(SessionError::FormerTimeline { found, expected });
+    assert_eq!(sessions.plan_open(client(1, 1), r(1), r(2)), former);
+    let change = sessions.plan_lift(r(3)).unwrap().unwrap();
+    assert_eq!((change.put.len(), change.remove.len(), change.revokes), (0, 0, true));
+    let rows: Vec<_> = sessions.list(at(0)).map(|(id, row, _)| (id, row.clone())).collect();
+    sessions.committed(change, at(0));
+    let first = id(SESSION_ID_LIFT + 3);
+    let timeout = SESSION_TIMEOUT_DEFAULT;
+    let loaded = Sessions::load(sessions.summary(), rows, next, timeout, at(0), at(0)).unwrap();
+    for mut sessions in [sessions, loaded] {
+        // A session of the lost history has an id between those known and the next one.
+        let lost = id(700);
+        assert_eq!(published(&sessions), (first.get(), vec![]));
+        assert!(!sessions.fenced(id(0)) && !sessions.fenced(lost) && !sessions.fenced(first));
+        assert_eq!(sessions.extend(lost, at(1)), Err(SessionError::Revoked { session: lost }));
+        sessions.fences_mut().reported_in(node, start, (T0, r(91)), r(3)).unwrap();
+        sessions.fences_mut().granted(node, at(100));
+        assert_eq!(sessions.plan_fence(at(1)), Ok(None), "91 is of another timeline");
+        assert_eq!(open(&mut sessions, 1, 1), first);
+        sessions.fences_mut().reported_in(node, start, (next, r(3)), r(3)).unwrap();
+        let change = sessions.plan_fence(at(1)).unwrap().unwrap();
+        sessions.committed(change, at(1));
+        assert!(sessions.fenced(id(0)) && sessions.fenced(lost) && !sessions.fenced(first));
+        assert_eq!(sessions.plan_lift(r(9)), Ok(None));
+        let change = sessions.plan_sweep().unwrap().unwrap();
+        assert_eq!(change.remove, [id(0), id(1), id(2)]);
+        sessions.committed(change, at(1));
+    }
 }
 
 #[test]
@@ -187,9 +232,9 @@ fn rows_that_do_not_belong_together_are_not_loaded() {
     let live =
         |uuid| SessionRecord { client: client(uuid, 1), opened: r(1), state: SessionState::Live };
     let check = |floor, next, rows: Vec<(SessionId, SessionRecord)>, text: &str| {
-        let summary = SessionSummary { next: id(next), floor: id(floor), fenced_to: r(0) };
+        let summary = SessionSummary { next: id(next), floor: id(floor), ..Default::default() };
         let timeout = SESSION_TIMEOUT_DEFAULT;
-        let error = Sessions::load(summary, rows, timeout, at(0), at(0)).unwrap_err();
+        let error = Sessions::load(summary, rows, T0, timeout, at(0), at(0)).unwrap_err();
         assert_eq!(error.to_string(), text);
     };
     check(3, 2, vec![], "floor session-3 is above the next session session-2");

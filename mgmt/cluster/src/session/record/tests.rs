@@ -29,17 +29,26 @@ fn golden_bytes() {
     bytes[37] = 0;
     let error = SessionRecord::decode(&bytes).unwrap_err().to_string();
     assert_eq!(error, "session: revoked in: found 12, expected 0, as it is live");
-    bytes[37] = 5;
+    bytes[37] = 6;
     let error = SessionRecord::decode(&bytes).unwrap_err().to_string();
-    assert_eq!(error, "session: state: found 5, expected 0 to 4");
+    assert_eq!(error, "session: state: found 6, expected 0 to 5");
 }
 
 #[test]
 fn golden_bytes_of_the_summary() {
     let (next, floor) = (SessionId::new(7), SessionId::new(5));
-    let summary = SessionSummary { next, floor, fenced_to: RoutingVersion::new(4) };
-    let mut bytes = [1, 24, 0, 0, 0].to_vec();
+    let summary = SessionSummary {
+        next,
+        floor,
+        fenced_to: RoutingVersion::new(4),
+        timeline: Timeline::new(2),
+        lifted_below: SessionId::new(3),
+        lifted_in: RoutingVersion::new(6),
+    };
+    let mut bytes = [1, 44, 0, 0, 0].to_vec();
     [7u64, 5, 4].iter().for_each(|number| bytes.extend_from_slice(&number.to_le_bytes()));
+    bytes.extend_from_slice(&2u32.to_le_bytes());
+    [3u64, 6].iter().for_each(|number| bytes.extend_from_slice(&number.to_le_bytes()));
     assert_eq!(summary.encode(), bytes);
     assert_eq!(SessionSummary::decode(&bytes), Ok(summary));
     crate::fields::check_decoder(&bytes, SessionSummary::decode);

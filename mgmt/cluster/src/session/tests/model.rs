@@ -6,7 +6,7 @@ use alloc::collections::BTreeSet;
 use alloc::format;
 use alloc::string::String;
 
-use engine_types::{Incarnation, NodeId, Rng};
+use engine_types::{Incarnation, NodeId, Rng, Timeline};
 
 use super::super::*;
 use super::{client, id, r};
@@ -63,7 +63,8 @@ fn load(
     leases_until: u64,
 ) -> Sessions {
     let timeout = Duration::from_nanos(300);
-    Sessions::load(kv.0, kv.1.clone(), timeout, instant(now), instant(leases_until)).unwrap()
+    Sessions::load(kv.0, kv.1.clone(), kv.0.timeline, timeout, instant(now), instant(leases_until))
+        .unwrap()
 }
 
 impl Model {
@@ -259,7 +260,7 @@ impl Model {
         let sent = self.now;
         self.now += self.rng.below(4);
         let fences = self.sessions.fences_mut();
-        if fences.reported(node, incarnation, drained, published).is_err() {
+        if fences.reported_in(node, incarnation, (Timeline::new(0), drained), published).is_err() {
             return;
         }
         if fences.may_lease(node, incarnation).is_ok() || self.bug == Bug::LeaseWithoutDrain {
