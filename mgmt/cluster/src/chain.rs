@@ -7,7 +7,7 @@
 //!   R10  if all serving members are lost in one step, each of them becomes last-serving, not the
 //!        first alone, and only the recorded set may restart the chain
 //!   R11  "up-to-date" of a syncing member counts for the committed chain version and its
-//!        incarnation only
+//!        incarnation only; of a waiting one it counts as "online"
 //!
 //! Order: serving, syncing, last-serving, waiting, offline; within a class members keep their
 //! order, and who is promoted joins at the end.
@@ -292,7 +292,8 @@ impl<'a> Step<'a> {
             (P::Syncing, None) if serves => P::Syncing,
             (P::Syncing | P::Waiting, None) => P::Waiting,
             (P::Syncing, _) if alive && serves => P::Syncing,
-            (P::Waiting, Some(LocalState::Online)) if alive && slot && view.may_sync => P::Syncing,
+            // Up to date says nothing of who did not sync: it would say so for ever, and wait.
+            (P::Waiting, Some(_)) if alive && slot && view.may_sync => P::Syncing,
             _ if alive => P::Waiting,
             _ => P::Offline,
         }

@@ -16,6 +16,9 @@
 //!   - whoever said that a target is offline has dropped its lease, and takes none from answers to
 //!     heartbeats it sent before; that says nothing of leases of another start of its node, which
 //!     may have the store open still;
+//!   - a target says that it is up to date only while it serves, or when it was told that its sync
+//!     is done in the version and as the start that the same report names (R11); whoever serves no
+//!     longer in the version it has installed goes back to online;
 //!   - a store counts its starts durably, from 1, and is opened by one process at a time (R5);
 //!   - what it says it has drained is a version of the routing info it has installed since its
 //!     start, and it holds no admitted write of a session that is revoked in it (E294);

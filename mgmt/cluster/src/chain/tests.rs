@@ -97,7 +97,8 @@ fn public_states_follow_the_table() {
         // local       current          predecessor  next
         (L::UpToDate, P::Serving,      any,         P::Serving),
         (L::UpToDate, P::Syncing,      serving,     P::Serving),
-        (L::UpToDate, P::Waiting,      any,         P::Waiting),
+        (L::UpToDate, P::Waiting,      serving,     P::Syncing), // what it says is of another time
+        (L::UpToDate, P::Waiting,      silent,      P::Waiting),
         (L::UpToDate, P::LastServing,  silent,      P::Serving),
         (L::UpToDate, P::Offline,      any,         P::Waiting),
         (L::Online,   P::Serving,      any,         P::Serving),

@@ -56,7 +56,7 @@ fn a_raised_timeline_keeps_who_knows_most() {
         small.beat_all();
     }
     small.command(&Command::RaiseTimeline).expect("raised");
-    assert_eq!(small.states(), "2:Serving 1:Waiting 3:Waiting");
+    assert_eq!(small.states(), "2:Serving 1:Syncing 3:Waiting");
     assert_eq!(last_serving(&small), [2]);
 }
 
