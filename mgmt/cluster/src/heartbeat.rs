@@ -24,6 +24,9 @@
 //!     start, and it holds no admitted write of a session that is revoked in it (E294);
 //!   - a store that installs a version keeps it with the timeline of the answer (R20).
 //!
+//! A clock that was found to run away is refused until the node starts anew: a clock that jumped
+//! looks honest again a window later, and may jump again.
+//!
 //! Invariants
 //!   E276  a heartbeat is taken in once, in the order of sending, and only from the registered
 //!         start of a node that is enabled
@@ -44,7 +47,7 @@ use engine_types::{
 
 use crate::chain::{LocalState, View};
 use crate::cluster::{Cluster, Due};
-use crate::lease::ClockVerdict;
+use crate::lease::own_clock_is_suspect;
 use crate::record::{Leaving, UNADOPTED};
 use crate::registry::{Node, Progress, Report};
 use crate::session::{FenceError, Fences};
@@ -163,14 +166,26 @@ impl Cluster {
         if let Some(last) = node.sequence.filter(|&last| beat.sequence <= last) {
             return Err(HeartbeatError::Stale { node: id, found: beat.sequence, last });
         }
-        if let ClockVerdict::Bad { ppm } = node.clock.heartbeat(beat.sent, now) {
+        node.observe_clock(beat.sent, now);
+        if let Some(ppm) = node.clock_away
+            && !self.own_clock_is_suspect()
+        {
             reached!("L4: the clock of a node ran away");
             let bound = self.rules.times.drift_ppm();
             return Err(HeartbeatError::ClockAway { node: id, ppm, bound });
         }
+        let node = self.nodes.get_mut(&id).expect("found above");
         node.sequence = Some(beat.sequence);
         observe_shards(node, beat, self.rules.times.storage());
         Ok(())
+    }
+
+    /// True while most clocks seem to run away: then it is this manager's that does (E290). None is
+    /// refused for it meanwhile, and the manager has to step down.
+    pub fn own_clock_is_suspect(&self) -> bool {
+        let judged = self.nodes.values().filter(|node| node.clock_is_judged()).count();
+        let bad = self.nodes.values().filter(|node| node.clock_away.is_some()).count();
+        own_clock_is_suspect(bad, judged)
     }
 
     /// The node lives at `now`.

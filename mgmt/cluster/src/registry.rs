@@ -15,7 +15,7 @@ use engine_types::{
 
 use crate::chain::LocalState;
 use crate::cluster::{Change, Cluster};
-use crate::lease::{ClockCheck, LeaseTimes};
+use crate::lease::{ClockCheck, ClockVerdict, LeaseTimes};
 use crate::record::codec::{ADDRESS_BYTES_MAX, NAME_BYTES_MAX};
 use crate::record::{NodeRecord, Record, RecordKey, TargetRecord};
 
@@ -32,6 +32,8 @@ pub(crate) struct Node {
     /// True after `heard` lay too far back (L4).
     pub(crate) dead: bool,
     pub(crate) clock: ClockCheck,
+    /// Set when the clock of this start was found to run away, by so many ppm (E290).
+    pub(crate) clock_away: Option<i64>,
     pub(crate) shards: BTreeMap<CoreId, Progress>,
 }
 
@@ -53,6 +55,7 @@ impl Node {
             sequence: None,
             dead: false,
             clock: ClockCheck::new(times),
+            clock_away: None,
             shards: BTreeMap::new(),
         }
     }
@@ -62,7 +65,23 @@ impl Node {
         self.heard = now;
         self.sequence = None;
         self.clock = ClockCheck::new(times);
+        self.clock_away = None;
         self.shards.clear();
+    }
+
+    /// A heartbeat that was sent at `sent` on the node's clock has arrived. What is found stays
+    /// until the next start.
+    pub(crate) fn observe_clock(&mut self, sent: Instant, now: Instant) {
+        if self.clock_away.is_none()
+            && let ClockVerdict::Bad { ppm } = self.clock.heartbeat(sent, now)
+        {
+            self.clock_away = Some(ppm);
+        }
+    }
+
+    /// True if the clock was observed for long enough.
+    pub(crate) fn clock_is_judged(&self) -> bool {
+        self.clock.verdict() != ClockVerdict::Unknown
     }
 
     pub(crate) fn info(&self) -> NodeInfo {

@@ -1,4 +1,5 @@
 use core::time::Duration;
+use std::collections::BTreeMap;
 
 use engine_types::{Incarnation, NodeId, RoutingVersion, TargetId};
 
@@ -198,4 +199,58 @@ fn a_node_that_has_not_drained_what_is_fenced_gets_no_lease() {
     let answer = small.cluster.heartbeat(&beat, &mut small.fences, small.now).expect("it lives");
     assert!(matches!(answer.fenced, Some(FenceError::Beyond { .. })), "{answer:?}");
     assert!(answer.leases.is_empty());
+}
+
+/// Heartbeats of a second each of all nodes, whose clocks show `shown(node, elapsed)`; how many of
+/// which node were refused.
+fn clocks(
+    small: &mut Small,
+    seconds: u32,
+    shown: impl Fn(u32, Duration) -> Duration,
+) -> BTreeMap<u32, u32> {
+    let began = small.now;
+    let mut refused = BTreeMap::new();
+    for _ in 0..seconds {
+        small.wait(1000);
+        let elapsed = small.now.saturating_since(began);
+        for node in 1..=4 {
+            let mut beat = small.message(node);
+            beat.sent = began + shown(node, elapsed);
+            match small.cluster.heartbeat(&beat, &mut small.fences, small.now) {
+                Ok(_) => {}
+                Err(E::ClockAway { .. }) => *refused.entry(node).or_default() += 1,
+                Err(other) => panic!("{other}"),
+            }
+        }
+    }
+    refused
+}
+
+#[test]
+fn a_clock_that_jumped_once_is_refused_until_the_node_starts_anew() {
+    let mut small = Small::whole();
+    let jump = Duration::from_secs(5);
+    let shown = |node, elapsed: Duration| {
+        if node == 1 && Duration::from_secs(100) < elapsed { elapsed + jump } else { elapsed }
+    };
+    let refused = clocks(&mut small, 400, shown);
+    assert_eq!(refused.keys().copied().collect::<std::vec::Vec<_>>(), [1]);
+    assert!(270 < refused[&1], "{refused:?}: it was trusted again");
+    small.register(1, 2);
+    assert_eq!(clocks(&mut small, 100, |_, elapsed| elapsed), BTreeMap::new());
+}
+
+/// E290: all clocks seem to be off by 2 %; it is the manager's own.
+#[test]
+fn a_manager_whose_own_clock_is_off_refuses_no_cluster() {
+    let mut small = Small::whole();
+    let refused = clocks(&mut small, 200, |_, elapsed| elapsed + elapsed / 50);
+    assert!(small.cluster.own_clock_is_suspect());
+    // Two are refused before the third makes it most of them.
+    assert!(refused.values().all(|&count| count <= 2), "{refused:?}");
+    let mut small = Small::whole();
+    let slow = |node, elapsed: Duration| if node == 1 { elapsed + elapsed / 50 } else { elapsed };
+    let refused = clocks(&mut small, 200, slow);
+    assert!(!small.cluster.own_clock_is_suspect());
+    assert!(refused.contains_key(&1) && refused.len() == 1, "{refused:?}");
 }
