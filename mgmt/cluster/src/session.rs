@@ -243,6 +243,8 @@ pub struct Sessions {
     clients: BTreeMap<StoreId, SessionId>,
     /// Live sessions, and when each was heard last.
     heard: BTreeMap<SessionId, Instant>,
+    /// The same, the longest silence first.
+    silent: BTreeSet<(Instant, SessionId)>,
     /// Revoked sessions that are not fenced.
     unfenced: BTreeSet<(RoutingVersion, SessionId)>,
     summary: SessionSummary,
@@ -281,6 +283,7 @@ impl Sessions {
             rows: BTreeMap::new(),
             clients: BTreeMap::new(),
             heard: BTreeMap::new(),
+            silent: BTreeSet::new(),
             unfenced: BTreeSet::new(),
             summary,
             timeline,
@@ -409,8 +412,8 @@ impl Sessions {
         Ok(Some(change))
     }
 
-    /// Ends the sessions that were silent for the timeout; the next call finds those that had no
-    /// room in this one.
+    /// Ends the sessions that were silent for the timeout, the longest silent first; the next call
+    /// finds those that had no room in this one. Costs nothing while all are heard of.
     ///
     /// # Errors
     /// While another change is under way, or when `at` is too low; only if there is something to do.
@@ -420,10 +423,10 @@ impl Sessions {
         at: RoutingVersion,
     ) -> Result<Option<SessionChange>, SessionError> {
         let silent: Vec<SessionId> = self
-            .heard
+            .silent
             .iter()
-            .filter(|&(_, &heard)| heard + self.timeout <= now)
-            .map(|(&session, _)| session)
+            .take_while(|&&(heard, _)| heard + self.timeout <= now)
+            .map(|&(_, session)| session)
             .take(SESSION_ROWS_PER_CHANGE_MAX)
             .collect();
         self.plan_revoke(&silent, RevokeReason::Expired, at)
@@ -522,7 +525,9 @@ impl Sessions {
             self.await_lifted();
         }
         let fenced = self.summary.fenced_to;
-        self.unfenced.retain(|&(at, _)| fenced < at);
+        while self.unfenced.first().is_some_and(|&(at, _)| at <= fenced) {
+            self.unfenced.pop_first();
+        }
         self.check();
     }
 
@@ -538,10 +543,13 @@ impl Sessions {
     /// When the session is not live: the client must stop what it does under it.
     pub fn extend(&mut self, session: SessionId, now: Instant) -> Result<Duration, SessionError> {
         match self.heard.get_mut(&session) {
-            Some(heard) => {
-                *heard = now.max(*heard);
+            Some(heard) if *heard < now => {
+                self.silent.remove(&(*heard, session));
+                self.silent.insert((now, session));
+                *heard = now;
                 Ok(self.timeout)
             }
+            Some(_) => Ok(self.timeout),
             None => Err(self.not_live(session)),
         }
     }
@@ -671,11 +679,16 @@ impl Sessions {
     fn put(&mut self, session: SessionId, record: SessionRecord, now: Instant) {
         match record.state {
             SessionState::Live => {
-                self.heard.insert(session, now);
+                if let Some(before) = self.heard.insert(session, now) {
+                    self.silent.remove(&(before, session));
+                }
+                self.silent.insert((now, session));
                 self.clients.insert(record.client.uuid, session);
             }
             SessionState::Revoked { at, .. } => {
-                self.heard.remove(&session);
+                if let Some(heard) = self.heard.remove(&session) {
+                    self.silent.remove(&(heard, session));
+                }
                 let uuid = record.client.uuid;
                 if self.clients.get(&uuid) == Some(&session) {
                     self.clients.remove(&uuid);
@@ -696,6 +709,7 @@ impl Sessions {
         assert!(last.is_none_or(|&id| id < next), "E291: {last:?} is live, next is {next}");
         assert!(self.rows.len() <= SESSIONS_MAX, "E292: {} rows", self.rows.len());
         assert_eq!(self.heard.len(), self.clients.len(), "E291: one live session per client");
+        assert_eq!(self.heard.len(), self.silent.len(), "E291: every live session may expire");
     }
 }
 

@@ -103,13 +103,7 @@ impl Tags {
     /// # Errors
     /// When the tag breaks a limit.
     pub fn set(&mut self, key: &str, value: &str) -> Result<Option<String>, TagError> {
-        check_key(key)?;
-        check_value(key, value)?;
-        let (found, limit) = (self.0.len() + 1, TAGS_MAX);
-        if limit < found && !self.0.contains_key(key) {
-            return Err(TagError::TooMany { found, limit });
-        }
-        Ok(self.0.insert(key.into(), value.into()))
+        change(&mut self.0, key, Some(value))
     }
 
     /// Adds or changes all of `tags`, or nothing.
@@ -189,6 +183,27 @@ impl Tags {
         }
         Ok(tags)
     }
+}
+
+/// Adds a tag, changes its value, or removes it if there is no `value`. Gives the value it had. Every
+/// command that tags something goes through here, so that there is one set of limits (E298);
+/// removing what is not there changes nothing.
+///
+/// # Errors
+/// When the tag breaks a limit; a tag that is to be removed may be of former limits.
+pub fn change(
+    tags: &mut BTreeMap<String, String>,
+    key: &str,
+    value: Option<&str>,
+) -> Result<Option<String>, TagError> {
+    let Some(value) = value else { return Ok(tags.remove(key)) };
+    check_key(key)?;
+    check_value(key, value)?;
+    let (found, limit) = (tags.len() + 1, TAGS_MAX);
+    if limit < found && !tags.contains_key(key) {
+        return Err(TagError::TooMany { found, limit });
+    }
+    Ok(tags.insert(key.into(), value.into()))
 }
 
 /// Splits `key=value` at the first `=`.

@@ -6,11 +6,12 @@ use core::time::Duration;
 
 use engine_types::NodeRole;
 
-use super::{Apply, Range, Schema, Setting, Settings};
+use super::{Apply, Range, Schema, Setting, Settings, Value};
 use crate::lease::{
     BEAT_MAX, BEAT_MIN, DRIFT_PPM_MAX, LeaseTimes, LeaseTimesError, PRIMARY_LEASE_MAX,
     PRIMARY_LEASE_MIN, STORAGE_LEASE_MAX,
 };
+use crate::rules::Rules;
 use crate::session::{SESSION_TIMEOUT_DEFAULT, SESSION_TIMEOUT_MAX, SESSION_TIMEOUT_MIN};
 
 /// Between two heartbeats.
@@ -25,12 +26,12 @@ pub const LEASE_DRIFT: &str = "lease.drift";
 pub const SYNCING_NODE_MAX: &str = "syncing.node_max";
 /// Chains of the cluster that sync at once.
 pub const SYNCING_CLUSTER_MAX: &str = "syncing.cluster_max";
+/// Whether chains return to their preferred order by themselves.
+pub const RESTORE_ORDER: &str = "chain.restore_order";
 /// Silence that ends a client's session.
 pub const SESSION_TIMEOUT: &str = "session.timeout";
 /// How long a request for newer routing info may wait.
 pub const ROUTING_POLL_TIME: &str = "routing.poll_time";
-/// Versions of routing info for which deltas are kept.
-pub const ROUTING_HISTORY: &str = "routing.history";
 
 const fn duration(default: Duration, min: Duration, max: Duration) -> Range {
     Range::Duration { default, min, max }
@@ -86,6 +87,12 @@ pub const SETTINGS: &[Setting] = &[
         "Replicas of the cluster that are brought up to date at once; the others wait.",
     ),
     hot(
+        RESTORE_ORDER,
+        Range::Bool { default: false },
+        "Bring chains back to their preferred order without being asked. Each step costs the \
+         resync of one replica.",
+    ),
+    hot(
         SESSION_TIMEOUT,
         duration(SESSION_TIMEOUT_DEFAULT, SESSION_TIMEOUT_MIN, SESSION_TIMEOUT_MAX),
         "Silence after which a client counts as dead and its locks are given away.",
@@ -95,12 +102,6 @@ pub const SETTINGS: &[Setting] = &[
         ROUTING_POLL_TIME,
         duration(Duration::from_secs(30), Duration::from_secs(1), Duration::from_secs(300)),
         "How long a request for newer routing info may wait for a change.",
-    ),
-    // A chain change per second for a quarter of an hour: who was away longer takes it all.
-    hot(
-        ROUTING_HISTORY,
-        count(1024, 16, 65_536),
-        "Versions of routing info whose differences are kept; who is further behind gets it whole.",
     ),
 ];
 
@@ -125,6 +126,23 @@ pub fn lease_times(settings: &Settings) -> Result<LeaseTimes, LeaseTimesError> {
     let beat = settings.duration(HEARTBEAT_INTERVAL);
     let (storage, primary) = (settings.duration(LEASE_STORAGE), settings.duration(LEASE_PRIMARY));
     LeaseTimes::new(beat, storage, primary, drift_ppm)
+}
+
+/// The rules that settings of the manager say. Leases longer than before are granted only as far as
+/// `lease::Holder` says.
+///
+/// # Errors
+/// When times do not fit together.
+///
+/// # Panics
+/// If the settings are of another role.
+pub fn rules(settings: &Settings) -> Result<Rules, LeaseTimesError> {
+    let count = |name| usize::try_from(settings.number(name)).expect("E296: at most 65,536");
+    let mut rules = Rules { times: lease_times(settings)?, ..Rules::default() };
+    rules.syncing_per_node_max = count(SYNCING_NODE_MAX);
+    rules.syncing_max = count(SYNCING_CLUSTER_MAX);
+    rules.restore_order = settings.get(RESTORE_ORDER) == Some(Value::Bool(true));
+    Ok(rules)
 }
 
 fn check(settings: &Settings) -> Result<(), String> {

@@ -120,6 +120,28 @@ fn silence_ends_a_session() {
 }
 
 #[test]
+fn the_longest_silence_ends_first() {
+    let mut sessions = empty();
+    let count = SESSION_ROWS_PER_CHANGE_MAX as u64 + 2;
+    (0..count).for_each(|uuid| {
+        open(&mut sessions, uuid.into(), 0);
+    });
+    // The lower the id, the later it was heard.
+    for raw in 0..count {
+        sessions.extend(id(raw), at(10 + count - raw)).unwrap();
+        sessions.extend(id(raw), at(5)).unwrap(); // late: nothing is taken back
+    }
+    let change = sessions.plan_expire(at(5000), r(2)).unwrap().unwrap();
+    let ended: BTreeSet<u64> = change.put.iter().map(|(session, _)| session.get()).collect();
+    assert_eq!(ended, (2..count).collect());
+    sessions.committed(change, at(5000));
+    let change = sessions.plan_expire(at(5000), r(3)).unwrap().unwrap();
+    assert_eq!(change.put.len(), 2, "the rest");
+    sessions.committed(change, at(5000));
+    assert_eq!(sessions.plan_expire(at(9000), r(4)), Ok(None));
+}
+
+#[test]
 fn a_session_is_fenced_when_every_node_has_drained_or_lost_its_lease() {
     let mut sessions = empty();
     let (one, two, start) = (NodeId::new(1), NodeId::new(2), Incarnation::new(1));

@@ -90,3 +90,24 @@ fn e298_random_tags_equal_a_map() {
         assert_eq!(tags.get("nothing"), None);
     }
 }
+
+#[test]
+fn tags_of_a_record_have_the_same_limits() {
+    let mut map = BTreeMap::new();
+    assert_eq!(change(&mut map, "rack", Some("r1")), Ok(None));
+    assert_eq!(change(&mut map, "rack", Some("r2")), Ok(Some("r1".into())));
+    let before = map.clone();
+    for (key, value) in [("", "v"), ("Rack", "v"), ("rack", "a b"), ("rack", &*"v".repeat(128))] {
+        assert!(change(&mut map, key, Some(value)).is_err(), "{key:?}={value:?}");
+    }
+    assert_eq!((change(&mut map, "row", None), &map), (Ok(None), &before));
+    for number in 1..TAGS_MAX {
+        change(&mut map, &format!("t{number}"), Some("")).unwrap();
+    }
+    let (found, limit) = (TAGS_MAX + 1, TAGS_MAX);
+    assert_eq!(change(&mut map, "more", Some("")), Err(TagError::TooMany { found, limit }));
+    assert_eq!(change(&mut map, "rack", Some("r3")), Ok(Some("r2".into())), "no other one");
+    // What was stored under wider limits can be removed.
+    map.insert("Old Tag".into(), String::new());
+    assert_eq!(change(&mut map, "Old Tag", None), Ok(Some(String::new())));
+}

@@ -7,7 +7,7 @@ fn the_defaults_are_those_of_leases_and_sessions() {
     assert_eq!(lease_times(&settings), Ok(LeaseTimes::default()));
     assert_eq!(settings.duration(SESSION_TIMEOUT), SESSION_TIMEOUT_DEFAULT);
     assert_eq!(settings.get(LEASE_STORAGE), Some(Value::Duration(Duration::from_secs(2))));
-    for name in [SYNCING_NODE_MAX, SYNCING_CLUSTER_MAX, ROUTING_HISTORY] {
+    for name in [SYNCING_NODE_MAX, SYNCING_CLUSTER_MAX] {
         assert!(settings.number(name) > 0, "{name}");
     }
     assert!(settings.duration(ROUTING_POLL_TIME) > Duration::ZERO);
@@ -34,4 +34,17 @@ fn times_that_contradict_each_other_are_refused() {
     let settings = schema().parse(text).unwrap();
     let times = lease_times(&settings).unwrap();
     assert_eq!((times.drift_ppm(), times.storage()), (5000, Duration::from_secs(1)));
+}
+
+#[test]
+fn rules_are_what_is_set() {
+    assert_eq!(rules(&schema().defaults()), Ok(Rules::default()));
+    let text = "lease.storage = \"4 s\"\nsyncing.node_max = 7\nsyncing.cluster_max = 9\n\
+                chain.restore_order = true\n";
+    let rules = rules(&schema().parse(text).unwrap()).unwrap();
+    assert_eq!(rules.times.storage(), Duration::from_secs(4));
+    let found = (rules.syncing_per_node_max, rules.syncing_max, rules.restore_order);
+    assert_eq!(found, (7, 9, true));
+    // The history of routing info is bounded by its size (E268); no setting counts versions.
+    assert!(schema().parse("routing.history = 100").is_err());
 }
