@@ -231,7 +231,7 @@ impl Cluster {
             let (found, timeline) = (report.version, report.timeline);
             return Some(Why::Ahead { found, timeline });
         }
-        let shard = node.shards.get(&record.core);
+        let shard = node.shards.get(&report.core);
         if shard.is_none_or(|shard| shard.stuck) {
             return Some(Why::ShardStuck);
         }

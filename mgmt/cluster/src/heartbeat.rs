@@ -212,7 +212,7 @@ impl Cluster {
         target.named_in = Some(sequence);
         let chain = target.record.chain;
         let node = &self.nodes[&target.record.node];
-        let shard = node.shards.get(&target.record.core);
+        let shard = node.shards.get(&said.core);
         let works = shard.is_some_and(|shard| !shard.stuck);
         let outlived = target
             .report
@@ -225,9 +225,11 @@ impl Cluster {
             timeline: said.timeline,
             damaged: said.damaged,
             store: said.store,
+            core: said.core,
         };
         if target.report.replace(report) != Some(report) {
             self.dirty.insert(chain);
+            self.publisher.set_target(said.target, Some(target.info()));
         }
         let same_store = said.store == target.record.store;
         let says_offline = said.local == LocalState::Offline;

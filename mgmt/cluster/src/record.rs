@@ -153,7 +153,8 @@ pub enum Leaving {
 pub struct TargetRecord {
     /// The node with its store.
     pub node: NodeId,
-    /// The core whose shard owns the store.
+    /// The core whose shard owned the store when the target was created; reports name the present
+    /// one.
     pub core: CoreId,
     /// The store; another one in its place is refused until the operator adopts it.
     pub store: StoreId,

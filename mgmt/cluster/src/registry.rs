@@ -123,6 +123,8 @@ pub(crate) struct Report {
     pub(crate) timeline: Timeline,
     pub(crate) damaged: bool,
     pub(crate) store: StoreId,
+    /// Whose shard owns the store now.
+    pub(crate) core: CoreId,
 }
 
 /// A lease that was granted.
@@ -140,8 +142,11 @@ impl Target {
         Self { record, report: None, hold: None, named_in: None }
     }
 
-    pub(crate) const fn info(&self) -> TargetInfo {
+    /// What others see of it. A node may own its stores by other cores after a restart: what it
+    /// says counts, the record's core is the one of its creation.
+    pub(crate) fn info(&self) -> TargetInfo {
         let TargetRecord { node, core, store, chain, .. } = self.record;
+        let core = self.report.map_or(core, |report| report.core);
         TargetInfo { node, core, store, chain }
     }
 

@@ -105,6 +105,7 @@ impl Small {
             target: TargetId::new(target),
             incarnation: Incarnation::new(1),
             store: store(target),
+            core: CoreId::new(0),
             local: LocalState::Online,
             damaged: false,
             version: ChainVersion::new(0),

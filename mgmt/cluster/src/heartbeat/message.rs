@@ -50,6 +50,8 @@ pub struct TargetReport {
     pub incarnation: Incarnation,
     /// Its store.
     pub store: StoreId,
+    /// The core whose shard owns the store in this start of the node.
+    pub core: CoreId,
     /// Its state.
     pub local: LocalState,
     /// True if its store has lost something and was not resynced since (S8).

@@ -1,7 +1,7 @@
 use core::time::Duration;
 use std::collections::BTreeMap;
 
-use engine_types::{Incarnation, NodeId, RoutingVersion, TargetId};
+use engine_types::{CoreId, Incarnation, NodeId, RoutingVersion, TargetId};
 
 use super::HeartbeatError as E;
 use crate::command::Command;
@@ -253,4 +253,22 @@ fn a_manager_whose_own_clock_is_off_refuses_no_cluster() {
     let refused = clocks(&mut small, 200, slow);
     assert!(!small.cluster.own_clock_is_suspect());
     assert!(refused.contains_key(&1) && refused.len() == 1, "{refused:?}");
+}
+
+/// A node that owns its stores by other cores after a restart goes on.
+#[test]
+fn a_target_may_move_to_another_core() {
+    let mut small = Small::whole();
+    small.register(2, 2);
+    let report = small.reports.get_mut(&2).expect("a target");
+    (report.core, report.incarnation) = (CoreId::new(5), Incarnation::new(2));
+    for _ in 0..4 {
+        small.now += Duration::from_millis(100);
+        let mut beat = small.message(2);
+        beat.shards[0].core = CoreId::new(5);
+        small.cluster.heartbeat(&beat, &mut small.fences, small.now).expect("it lives");
+        small.settle();
+    }
+    assert_eq!(small.states(), "1:Serving 3:Serving 2:Syncing");
+    assert_eq!(small.cluster.routing().targets[&TargetId::new(2)].core, CoreId::new(5));
 }

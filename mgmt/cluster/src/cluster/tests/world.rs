@@ -269,6 +269,7 @@ impl World {
                 target,
                 incarnation: Incarnation::new(slot.start),
                 store: slot.store,
+                core: CoreId::new(0),
                 local,
                 damaged: slot.damaged && self.planted != Some(Planted::HideDamage),
                 version: slot.installed.version,
