@@ -46,9 +46,7 @@ use crate::chain::{LocalState, Moment, View, rotate, update};
 use crate::delta::{RoutingUpdate, update_since};
 use crate::fields::DecodeError;
 use crate::publish::{Publisher, Withheld};
-use crate::record::{
-    ChainRecord, ClusterRecord, Leaving, Record, RecordKey, RoutingRecord, TableRecord,
-};
+use crate::record::{ChainRecord, ClusterRecord, Leaving, Record, RecordKey, RoutingRecord};
 use crate::registry::{Node, Target};
 use crate::rules::Rules;
 use crate::slots::SyncSlots;
@@ -98,6 +96,18 @@ pub enum LoadError {
         /// What is wrong with it.
         why: &'static str,
     },
+    /// A part of a chain table does not follow on those before it.
+    #[error("{table} {version}: part {part} behind {before} chains")]
+    TablePart {
+        /// The table.
+        table: ChainTableId,
+        /// Its version.
+        version: ChainTableVersion,
+        /// The part.
+        part: u32,
+        /// Chains in the parts before it.
+        before: usize,
+    },
     /// What the records publish contradicts itself.
     #[error("records contradict each other: {0}")]
     Routing(#[from] engine_types::RoutingError),
@@ -113,7 +123,7 @@ pub struct Cluster {
     pub(crate) nodes: BTreeMap<NodeId, Node>,
     pub(crate) targets: Map<TargetId, Target>,
     pub(crate) chains: Map<ChainId, Chain>,
-    pub(crate) tables: BTreeMap<(ChainTableId, ChainTableVersion), TableRecord>,
+    pub(crate) tables: BTreeMap<(ChainTableId, ChainTableVersion), Vec<ChainId>>,
     pub(crate) publisher: Publisher,
     pub(crate) in_flight: Option<InFlight>,
     pub(crate) changes: u64,
@@ -211,7 +221,7 @@ impl Cluster {
 
     /// The chains of one version of a table. Layouts name versions, and all are kept.
     pub fn table(&self, table: ChainTableId, version: ChainTableVersion) -> Option<&[ChainId]> {
-        self.tables.get(&(table, version)).map(|record| record.chains.as_slice())
+        self.tables.get(&(table, version)).map(Vec::as_slice)
     }
 
     /// True while a change waits for `committed` or `abort`.

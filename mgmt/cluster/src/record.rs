@@ -40,8 +40,8 @@ pub enum RecordKey {
     Target(TargetId),
     /// A chain.
     Chain(ChainId),
-    /// One version of a chain table; layouts name a version, so all are kept.
-    Table(ChainTableId, ChainTableVersion),
+    /// A part of one version of a chain table, from 0; layouts name a version, so all are kept.
+    Table(ChainTableId, ChainTableVersion, u32),
 }
 
 /// The contents of a record, of the kind its key says.
@@ -201,10 +201,14 @@ pub struct ChainRecord {
     pub departed: Vec<Departed>,
 }
 
-/// One version of a chain table.
+/// Chains in one part of a table: 64 KiB of the 100,000 bytes that a value of the KV may have. All
+/// parts but the last are full; they are written in one transaction.
+pub const TABLE_PART_CHAINS: usize = 16_384;
+
+/// A part of one version of a chain table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TableRecord {
-    /// A layout names positions in this list.
+    /// A layout names positions in the list that all parts make.
     pub chains: Vec<ChainId>,
 }
 

@@ -12,7 +12,9 @@ use engine_types::{
 use super::{Chain, Cluster, Due, LoadError};
 use crate::chain;
 use crate::publish::Withheld;
-use crate::record::{ChainRecord, ClusterRecord, NodeRecord, Record, RecordKey, TargetRecord};
+use crate::record::{
+    ChainRecord, ClusterRecord, NodeRecord, Record, RecordKey, TABLE_PART_CHAINS, TargetRecord,
+};
 use crate::registry::{Node, Target};
 
 impl Cluster {
@@ -49,9 +51,16 @@ impl Cluster {
                 }
                 self.load_chain(id, record);
             }
-            (RecordKey::Table(id, version), Record::Table(record)) => {
-                self.tables.insert((id, version), record);
-                self.publish_table(id);
+            (RecordKey::Table(table, version, part), Record::Table(record)) => {
+                let chains = self.tables.entry((table, version)).or_default();
+                let before = chains.len();
+                if usize::try_from(part).ok().and_then(|p| p.checked_mul(TABLE_PART_CHAINS))
+                    != Some(before)
+                {
+                    return Err(LoadError::TablePart { table, version, part, before });
+                }
+                chains.extend(record.chains);
+                self.publish_table(table);
             }
             (key, _) => return Err(LoadError::OtherKind { key }),
         }
@@ -104,8 +113,9 @@ impl Cluster {
             (RecordKey::Node(id), Record::Node(record)) => self.apply_node(id, record, now),
             (RecordKey::Target(id), Record::Target(record)) => self.apply_target(id, record),
             (RecordKey::Chain(id), Record::Chain(record)) => self.apply_chain(id, record, now),
-            (RecordKey::Table(id, version), Record::Table(record)) => {
-                self.tables.insert((id, version), record);
+            (RecordKey::Table(id, version, _), Record::Table(record)) => {
+                // Parts come in the order of their keys, all in one change.
+                self.tables.entry((id, version)).or_default().extend(record.chains);
                 self.publish_table(id);
             }
             (key, record) => panic!("E270: {key:?} with {record:?} was never staged"),
@@ -207,8 +217,8 @@ impl Cluster {
         let first = ChainTableVersion::new(0);
         let last = ChainTableVersion::new(u32::MAX);
         let newest = self.tables.range((id, first)..=(id, last)).next_back();
-        if let Some((&(_, version), record)) = newest {
-            let table = ChainTable { version, chains: record.chains.clone() };
+        if let Some((&(_, version), chains)) = newest {
+            let table = ChainTable { version, chains: chains.clone() };
             self.publisher.set_table(id, table);
         }
     }

@@ -14,8 +14,8 @@ use super::{CommandError, Loss, NewTarget, Plan, count};
 use crate::chain::{self, LocalState};
 use crate::cluster::{Chain, Cluster};
 use crate::record::{
-    ChainRecord, ClusterRecord, LastServer, Leaving, Record, RecordKey, TableRecord, TargetRecord,
-    UNADOPTED,
+    ChainRecord, ClusterRecord, LastServer, Leaving, Record, RecordKey, TABLE_PART_CHAINS,
+    TableRecord, TargetRecord, UNADOPTED,
 };
 
 impl Cluster {
@@ -126,8 +126,12 @@ impl Cluster {
             None => Some(ChainTableVersion::new(1)),
         };
         let version = version.ok_or(CommandError::RunOut { what: "versions of a table" })?;
-        let record = Record::Table(TableRecord { chains: chains.to_vec() });
-        Ok(Plan::of(RecordKey::Table(id, version), record))
+        let mut plan = Plan::default();
+        for (part, chains) in (0..).zip(chains.chunks(TABLE_PART_CHAINS)) {
+            let record = Record::Table(TableRecord { chains: chains.to_vec() });
+            plan.put(RecordKey::Table(id, version, part), record);
+        }
+        Ok(plan)
     }
 
     /// Adds a member, and lets it replace `old`.

@@ -7,7 +7,7 @@ use engine_types::{
 
 use super::{Command, CommandError as E};
 use crate::chain::LocalState;
-use crate::record::Leaving;
+use crate::record::{Leaving, RecordKey};
 use crate::testing::{CHAIN, Small, new_target, store};
 
 const NOBODY: ChainId = ChainId::new(77).expect("not 0");
@@ -228,4 +228,27 @@ fn tags_of_nodes_are_kept_and_bounded() {
     small.command(&tag("rack", None)).expect("no tag");
     assert!(small.cluster.nodes[&node].record.tags.is_empty());
     assert!(matches!(refused(&mut small, &tag("", Some("x"))), E::Count { found: 0, .. }));
+}
+
+/// As many chains as there may be fit into values of the KV, and are one table again after loading.
+#[test]
+fn the_largest_table_is_written_in_parts() {
+    let mut small = Small::whole();
+    let table = ChainTableId::new(1);
+    let chains = vec![CHAIN; engine_types::limits::CHAINS_MAX];
+    small.command(&Command::SetTable(table, chains.clone())).expect("a table");
+    let version = ChainTableVersion::new(1);
+    let parts: Vec<_> =
+        small.kv.keys().filter(|key| matches!(key, RecordKey::Table(..))).copied().collect();
+    assert_eq!(parts.len(), 16);
+    assert!(parts.iter().all(|part| small.kv[part].encode().len() <= 100_000));
+    assert_eq!(small.cluster.table(table, version), Some(chains.as_slice()));
+    small.take_over();
+    assert_eq!(small.cluster.table(table, version), Some(chains.as_slice()));
+    small.kv.remove(&parts[3]);
+    let rules = small.cluster.rules.clone();
+    let lacks = crate::cluster::Cluster::load(small.kv.clone(), rules, small.now, small.now);
+    let before = 3 * crate::record::TABLE_PART_CHAINS;
+    let found = lacks.map(|_| ()).expect_err("a part is missing");
+    assert_eq!(found, crate::cluster::LoadError::TablePart { table, version, part: 4, before });
 }

@@ -11,7 +11,7 @@ use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use engine_types::limits::{CHAIN_MEMBERS_MAX, CHAINS_MAX, NODE_ADDRESSES_MAX};
+use engine_types::limits::{CHAIN_MEMBERS_MAX, NODE_ADDRESSES_MAX};
 use engine_types::{
     ChainId, ChainTableId, ChainTableVersion, ChainVersion, ClusterId, CoreId, Incarnation, Member,
     NodeId, NodeRole, PublicState, RoutingVersion, StoreId, TargetId, Timeline,
@@ -19,7 +19,7 @@ use engine_types::{
 
 use super::{
     ChainRecord, ClusterRecord, Departed, LastServer, Leaving, NodeRecord, Record, RecordKey,
-    RoutingRecord, TableRecord, TargetRecord,
+    RoutingRecord, TABLE_PART_CHAINS, TableRecord, TargetRecord,
 };
 use crate::command::{NODE_TAG_BYTES_MAX, NODE_TAGS_MAX};
 use crate::fields::{DecodeError, Reader, Writer};
@@ -79,10 +79,11 @@ impl RecordKey {
                 key.push(b'c');
                 key.extend(order::u32(id.get()));
             }
-            Self::Table(id, version) => {
+            Self::Table(id, version, part) => {
                 key.push(b'l');
                 key.extend(order::u32(id.get()));
                 key.extend(order::u32(version.get()));
+                key.extend(order::u32(*part));
             }
         }
         key
@@ -106,10 +107,12 @@ impl RecordKey {
                 }
                 b'c' => number().and_then(ChainId::new).map(Self::Chain),
                 b'l' => {
-                    let (table, version) = id.split_at_checked(4)?;
+                    let (table, rest) = id.split_at_checked(4)?;
+                    let (version, part) = rest.split_at_checked(4)?;
                     let table = ChainTableId::new(order::from_u32(*table.as_array()?));
                     let version = order::from_u32(*version.as_array()?);
-                    Some(Self::Table(table, ChainTableVersion::new(version)))
+                    let part = order::from_u32(*part.as_array()?);
+                    Some(Self::Table(table, ChainTableVersion::new(version), part))
                 }
                 _ => None,
             }
@@ -163,7 +166,7 @@ impl Record {
             RecordKey::Target(_) => Self::Target(decode_target(&mut from)?),
             RecordKey::Chain(_) => Self::Chain(decode_chain(&mut from)?),
             RecordKey::Table(..) => {
-                let chains = read_list("chains", CHAINS_MAX, &mut from, read_chain_id)?;
+                let chains = read_list("chains", TABLE_PART_CHAINS, &mut from, read_chain_id)?;
                 Self::Table(TableRecord { chains })
             }
         })

@@ -66,7 +66,7 @@ fn golden() -> Vec<(RecordKey, Record, &'static str, &'static str)> {
     };
     let table = TableRecord { chains: Vec::from([chain_id(1), chain_id(258)]) };
     let routing = RoutingRecord { reserved: RoutingVersion::new(0x1_0000) };
-    let tables = RecordKey::Table(ChainTableId::new(1), ChainTableVersion::new(2));
+    let tables = RecordKey::Table(ChainTableId::new(1), ChainTableVersion::new(2), 3);
     #[rustfmt::skip]
     let rows = [
         (RecordKey::Cluster, Record::Cluster(cluster), "4d474d5421", concat!(
@@ -93,7 +93,7 @@ fn golden() -> Vec<(RecordKey, Record, &'static str, &'static str)> {
             "01000000", "0600000000000000",
             "01000000", "0600000000000000", "0100000000000000",
         )),
-        (tables, Record::Table(table), "4d474d546c0000000100000002", concat!(
+        (tables, Record::Table(table), "4d474d546c000000010000000200000003", concat!(
             "010c000000", "02000000", "01000000", "02010000",
         )),
     ];
@@ -119,8 +119,9 @@ fn keys_are_ordered_like_their_ids() {
     let mut keys: Vec<RecordKey> =
         [1, 255, 256, 65_536].map(|id| RecordKey::Node(NodeId::new(id))).into();
     keys.extend(
-        [1, 300]
-            .map(|version| RecordKey::Table(ChainTableId::new(7), ChainTableVersion::new(version))),
+        [1, 300].map(|version| {
+            RecordKey::Table(ChainTableId::new(7), ChainTableVersion::new(version), 0)
+        }),
     );
     let sorted = |kind: fn(&RecordKey) -> bool| {
         let of: Vec<_> = keys.iter().filter(|key| kind(key)).map(RecordKey::encode).collect();
