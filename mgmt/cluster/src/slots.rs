@@ -72,6 +72,9 @@ impl SyncSlots {
         let mut woken = BTreeSet::new();
         let mut left = rules.syncing_max.saturating_sub(self.total + self.promised_total);
         for (node, chains) in &mut self.waiting {
+            if left == 0 {
+                break; // this is asked with every proposal, and hundreds of nodes may wait
+            }
             let count = |of: &BTreeMap<NodeId, usize>| of.get(node).copied().unwrap_or(0);
             let taken = count(&self.taken) + count(&self.promised);
             let free = rules.syncing_per_node_max.saturating_sub(taken).min(left);
@@ -81,7 +84,9 @@ impl SyncSlots {
                 left -= 1;
             }
         }
-        self.waiting.retain(|_, chains| !chains.is_empty());
+        if !woken.is_empty() {
+            self.waiting.retain(|_, chains| !chains.is_empty());
+        }
         woken
     }
 }
