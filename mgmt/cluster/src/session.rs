@@ -73,8 +73,8 @@ pub const EXTENDS_PER_TIMEOUT: u32 = 6;
 pub const SESSIONS_MAX: usize = 1 << 16;
 /// Rows of one change: 1,000 of 300 bytes are far below the 10 MB of a transaction.
 pub const SESSION_ROWS_PER_CHANGE_MAX: usize = 1000;
-/// By how much ids are lifted with the timeline: no cluster opens that many sessions between two
-/// backups, and 2^32 restores use up the ids.
+/// By how much ids are lifted with each timeline: no cluster opens that many sessions, so each one
+/// has ids of its own, also if an older backup is restored later; there are as many timelines.
 pub const SESSION_ID_LIFT: u64 = 1 << 32;
 
 /// A session command is refused; nothing has changed.
@@ -454,8 +454,10 @@ impl Sessions {
         self.check_free()?;
         self.check_version(at)?;
         let mut change = self.change();
-        let lifted = self.summary.next.get().checked_add(SESSION_ID_LIFT);
-        let below = SessionId::new(lifted.expect("E291: 2^32 restores never happen"));
+        let timelines = self.timeline.get() - self.summary.timeline.get();
+        let lifted = u64::from(timelines) * SESSION_ID_LIFT;
+        let lifted = self.summary.next.get().checked_add(lifted);
+        let below = SessionId::new(lifted.expect("E291: the ids of a timeline are its own"));
         (change.summary.next, change.summary.floor) = (below, below);
         change.summary.timeline = self.timeline;
         (change.summary.lifted_below, change.summary.lifted_in) = (below, at);

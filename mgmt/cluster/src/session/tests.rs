@@ -250,6 +250,20 @@ fn a_raised_timeline_ends_every_session_known_or_not() {
 }
 
 #[test]
+fn e291_an_older_backup_does_not_give_ids_out_again() {
+    let lifted = |timeline: u32| {
+        let mut sessions = empty();
+        open(&mut sessions, 1, 0);
+        (0..=timeline).for_each(|timeline| sessions.raise_timeline(Timeline::new(timeline)));
+        let change = sessions.plan_lift(r(3)).unwrap().unwrap();
+        sessions.committed(change, at(0));
+        open(&mut sessions, 1, 0)
+    };
+    // The same backup, restored twice.
+    assert_eq!((lifted(1), lifted(2)), (id(SESSION_ID_LIFT + 1), id(2 * SESSION_ID_LIFT + 1)));
+}
+
+#[test]
 fn rows_that_do_not_belong_together_are_not_loaded() {
     let live =
         |uuid| SessionRecord { client: client(uuid, 1), opened: r(1), state: SessionState::Live };
