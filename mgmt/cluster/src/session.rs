@@ -58,6 +58,8 @@ use core::time::Duration;
 
 use engine_types::{Instant, RoutingInfo, RoutingVersion, SessionId, StoreId, Timeline, reached};
 
+use crate::delta::Revoked;
+
 /// Silence after which a client counts as dead. Others wait that long for its locks. A client
 /// behind a dead primary is out of touch for 13 s, behind a KV that restarts too for 20 s: three
 /// times that keeps the sessions of clients whose only fault was a bad minute.
@@ -604,12 +606,17 @@ impl Sessions {
         }
     }
 
-    /// Puts floor and revoked ids into routing info.
+    /// Floor and revoked ids, as `Cluster::publish_revoked` takes them.
+    pub fn revoked(&self) -> Revoked {
+        let below = self.summary.floor;
+        let above = self.rows.range(below..).filter(|(_, record)| !record.is_live());
+        Revoked { below, sessions: above.map(|(&session, _)| session).collect() }
+    }
+
+    /// Puts them into routing info.
     pub fn publish(&self, routing: &mut RoutingInfo) {
-        routing.revoked_below = self.summary.floor;
-        let above = self.rows.range(self.summary.floor..);
-        routing.revoked =
-            above.filter(|(_, record)| !record.is_live()).map(|(&session, _)| session).collect();
+        let Revoked { below, sessions } = self.revoked();
+        (routing.revoked_below, routing.revoked) = (below, sessions);
     }
 
     /// All rows in order of ids, live ones with the silence since they were heard.
