@@ -29,6 +29,8 @@ mod apply;
 mod lapse;
 mod stage;
 
+use core::time::Duration;
+
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
@@ -45,6 +47,7 @@ use stage::RESERVED_STEP;
 use crate::chain::{LocalState, Moment, View, rotate, update};
 use crate::delta::{RoutingUpdate, update_since};
 use crate::fields::DecodeError;
+use crate::lease::ClockCheck;
 use crate::publish::{Publisher, Withheld};
 use crate::record::{ChainRecord, ClusterRecord, Leaving, Record, RecordKey, RoutingRecord};
 use crate::registry::{Node, Target};
@@ -137,6 +140,8 @@ pub struct Cluster {
     pub(crate) slots: SyncSlots,
     /// The last tick or heartbeat.
     attended: Instant,
+    /// How long a lease lasts that is granted now.
+    pub(crate) lease: Duration,
 }
 
 impl Cluster {
@@ -154,9 +159,9 @@ impl Cluster {
     /// Takes over at `now`, after the manager's lease was written. It publishes nothing and grants
     /// nothing until the first change, which `propose` gives at once, is committed (E271).
     ///
-    /// `demotes_from` is when leases of predecessors, who may have granted longer ones, are over
-    /// (L3). A manager that loads again within its term has granted leases itself, which are over
-    /// at `now + D_s * (1 + e)`; the later of the two counts.
+    /// `demotes_from` is when all leases are over that were granted before, by predecessors or, if
+    /// it loads again within its term, by this manager, perhaps by longer rules (L3): what
+    /// `StorageLeases::until` says. It is never before `now + D_s * (1 + e)`.
     ///
     /// # Errors
     /// Records that are incomplete or contradict each other.
@@ -178,6 +183,7 @@ impl Cluster {
         };
         let grace_until = demotes_from.max(now + rules.wait());
         let mut cluster = Self {
+            lease: rules.times.storage(),
             grace_until,
             publisher: Publisher::new(record.id, record.timeline, routing.reserved),
             record,
@@ -203,9 +209,27 @@ impl Cluster {
     }
 
     /// Other rules from now on. Leases that were granted before count for as long as they were
-    /// granted for.
+    /// granted for; longer ones are granted when `set_lease` says that they are announced. Clocks
+    /// are observed anew where another drift is allowed.
     pub fn set_rules(&mut self, rules: Rules) {
+        if self.rules.times.drift_ppm() != rules.times.drift_ppm() {
+            for node in self.nodes.values_mut() {
+                node.clock = ClockCheck::new(&rules.times);
+            }
+        }
+        self.lease = self.lease.min(rules.times.storage());
         self.rules = rules;
+    }
+
+    /// What may be granted from now on, as the holder of the primary's lease says
+    /// (`StorageLeases::lasts`): after `load` and each renewal.
+    pub fn set_lease(&mut self, lasts: Duration) {
+        self.lease = lasts.min(self.rules.times.storage());
+    }
+
+    /// Until when a lease that is granted at `now` may be held (E277).
+    pub(crate) fn lease_until(&self, now: Instant) -> Instant {
+        now + self.rules.times.stretched(self.lease)
     }
 
     /// Published routing info. It is empty before the first change after `load` is committed.
@@ -398,7 +422,7 @@ impl Cluster {
     }
 
     /// How long a lease may be held from the moment at which its request was received.
-    pub(crate) fn wait(&self) -> core::time::Duration {
+    pub(crate) fn wait(&self) -> Duration {
         self.rules.wait()
     }
 }

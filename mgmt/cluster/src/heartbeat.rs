@@ -85,7 +85,7 @@ impl Cluster {
         let mut answer = HeartbeatAnswer {
             sequence: beat.sequence,
             sent: beat.sent,
-            lease: self.rules.times.storage(),
+            lease: self.lease,
             routing: self.publisher.info.version,
             timeline: self.record.timeline,
             leases: Vec::new(),
@@ -99,7 +99,7 @@ impl Cluster {
             }
         }
         if !answer.leases.is_empty() {
-            fences.granted(beat.node, now + self.wait());
+            fences.granted(beat.node, self.lease_until(now));
         }
         Ok(answer)
     }
@@ -307,7 +307,7 @@ impl Cluster {
             answer.moves.push(Move { target: id, chain: chain_id, info });
         }
         if let Some(version) = version {
-            let until = now + self.wait();
+            let until = self.lease_until(now);
             #[cfg(test)]
             let until = crate::cluster::planted::until(self, chain_id, said, until);
             let target = self.targets.get_mut(&id).expect("found above");

@@ -5,6 +5,7 @@ use engine_types::{CoreId, Incarnation, NodeId, RoutingVersion, TargetId};
 
 use super::HeartbeatError as E;
 use crate::command::Command;
+use crate::lease::LeaseTimes;
 use crate::session::{FenceError, Fences};
 use crate::testing::{CHAIN, Small};
 
@@ -271,4 +272,36 @@ fn a_target_may_move_to_another_core() {
     }
     assert_eq!(small.states(), "1:Serving 3:Serving 2:Syncing");
     assert_eq!(small.cluster.routing().targets[&TargetId::new(2)].core, CoreId::new(5));
+}
+
+/// L3: a longer lease is granted when a committed record has announced it, not before.
+#[test]
+fn longer_leases_are_granted_when_they_are_announced() {
+    let mut small = Small::whole();
+    let (short, long) = (Duration::from_secs(2), Duration::from_secs(4));
+    let mut rules = small.cluster.rules.clone();
+    rules.times = LeaseTimes::new(Duration::from_secs(1), long, rules.times.primary(), 10_000)
+        .expect("they fit");
+    small.cluster.set_rules(rules);
+    assert_eq!(small.beat(1).expect("it lives").lease, short);
+    small.cluster.set_lease(long);
+    assert_eq!(small.beat(1).expect("it lives").lease, long);
+    let rules = crate::rules::Rules::default();
+    small.cluster.set_rules(rules);
+    assert_eq!(small.beat(1).expect("it lives").lease, short, "a shorter one at once");
+}
+
+#[test]
+fn clocks_are_judged_by_the_drift_that_is_set() {
+    let mut small = Small::whole();
+    let off = |node, elapsed: Duration| {
+        if node == 1 { elapsed + elapsed * 4 / 1000 } else { elapsed }
+    };
+    assert_eq!(clocks(&mut small, 200, off), BTreeMap::new(), "4 of 10 per mille");
+    let mut rules = small.cluster.rules.clone();
+    let times = rules.times;
+    rules.times = LeaseTimes::new(Duration::from_secs(1), times.storage(), times.primary(), 5_000)
+        .expect("they fit");
+    small.cluster.set_rules(rules);
+    assert!(clocks(&mut small, 300, off).contains_key(&1), "4 of 5 per mille");
 }

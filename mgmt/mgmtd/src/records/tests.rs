@@ -44,7 +44,7 @@ fn records_return_as_they_were_written() {
         let loaded = load(&kv).await.unwrap();
         let now = env.now();
         let mut cluster =
-            Cluster::load(loaded, Rules::default(), now, holder.demotes_from()).unwrap();
+            Cluster::load(loaded, Rules::default(), now, holder.storage_leases(now).until).unwrap();
         while let Some(change) = cluster.propose(env.now()) {
             write(&kv, &holder, &change).await.unwrap();
             apply(&mut records, &change);
