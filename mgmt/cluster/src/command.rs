@@ -13,8 +13,6 @@
 mod chains;
 mod nodes;
 
-pub use nodes::{NODE_TAG_BYTES_MAX, NODE_TAGS_MAX};
-
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
@@ -120,6 +118,9 @@ pub enum CommandError {
     /// This primary has just taken over: try again at once.
     #[error("the manager has not taken over yet")]
     NotReady,
+    /// A tag breaks a limit (E298).
+    #[error(transparent)]
+    Tag(#[from] crate::tags::TagError),
     /// No such node.
     #[error("{node} is not registered")]
     NoNode {

@@ -188,7 +188,6 @@ impl Cluster {
 
 /// What differs between revocations that are published and those to be published next. One that is
 /// missing although the floor did not pass it makes it all new.
-#[cfg_attr(not(test), expect(dead_code, reason = "what `Publisher::set_revoked` is to insert"))]
 pub(crate) fn revocation_keys(before: &RoutingInfo, after: &Revoked) -> Vec<RoutingKey> {
     let mut kept = before.revoked.range(after.below..);
     if after.below < before.revoked_below || !kept.all(|id| after.sessions.contains(id)) {

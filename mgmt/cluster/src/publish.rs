@@ -56,7 +56,7 @@ use engine_types::{
 #[cfg(test)]
 use crate::cluster::planted::{self, Planted};
 use crate::cluster::{Chain, Cluster, Due};
-use crate::delta::{History, Revoked, RoutingKey};
+use crate::delta::{History, Revoked, RoutingKey, revocation_keys};
 use crate::record::{ChainRecord, Departed};
 
 /// A chain whose committed version is not granted yet.
@@ -207,11 +207,9 @@ impl Publisher {
     }
 
     fn set_revoked(&mut self, revoked: Revoked) {
-        if self.info.revoked_below != revoked.below || self.info.revoked != revoked.sessions {
-            self.info.revoked_below = revoked.below;
-            self.info.revoked = revoked.sessions;
-            self.touched.insert(RoutingKey::Revoked);
-        }
+        self.touched.extend(revocation_keys(&self.info, &revoked));
+        self.info.revoked_below = revoked.below;
+        self.info.revoked = revoked.sessions;
     }
 }
 

@@ -259,7 +259,8 @@ pub struct Sessions {
 
 impl Sessions {
     /// What the KV holds, after a takeover or in a new cluster (then `summary` is a new one and
-    /// there are no rows). `timeline` is the cluster's. `leases_until` is when all leases of predecessors are over (L3).
+    /// there are no rows). `timeline` is the cluster's. `leases_until` is when all leases of
+    /// predecessors are over (L3).
     ///
     /// # Errors
     /// When rows and summary do not belong together.
@@ -336,7 +337,8 @@ impl Sessions {
     /// `opened` the one in force. An earlier session of the same client is revoked with it.
     ///
     /// # Errors
-    /// Before a raised timeline is followed, when a later start of the client has one, when names are too long, when there is no room,
+    /// Before a raised timeline is followed, when a later start of the client has one, when names
+    /// are too long, when there is no room,
     /// while another change is under way, or when `at` is too low to end the earlier session in.
     pub fn plan_open(
         &mut self,
@@ -418,7 +420,8 @@ impl Sessions {
     /// finds those that had no room in this one. Costs nothing while all are heard of.
     ///
     /// # Errors
-    /// While another change is under way, or when `at` is too low; only if there is something to do.
+    /// While another change is under way, or when `at` is too low; only if there is something to
+    /// do.
     pub fn plan_expire(
         &mut self,
         now: Instant,

@@ -185,8 +185,8 @@ impl Tags {
     }
 }
 
-/// Adds a tag, changes its value, or removes it if there is no `value`. Gives the value it had. Every
-/// command that tags something goes through here, so that there is one set of limits (E298);
+/// Adds a tag, changes its value, or removes it if there is no `value`. Gives the value it had.
+/// Every command that tags something goes through here, so that there is one set of limits (E298);
 /// removing what is not there changes nothing.
 ///
 /// # Errors

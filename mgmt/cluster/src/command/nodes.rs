@@ -4,14 +4,10 @@ use alloc::string::String;
 
 use engine_types::NodeId;
 
-use super::{CommandError, Plan, count};
+use super::{CommandError, Plan};
 use crate::cluster::Cluster;
 use crate::record::{ClusterRecord, NodeRecord, Record, RecordKey};
-
-/// Tags of a node: a rack, a row, a room and a few words, far below what a record may hold.
-pub const NODE_TAGS_MAX: usize = 32;
-/// Bytes of a tag's name or value: more is a document, not a tag.
-pub const NODE_TAG_BYTES_MAX: usize = 256;
+use crate::tags;
 
 impl Cluster {
     pub(super) fn node(&self, node: NodeId) -> Result<&NodeRecord, CommandError> {
@@ -39,18 +35,12 @@ impl Cluster {
     pub(super) fn tag_node(
         &self,
         node: NodeId,
-        tag: &String,
+        tag: &str,
         value: Option<&String>,
     ) -> Result<Plan, CommandError> {
-        count("bytes of a tag", tag.len(), 1, NODE_TAG_BYTES_MAX)?;
-        count("bytes of a tag's value", value.map_or(0, String::len), 0, NODE_TAG_BYTES_MAX)?;
-        let tags = &self.node(node)?.tags;
-        let more = usize::from(value.is_some() && !tags.contains_key(tag));
-        count("tags of a node", tags.len() + more, 0, NODE_TAGS_MAX)?;
-        self.change_node(node, |record| match value {
-            Some(value) => drop(record.tags.insert(tag.clone(), value.clone())),
-            None => drop(record.tags.remove(tag)),
-        })
+        let mut tags = self.node(node)?.tags.clone();
+        tags::change(&mut tags, tag, value.map(String::as_str))?;
+        self.change_node(node, |record| record.tags = tags)
     }
 
     /// A node whose targets have all left.

@@ -227,7 +227,10 @@ fn tags_of_nodes_are_kept_and_bounded() {
     assert_eq!(small.cluster.nodes[&node].record.tags["rack"], "7");
     small.command(&tag("rack", None)).expect("no tag");
     assert!(small.cluster.nodes[&node].record.tags.is_empty());
-    assert!(matches!(refused(&mut small, &tag("", Some("x"))), E::Count { found: 0, .. }));
+    let error = refused(&mut small, &tag("", Some("x")));
+    assert!(matches!(error, E::Tag(crate::tags::TagError::KeyLength { found: 0, .. })), "{error}");
+    let error = refused(&mut small, &tag("Rack", Some("x")));
+    assert!(matches!(error, E::Tag(crate::tags::TagError::KeyCharacter { .. })), "E298: {error}");
 }
 
 /// As many chains as there may be fit into values of the KV, and are one table again after loading.

@@ -21,8 +21,8 @@ use super::{
     ChainRecord, ClusterRecord, Departed, LastServer, Leaving, NodeRecord, Record, RecordKey,
     RoutingRecord, TABLE_PART_CHAINS, TableRecord, TargetRecord,
 };
-use crate::command::{NODE_TAG_BYTES_MAX, NODE_TAGS_MAX};
 use crate::fields::{DecodeError, Reader, Writer};
+use crate::tags::{TAG_KEY_BYTES_MAX, TAG_VALUE_BYTES_MAX, TAGS_MAX};
 
 /// What every key begins with.
 pub const KEY_PREFIX: &[u8] = b"MGMT";
@@ -221,10 +221,10 @@ fn decode_node(from: &mut Reader<'_>) -> Result<NodeRecord, DecodeError> {
     let text = |from: &mut Reader<'_>| from.text("address", ADDRESS_BYTES_MAX);
     let addresses = read_list("addresses", NODE_ADDRESSES_MAX, from, text)?;
     let tag = |from: &mut Reader<'_>| {
-        let tag = from.text("tag", NODE_TAG_BYTES_MAX)?;
-        Ok((tag, from.text("value of a tag", NODE_TAG_BYTES_MAX)?))
+        let tag = from.text("tag", TAG_KEY_BYTES_MAX)?;
+        Ok((tag, from.text("value of a tag", TAG_VALUE_BYTES_MAX)?))
     };
-    let tags: Vec<(String, String)> = read_list("tags", NODE_TAGS_MAX, from, tag)?;
+    let tags: Vec<(String, String)> = read_list("tags", TAGS_MAX, from, tag)?;
     let tags = BTreeMap::from_iter(tags);
     Ok(NodeRecord { role, addresses, incarnation, enabled, draining, domain, tags })
 }
