@@ -41,7 +41,7 @@ pub(super) async fn run(env: SimEnv, number: u8, server: SocketAddr, shared: Rc<
         if QUIET_TRANSACTIONS <= quiet && shared.finished.get() + 1 < CLIENTS || last {
             break;
         }
-        env.sleep_until(env.now() + Duration::from_micros(env.random() % 5_000)).await;
+        env.sleep_until(env.now() + Duration::from_micros(env.random() % 15_000)).await;
     }
     shared.finished.set(shared.finished.get() + 1);
 }
