@@ -17,6 +17,16 @@ use rkyv::{Archive, Deserialize, Serialize};
 use crate::error::WireError;
 use crate::kind::Kind;
 
+/// Says which kind and version each struct of a module is. Before the modules, which use it.
+macro_rules! bodies {
+    ($($name:ident = $kind:ident, $version:literal;)*) => {
+        $(impl Body for $name {
+            const KIND: Kind = Kind::$kind;
+            const VERSION: u8 = $version;
+        })*
+    };
+}
+
 mod control;
 mod hello;
 mod kv;

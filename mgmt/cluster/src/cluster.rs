@@ -45,7 +45,6 @@ pub(crate) use stage::InFlight;
 use stage::RESERVED_STEP;
 
 use crate::chain::{LocalState, Moment, View, rotate, update};
-use crate::delta::{RoutingUpdate, update_since};
 use crate::fields::DecodeError;
 use crate::lease::ClockCheck;
 use crate::publish::{Publisher, Withheld};
@@ -235,12 +234,6 @@ impl Cluster {
     /// Published routing info. It is empty before the first change after `load` is committed.
     pub const fn routing(&self) -> &RoutingInfo {
         &self.publisher.info
-    }
-
-    /// What somebody with version `since` needs, or nothing before something was published.
-    pub fn routing_since(&self, since: RoutingVersion) -> Option<RoutingUpdate<'_>> {
-        let publisher = &self.publisher;
-        publisher.started.then(|| update_since(&publisher.info, &publisher.history, since))
     }
 
     /// The chains of one version of a table. Layouts name versions, and all are kept.

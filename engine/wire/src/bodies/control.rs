@@ -76,16 +76,7 @@ pub struct EchoResponse {
     pub sequence: u64,
 }
 
-macro_rules! body {
-    ($($name:ident = $kind:ident, $version:literal;)*) => {
-        $(impl Body for $name {
-            const KIND: Kind = Kind::$kind;
-            const VERSION: u8 = $version;
-        })*
-    };
-}
-
-body! {
+bodies! {
     Ping = PING, 1;
     Pong = PONG, 1;
     Credit = CREDIT, 1;

@@ -157,16 +157,7 @@ pub struct KvBackupReply {
     pub reserved: [u8; 5],
 }
 
-macro_rules! body {
-    ($($name:ident = $kind:ident, $version:literal;)*) => {
-        $(impl Body for $name {
-            const KIND: Kind = Kind::$kind;
-            const VERSION: u8 = $version;
-        })*
-    };
-}
-
-body! {
+bodies! {
     KvViewRequest = KV_VIEW, 1;
     KvViewReply = KV_VIEW, 1;
     KvReadRequest = KV_READ, 1;

@@ -187,13 +187,13 @@ fn versions_rise_across_takeovers_and_revocations_are_published() {
         let at = small.cluster.plan_revocation().expect("versions are left");
         small.cluster.publish_revoked(SessionId::new(below), BTreeSet::new());
         assert_eq!(small.cluster.routing().version, at);
-        match small.cluster.routing_since(last) {
+        match small.cluster.routing_update(small.cluster.timeline(), last) {
             Some(RoutingUpdate::Delta(delta)) => assert!(delta.revoked.is_some()),
             other => panic!("{other:?}"),
         }
         last = small.cluster.routing().version;
         small.take_over();
-        match small.cluster.routing_since(last) {
+        match small.cluster.routing_update(small.cluster.timeline(), last) {
             Some(RoutingUpdate::Full(_)) => {}
             other => panic!("{other:?}"),
         }

@@ -78,7 +78,7 @@ impl Checker {
     /// What a primary shows is valid, and nothing in it ever falls.
     pub(super) fn published(&mut self, cluster: &Cluster) -> Outcome {
         let info = cluster.routing();
-        if cluster.routing_since(RoutingVersion::new(0)).is_none() {
+        if cluster.routing_update(info.timeline, RoutingVersion::new(0)).is_none() {
             return Ok(());
         }
         if self.started && info.version == self.published {
@@ -111,7 +111,7 @@ impl Checker {
         follower: &mut RoutingInfo,
         short: bool,
     ) -> Outcome {
-        match cluster.routing_since(follower.version) {
+        match cluster.routing_update(follower.timeline, follower.version) {
             None | Some(RoutingUpdate::Current) => {}
             Some(RoutingUpdate::Full(info)) => follower.clone_from(info),
             Some(RoutingUpdate::Delta(mut delta)) => {
