@@ -50,6 +50,6 @@ pub use client::{Call, Client};
 pub use config::{LimitError, NetConfig, NetLimits};
 pub use link::EndReason;
 pub use metrics::{MethodSnapshot, Metrics, MetricsSnapshot};
-pub use payload::{Crcs, Part, Segment};
+pub use payload::{Crcs, Part, Segment, pooled};
 pub use request::{Request, Service};
 pub use server::Server;

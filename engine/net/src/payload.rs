@@ -1,6 +1,6 @@
 //! Bulk payload: what is sent, and what has arrived.
 
-use engine_runtime::{Bytes, Env};
+use engine_runtime::{Bytes, Env, yield_now};
 use engine_types::limits::SEGMENT_CRC_COUNT_MAX;
 
 /// One piece of payload to send: shared bytes and how they lie in their checksum blocks.
@@ -26,6 +26,21 @@ impl<E: Env> Part<'_, E> {
 
 /// The largest checksum block: the fewest CRCs.
 const PLAIN_BLOCK_SHIFT: u8 = 16;
+
+/// Copies of more than this give way to other tasks in between.
+const COPY_BYTES: usize = 256 << 10;
+
+/// `bytes` in memory that can be sent, once there is some; nothing when the pool cannot hold them.
+pub async fn pooled<E: Env>(env: &E, bytes: &[u8]) -> Option<Bytes<E::Memory>> {
+    let mut buf = env.pool().alloc_wait(bytes.len()).await.ok()?;
+    for piece in bytes.chunks(COPY_BYTES) {
+        buf.extend_from_slice(piece);
+        if piece.len() == COPY_BYTES {
+            yield_now().await;
+        }
+    }
+    Some(buf.freeze())
+}
 
 /// Bodies up to this size are kept beside the request instead of in a buffer: most are a handful
 /// of numbers, and a page of the pool for each would only push payload out of the cache.

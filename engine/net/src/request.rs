@@ -223,6 +223,18 @@ impl<E: Env> Request<E> {
         Ok(segments)
     }
 
+    /// The same in one piece.
+    ///
+    /// # Errors
+    /// As [`next_segment`](Self::next_segment).
+    pub async fn collect_bytes(&mut self) -> Result<Vec<u8>, Status> {
+        let mut bytes = Vec::with_capacity(self.payload_len() as usize);
+        while let Some(segment) = self.next_segment().await? {
+            bytes.extend_from_slice(&segment.bytes);
+        }
+        Ok(bytes)
+    }
+
     /// Answers with `Ok`, a body and payload. A payload beyond the room that the requester has
     /// reserved (E53) is answered with `TooLarge` instead.
     pub async fn respond<B: Body>(mut self, body: &B, parts: &[Part<'_, E>]) {

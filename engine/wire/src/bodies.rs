@@ -30,12 +30,18 @@ macro_rules! bodies {
 mod control;
 mod hello;
 mod kv;
+mod mgmt;
 
 pub use control::{Cancel, Credit, CreditWant, EchoRequest, EchoResponse, Goodbye, Ping, Pong};
 pub use hello::{Challenge, Hello, IdentityBody, Proof, Refusal, Welcome};
 pub use kv::{
     KvBackupReply, KvBackupRequest, KvCommitReply, KvCommitRequest, KvReadReply, KvReadRequest,
     KvStageReply, KvStageRequest, KvStatusReply, KvStatusRequest, KvViewReply, KvViewRequest,
+};
+pub use mgmt::{
+    MgmtBeatReply, MgmtBeatRequest, MgmtCommandReply, MgmtCommandRequest, MgmtQueryReply,
+    MgmtQueryRequest, MgmtRegisterReply, MgmtRegisterRequest, MgmtReply, MgmtRoutingReply,
+    MgmtRoutingRequest, MgmtSessionReply, MgmtSessionRequest, MgmtStatusReply, MgmtStatusRequest,
 };
 
 /// Bytes start on this boundary wherever a body is read or written: what a 128-bit id needs.

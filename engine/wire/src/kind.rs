@@ -55,6 +55,20 @@ kinds! {
     GOODBYE = 0x0015;
     /// Sends back what it is told to: for tests and measurements.
     ECHO = 0x0020;
+    /// Manager: who is primary, and how the cluster is.
+    MGMT_STATUS = 0x0300;
+    /// Manager: a node takes part.
+    MGMT_REGISTER = 0x0301;
+    /// Manager: a node lives.
+    MGMT_BEAT = 0x0302;
+    /// Manager: newer routing info.
+    MGMT_ROUTING = 0x0303;
+    /// Manager: the session of a client.
+    MGMT_SESSION = 0x0304;
+    /// Manager: what an operator wants done.
+    MGMT_COMMAND = 0x0305;
+    /// Manager: what somebody wants to know.
+    MGMT_QUERY = 0x0306;
     /// Key-value store: the newest version to read at.
     KV_VIEW = 0x0400;
     /// Key-value store: a key, or a page of a range.

@@ -8,7 +8,7 @@ use core::net::SocketAddr;
 use core::time::Duration;
 use std::rc::Rc;
 
-use engine_net::{Call, CallError, Client, NetConfig, Part, Reply};
+use engine_net::{Call, CallError, Client, NetConfig, Part, Reply, pooled};
 use engine_runtime::{Env, Notify, yield_now};
 use engine_types::limits::PAYLOAD_BYTES_MAX;
 use engine_types::{Instant, StoreId};
@@ -22,7 +22,6 @@ use meta_kv::limits::{KEY_BYTES_MAX, PAGE_BYTES_MAX, VALUE_BYTES_MAX};
 use meta_kv::{CommitRequest, Committed, KvError, Page, RangeRead, Source, Versionstamp, View};
 
 use crate::codec::{self, Malformed};
-use crate::server::pooled;
 
 /// Time for one answer: a transaction is too old by then.
 const ANSWER_TIME_MAX: Duration = Duration::from_secs(10);

@@ -7,8 +7,8 @@ use core::cell::RefCell;
 use core::time::Duration;
 use std::rc::Rc;
 
-use engine_net::{Part, Request, Service};
-use engine_runtime::{Bytes, Env, Gate, yield_now};
+use engine_net::{Part, Request, Service, pooled};
+use engine_runtime::{Env, Gate};
 use engine_types::{Status, WallTime};
 use engine_wire::Kind;
 use engine_wire::bodies::{
@@ -307,7 +307,7 @@ impl<E: Env, G: KvEngine> KvService<E, G> {
             Ok(body) => body,
             Err(status) => return request.refuse(status).await,
         };
-        let payload = match collected(&mut request).await {
+        let payload = match request.collect_bytes().await {
             Ok(payload) => payload,
             Err(status) => return request.refuse(status).await,
         };
@@ -357,7 +357,7 @@ impl<E: Env, G: KvEngine> KvService<E, G> {
         };
         // Until the answer: encoded, decoded and waiting commits are memory of this process.
         let room = Room::take(&self.commit_bytes, bytes).await;
-        let sent = match collected(&mut request).await {
+        let sent = match request.collect_bytes().await {
             Ok(payload) => payload,
             Err(status) => return request.refuse(status).await,
         };
@@ -405,27 +405,4 @@ fn split<T>(told: Result<T, KvError>, none: T) -> (T, (u16, Vec<u8>)) {
         Ok(value) => (value, (0, Vec::new())),
         Err(error) => (none, codec::encode_error(&error)),
     }
-}
-
-/// All of a payload in one piece.
-async fn collected<E: Env>(request: &mut Request<E>) -> Result<Vec<u8>, Status> {
-    let segments = request.collect().await?;
-    let mut bytes = Vec::with_capacity(request.payload_len() as usize);
-    for segment in segments {
-        bytes.extend_from_slice(&segment.bytes);
-    }
-    Ok(bytes)
-}
-
-/// `bytes` in memory that can be sent; nothing when the pool cannot hold them.
-pub(crate) async fn pooled<E: Env>(env: &E, bytes: &[u8]) -> Option<Bytes<E::Memory>> {
-    let mut buf = env.pool().alloc_wait(bytes.len()).await.ok()?;
-    // Copies of a megabyte give way to others.
-    for piece in bytes.chunks(256 << 10) {
-        buf.extend_from_slice(piece);
-        if piece.len() == 256 << 10 {
-            yield_now().await;
-        }
-    }
-    Some(buf.freeze())
 }

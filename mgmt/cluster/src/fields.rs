@@ -77,11 +77,11 @@ pub enum DecodeError {
 }
 
 /// Builds a record.
-pub(crate) struct Writer(Vec<u8>);
+pub struct Writer(Vec<u8>);
 
 impl Writer {
     /// An empty body of format `version`.
-    pub(crate) fn new(version: u8) -> Self {
+    pub fn new(version: u8) -> Self {
         assert!(version != 0, "E299: no record has version 0");
         let mut bytes = Vec::with_capacity(64);
         bytes.push(version);
@@ -89,30 +89,30 @@ impl Writer {
         Self(bytes)
     }
 
-    pub(crate) fn u8(&mut self, field: u8) {
+    pub fn u8(&mut self, field: u8) {
         self.0.push(field);
     }
 
-    pub(crate) fn u32(&mut self, field: u32) {
+    pub fn u32(&mut self, field: u32) {
         self.0.extend_from_slice(&field.to_le_bytes());
     }
 
-    pub(crate) fn u64(&mut self, field: u64) {
+    pub fn u64(&mut self, field: u64) {
         self.0.extend_from_slice(&field.to_le_bytes());
     }
 
-    pub(crate) fn u128(&mut self, field: u128) {
+    pub fn u128(&mut self, field: u128) {
         self.0.extend_from_slice(&field.to_le_bytes());
     }
 
     /// Length (u32) and bytes.
-    pub(crate) fn text(&mut self, field: &str) {
+    pub fn text(&mut self, field: &str) {
         self.u32(u32::try_from(field.len()).expect("texts are bounded far below 4 GiB"));
         self.0.extend_from_slice(field.as_bytes());
     }
 
     /// The whole record.
-    pub(crate) fn finish(mut self) -> Vec<u8> {
+    pub fn finish(mut self) -> Vec<u8> {
         let body = self.0.len() - HEAD_BYTES;
         let body = u32::try_from(body).expect("records are bounded far below 4 GiB");
         self.0[1..HEAD_BYTES].copy_from_slice(&body.to_le_bytes());
@@ -121,14 +121,14 @@ impl Writer {
 }
 
 /// Takes a record apart. What is left of the body when it is dropped belongs to later versions.
-pub(crate) struct Reader<'a> {
+pub struct Reader<'a> {
     record: &'static str,
     left: &'a [u8],
 }
 
 impl<'a> Reader<'a> {
     /// Checks the head of a value.
-    pub(crate) fn new(record: &'static str, bytes: &'a [u8]) -> Result<Self, DecodeError> {
+    pub fn new(record: &'static str, bytes: &'a [u8]) -> Result<Self, DecodeError> {
         let found = bytes.len();
         let Some((head, left)) = bytes.split_first_chunk::<HEAD_BYTES>() else {
             return Err(DecodeError::Length { record, found, expected: HEAD_BYTES });
@@ -158,24 +158,24 @@ impl<'a> Reader<'a> {
         Ok(*self.take(field, N)?.first_chunk().expect("as many as were asked for"))
     }
 
-    pub(crate) fn u8(&mut self, field: &'static str) -> Result<u8, DecodeError> {
+    pub fn u8(&mut self, field: &'static str) -> Result<u8, DecodeError> {
         self.array(field).map(u8::from_le_bytes)
     }
 
-    pub(crate) fn u32(&mut self, field: &'static str) -> Result<u32, DecodeError> {
+    pub fn u32(&mut self, field: &'static str) -> Result<u32, DecodeError> {
         self.array(field).map(u32::from_le_bytes)
     }
 
-    pub(crate) fn u64(&mut self, field: &'static str) -> Result<u64, DecodeError> {
+    pub fn u64(&mut self, field: &'static str) -> Result<u64, DecodeError> {
         self.array(field).map(u64::from_le_bytes)
     }
 
-    pub(crate) fn u128(&mut self, field: &'static str) -> Result<u128, DecodeError> {
+    pub fn u128(&mut self, field: &'static str) -> Result<u128, DecodeError> {
         self.array(field).map(u128::from_le_bytes)
     }
 
     /// A text of at most `bytes_max` bytes.
-    pub(crate) fn text(
+    pub fn text(
         &mut self,
         field: &'static str,
         bytes_max: usize,
@@ -193,7 +193,7 @@ impl<'a> Reader<'a> {
     }
 
     /// The error of a field whose number has no meaning.
-    pub(crate) const fn bad_number(
+    pub const fn bad_number(
         &self,
         field: &'static str,
         found: u64,
@@ -203,7 +203,7 @@ impl<'a> Reader<'a> {
     }
 
     /// The error of a field whose text is not admitted.
-    pub(crate) const fn bad_text(&self, field: &'static str, why: String) -> DecodeError {
+    pub const fn bad_text(&self, field: &'static str, why: String) -> DecodeError {
         DecodeError::Text { record: self.record, field, why }
     }
 }
