@@ -18,6 +18,8 @@ use alloc::vec::Vec;
 
 /// Bytes in front of the body.
 const HEAD_BYTES: usize = 5;
+/// Bytes in front of the fields of a row.
+const ROW_HEAD_BYTES: usize = 2;
 
 /// Bytes in the KV are no record. The caller adds the key.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -81,6 +83,9 @@ pub struct Writer(Vec<u8>);
 
 impl Writer {
     /// An empty body of format `version`.
+    ///
+    /// # Panics
+    /// For version 0.
     pub fn new(version: u8) -> Self {
         assert!(version != 0, "E299: no record has version 0");
         let mut bytes = Vec::with_capacity(64);
@@ -89,29 +94,63 @@ impl Writer {
         Self(bytes)
     }
 
+    /// One byte.
     pub fn u8(&mut self, field: u8) {
         self.0.push(field);
     }
 
+    /// Two bytes.
+    pub fn u16(&mut self, field: u16) {
+        self.0.extend_from_slice(&field.to_le_bytes());
+    }
+
+    /// Four bytes.
     pub fn u32(&mut self, field: u32) {
         self.0.extend_from_slice(&field.to_le_bytes());
     }
 
+    /// Eight bytes.
     pub fn u64(&mut self, field: u64) {
         self.0.extend_from_slice(&field.to_le_bytes());
     }
 
+    /// Sixteen bytes.
     pub fn u128(&mut self, field: u128) {
         self.0.extend_from_slice(&field.to_le_bytes());
     }
 
     /// Length (u32) and bytes.
     pub fn text(&mut self, field: &str) {
-        self.u32(u32::try_from(field.len()).expect("texts are bounded far below 4 GiB"));
-        self.0.extend_from_slice(field.as_bytes());
+        self.bytes(field.as_bytes());
+    }
+
+    /// Length (u32) and bytes, as of a record within this one.
+    ///
+    /// # Panics
+    /// From 4 GiB on.
+    pub fn bytes(&mut self, field: &[u8]) {
+        self.u32(u32::try_from(field.len()).expect("fields are bounded far below 4 GiB"));
+        self.0.extend_from_slice(field);
+    }
+
+    /// Length (u16) and fields that `write` appends: a row of a list, to which later versions
+    /// append, as they do to the body.
+    ///
+    /// # Panics
+    /// If the row has 64 KiB or more: who writes rows bounds their lists and texts.
+    pub fn row(&mut self, write: impl FnOnce(&mut Self)) {
+        let start = self.0.len();
+        self.u16(0);
+        write(self);
+        let length = self.0.len() - start - ROW_HEAD_BYTES;
+        let length = u16::try_from(length).expect("E299: a row is short");
+        self.0[start..start + ROW_HEAD_BYTES].copy_from_slice(&length.to_le_bytes());
     }
 
     /// The whole record.
+    ///
+    /// # Panics
+    /// From 4 GiB on.
     pub fn finish(mut self) -> Vec<u8> {
         let body = self.0.len() - HEAD_BYTES;
         let body = u32::try_from(body).expect("records are bounded far below 4 GiB");
@@ -128,6 +167,9 @@ pub struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     /// Checks the head of a value.
+    ///
+    /// # Errors
+    /// If the value is no frame.
     pub fn new(record: &'static str, bytes: &'a [u8]) -> Result<Self, DecodeError> {
         let found = bytes.len();
         let Some((head, left)) = bytes.split_first_chunk::<HEAD_BYTES>() else {
@@ -158,34 +200,84 @@ impl<'a> Reader<'a> {
         Ok(*self.take(field, N)?.first_chunk().expect("as many as were asked for"))
     }
 
+    /// Bytes that are not read yet: whoever takes memory by a count compares it with them first.
+    pub const fn left(&self) -> usize {
+        self.left.len()
+    }
+
+    /// One byte.
+    ///
+    /// # Errors
+    /// If the body ends before.
     pub fn u8(&mut self, field: &'static str) -> Result<u8, DecodeError> {
         self.array(field).map(u8::from_le_bytes)
     }
 
+    /// Two bytes.
+    ///
+    /// # Errors
+    /// If the body ends before.
+    pub fn u16(&mut self, field: &'static str) -> Result<u16, DecodeError> {
+        self.array(field).map(u16::from_le_bytes)
+    }
+
+    /// Four bytes.
+    ///
+    /// # Errors
+    /// If the body ends before.
     pub fn u32(&mut self, field: &'static str) -> Result<u32, DecodeError> {
         self.array(field).map(u32::from_le_bytes)
     }
 
+    /// Eight bytes.
+    ///
+    /// # Errors
+    /// If the body ends before.
     pub fn u64(&mut self, field: &'static str) -> Result<u64, DecodeError> {
         self.array(field).map(u64::from_le_bytes)
     }
 
+    /// Sixteen bytes.
+    ///
+    /// # Errors
+    /// If the body ends before.
     pub fn u128(&mut self, field: &'static str) -> Result<u128, DecodeError> {
         self.array(field).map(u128::from_le_bytes)
     }
 
-    /// A text of at most `bytes_max` bytes.
-    pub fn text(
+    /// What `Writer::bytes` wrote, at most `bytes_max` bytes.
+    ///
+    /// # Errors
+    /// If it is longer, or the body ends before.
+    pub fn bytes(
         &mut self,
         field: &'static str,
         bytes_max: usize,
-    ) -> Result<String, DecodeError> {
+    ) -> Result<&'a [u8], DecodeError> {
         let length = usize::try_from(self.u32(field)?).unwrap_or(usize::MAX);
         if bytes_max < length {
             let why = alloc::format!("found {length} bytes, at most {bytes_max}");
             return Err(self.bad_text(field, why));
         }
-        let bytes = self.take(field, length)?;
+        self.take(field, length)
+    }
+
+    /// What `Writer::row` wrote. What is left of the row when it is dropped belongs to later
+    /// versions.
+    ///
+    /// # Errors
+    /// If the body ends before.
+    pub fn row(&mut self, field: &'static str) -> Result<Self, DecodeError> {
+        let length = self.u16(field)?.into();
+        Ok(Self { record: self.record, left: self.take(field, length)? })
+    }
+
+    /// A text of at most `bytes_max` bytes.
+    ///
+    /// # Errors
+    /// If it is longer or no UTF-8, or the body ends before.
+    pub fn text(&mut self, field: &'static str, bytes_max: usize) -> Result<String, DecodeError> {
+        let bytes = self.bytes(field, bytes_max)?;
         match core::str::from_utf8(bytes) {
             Ok(text) => Ok(text.into()),
             Err(error) => Err(self.bad_text(field, alloc::format!("{error}"))),

@@ -38,3 +38,30 @@ fn errors_name_record_and_field() {
     let expected = DecodeError::Short { record: "lease", field: "term", needed: 8, left: 4 };
     assert_eq!(error, expected);
 }
+
+#[test]
+fn rows_and_records_within_a_record_come_back() {
+    let mut writer = Writer::new(1);
+    writer.u16(0x0102);
+    writer.row(|row| {
+        row.u8(3);
+        row.row(|inner| inner.u32(4));
+        row.text("of a later version");
+    });
+    writer.bytes(&[5, 6]);
+    let bytes = writer.finish();
+    assert_eq!(bytes[5..17], [2, 1, 29, 0, 3, 4, 0, 4, 0, 0, 0, 18]);
+    super::check_decoder(&bytes, |bytes| {
+        let mut reader = Reader::new("sample", bytes)?;
+        let first = reader.u16("a")?;
+        let mut row = reader.row("b")?;
+        let inner = (row.u8("c")?, row.row("d")?.u32("e")?, row.left());
+        Ok((first, inner, reader.bytes("f", 2)?.to_vec(), row.text("g", 18)?))
+    });
+    let mut reader = Reader::new("sample", &bytes).unwrap();
+    reader.u16("a").unwrap();
+    let mut row = reader.row("b").unwrap();
+    row.bytes("too long", 0).unwrap_err();
+    assert!(row.u64("c").is_ok());
+    row.bytes("outside", usize::MAX).unwrap_err();
+}
