@@ -26,6 +26,7 @@
 //! demoted. See `publish` for what becomes of versions that the predecessor may not have published.
 
 mod apply;
+mod inspect;
 mod lapse;
 mod stage;
 
@@ -39,6 +40,7 @@ use engine_types::{
     RoutingVersion, TargetId, reached,
 };
 
+pub use inspect::{NodeView, TargetView};
 pub use lapse::LAPSE;
 pub use stage::Change;
 pub(crate) use stage::InFlight;

@@ -313,7 +313,7 @@ impl Cluster {
             Command::AddTarget(chain, target) => self.add_target(*chain, target, None),
             Command::RemoveTarget(target) => self.remove_target(*target),
             Command::Replace(old, new) => {
-                self.add_target(self.target(*old)?.chain, new, Some(*old))
+                self.add_target(self.target_record(*old)?.chain, new, Some(*old))
             }
             Command::DrainTarget(target, drain) => self.drain_target(*target, *drain),
             Command::AdoptStore(target, store) => self.adopt_store(*target, *store),

@@ -110,7 +110,8 @@ impl Cluster {
             return Ok(());
         }
         let published = self.publisher.info.version;
-        fences.reported(beat.node, beat.incarnation, beat.drained, published)?;
+        let drained = (beat.timeline, beat.drained);
+        fences.reported_in(beat.node, beat.incarnation, drained, published)?;
         fences.may_lease(beat.node, beat.incarnation)
     }
 
@@ -131,8 +132,19 @@ impl Cluster {
 
     /// A standby has renewed the leases of `node` in the primary's stead (L5), as its changed grant
     /// record shows: that counts like a heartbeat received now.
-    pub fn standby_granted(&mut self, node: NodeId, fences: &mut Fences, now: Instant) {
-        let until = now + self.wait();
+    ///
+    /// `until` is when those leases are over at the latest: what `Holder::storage_leases(now)` says
+    /// about `until`. A standby grants what the stored lease record announces, which may be longer
+    /// than this primary's `D_s` and than what it grants itself: a predecessor with other settings
+    /// announced it and it is handed on, or the setting was lowered within the term and the record
+    /// that says so is not stored yet. `now + wait()` would end before such a lease does.
+    pub fn standby_granted(
+        &mut self,
+        node: NodeId,
+        until: Instant,
+        fences: &mut Fences,
+        now: Instant,
+    ) {
         fences.granted(node, until);
         let Some(known) = self.nodes.get(&node) else { return };
         for id in known.targets.clone() {

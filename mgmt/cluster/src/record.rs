@@ -120,6 +120,8 @@ pub struct RoutingRecord {
 /// A registered node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NodeRecord {
+    /// What it chose at random when it was created, never 0; tells it from others for life.
+    pub uuid: StoreId,
     /// What it does; never changes.
     pub role: NodeRole,
     /// `host:port` per network, the preferred one first.

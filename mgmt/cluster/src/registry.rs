@@ -84,19 +84,22 @@ impl Node {
         self.clock.verdict() != ClockVerdict::Unknown
     }
 
-    pub(crate) fn info(&self) -> NodeInfo {
-        let state = if self.dead || !self.record.enabled {
+    pub(crate) const fn state(&self) -> NodeState {
+        if self.dead || !self.record.enabled {
             NodeState::Dead
         } else if self.record.draining {
             NodeState::Draining
         } else {
             NodeState::Alive
-        };
+        }
+    }
+
+    pub(crate) fn info(&self) -> NodeInfo {
         NodeInfo {
             role: self.record.role,
             addresses: self.record.addresses.clone(),
             incarnation: self.record.incarnation,
-            state,
+            state: self.state(),
         }
     }
 }
@@ -177,8 +180,11 @@ impl Target {
 /// A process that wants to take part.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Registration {
-    /// The id it was given before, nothing at first.
+    /// The id it was given before, nothing until an answer has arrived.
     pub node: Option<NodeId>,
+    /// What it chose at random when it was created, and keeps for life; 0 is refused. A node whose
+    /// first answer was lost is known by it.
+    pub uuid: StoreId,
     /// What it does.
     pub role: NodeRole,
     /// `host:port` per network, the preferred one first.
@@ -209,6 +215,16 @@ pub enum RegisterError {
     Unknown {
         /// The id it named.
         node: NodeId,
+    },
+    /// The id is another node's: a copied or restored directory, or one of another cluster.
+    #[error("{node} registers with uuid {found}, expected {expected}")]
+    OtherNode {
+        /// The node it named.
+        node: NodeId,
+        /// Its uuid.
+        found: StoreId,
+        /// The uuid of the node that has the id.
+        expected: StoreId,
     },
     /// A node keeps its role for life.
     #[error("{node} registers as {found:?}, expected {expected:?}")]
@@ -256,7 +272,8 @@ pub enum RegisterError {
 }
 
 impl Cluster {
-    /// Takes in a node, or a new start of one.
+    /// Takes in a node, or a new start of one. Who names no id is a registered node if its uuid is
+    /// one's, so a registration whose answer was lost is simply repeated.
     ///
     /// # Errors
     /// Whatever is wrong with it; nothing changes then.
@@ -276,8 +293,11 @@ impl Cluster {
         count("bytes of a failure domain", wanted.domain.len(), 0, NAME_BYTES_MAX)?;
         let started = usize::from(wanted.incarnation != crate::record::UNADOPTED);
         count("starts of a node", started, 1, usize::MAX)?;
+        count("uuids of a node", usize::from(wanted.uuid.get() != 0), 1, 1)?;
         let mut writes = Vec::new();
-        let (id, former) = match wanted.node {
+        let same = |node: &&Node| node.record.uuid == wanted.uuid;
+        let known = || self.nodes.iter().find(|(_, node)| same(node)).map(|(&id, _)| id);
+        let (id, former) = match wanted.node.or_else(known) {
             Some(node) => {
                 let known = self.nodes.get(&node).ok_or(RegisterError::Unknown { node })?;
                 (node, Some(&known.record))
@@ -309,8 +329,9 @@ fn next_record(
     former: Option<&NodeRecord>,
     wanted: &Registration,
 ) -> Result<NodeRecord, RegisterError> {
-    let Registration { role, addresses, incarnation, domain, .. } = wanted.clone();
+    let Registration { uuid, role, addresses, incarnation, domain, .. } = wanted.clone();
     let fresh = NodeRecord {
+        uuid,
         role,
         addresses,
         incarnation,
@@ -320,6 +341,10 @@ fn next_record(
         tags: BTreeMap::new(),
     };
     let Some(former) = former else { return Ok(fresh) };
+    if former.uuid != uuid {
+        let expected = former.uuid;
+        return Err(RegisterError::OtherNode { node, found: uuid, expected });
+    }
     if former.role != role {
         return Err(RegisterError::OtherRole { node, found: role, expected: former.role });
     }

@@ -54,6 +54,7 @@ pub use record::{
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
+use core::ops::Bound;
 use core::time::Duration;
 
 use engine_types::{Instant, RoutingInfo, RoutingVersion, SessionId, StoreId, Timeline, reached};
@@ -561,6 +562,19 @@ impl Sessions {
         }
     }
 
+    /// Clients were not listened to for a while that ends at `now`: the manager was away, or its
+    /// lease had lapsed. Silence that nobody listened to ends no session, so every live one counts
+    /// as heard.
+    pub fn resumed(&mut self, now: Instant) {
+        for (session, heard) in &mut self.heard {
+            if *heard < now {
+                self.silent.remove(&(*heard, *session));
+                self.silent.insert((now, *session));
+                *heard = now;
+            }
+        }
+    }
+
     fn not_live(&self, session: SessionId) -> SessionError {
         let next = self.summary.next;
         if session < next {
@@ -627,7 +641,22 @@ impl Sessions {
         &self,
         now: Instant,
     ) -> impl Iterator<Item = (SessionId, &SessionRecord, Option<Duration>)> {
-        self.rows.iter().map(move |(&session, record)| {
+        self.list_after(None, now)
+    }
+
+    /// The row of a session, unless it was never opened or was swept.
+    pub fn row(&self, session: SessionId) -> Option<&SessionRecord> {
+        self.rows.get(&session)
+    }
+
+    /// What [`list`](Self::list) gives, from the first session behind `after` on.
+    pub fn list_after(
+        &self,
+        after: Option<SessionId>,
+        now: Instant,
+    ) -> impl Iterator<Item = (SessionId, &SessionRecord, Option<Duration>)> {
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        self.rows.range((from, Bound::Unbounded)).map(move |(&session, record)| {
             let heard = self.heard.get(&session);
             (session, record, heard.map(|&heard| now.saturating_since(heard)))
         })

@@ -49,6 +49,7 @@ pub(crate) fn new_target(node: u32, target: u64) -> NewTarget {
 pub(crate) fn registration(node: Option<u32>, start: u64) -> Registration {
     Registration {
         node: node.map(NodeId::new),
+        uuid: StoreId::new(u128::from(node.unwrap_or(u32::MAX))),
         role: NodeRole::Storage,
         addresses: Vec::from([String::from("a:1")]),
         incarnation: Incarnation::new(start),
@@ -90,8 +91,10 @@ impl Small {
     }
 
     pub(crate) fn register(&mut self, node: u32, start: u64) {
-        let known = self.cluster.nodes.contains_key(&NodeId::new(node)).then_some(node);
-        let wanted = registration(known, start);
+        let mut wanted = registration(Some(node), start);
+        if !self.cluster.nodes.contains_key(&NodeId::new(node)) {
+            wanted.node = None;
+        }
         let registered = self.cluster.register(&wanted, self.now).expect("a node");
         self.starts.insert(node, start);
         if let Registered::New(..) = registered {
@@ -105,6 +108,7 @@ impl Small {
             target: TargetId::new(target),
             incarnation: Incarnation::new(1),
             store: store(target),
+            chain: Some(CHAIN),
             core: CoreId::new(0),
             local: LocalState::Online,
             damaged: false,
@@ -157,6 +161,7 @@ impl Small {
             sequence: self.sequence,
             sent: self.now,
             drained: self.cluster.routing().version,
+            timeline: self.cluster.timeline(),
             shards: Vec::from([ShardReport { core: CoreId::new(0), progress }]),
             targets: self.reports.values().filter(of).copied().collect(),
         }
@@ -165,6 +170,7 @@ impl Small {
     /// A heartbeat and its answer; the node installs what it is told.
     pub(crate) fn beat(&mut self, node: u32) -> Result<HeartbeatAnswer, HeartbeatError> {
         let beat = self.message(node);
+        self.fences.raise(self.cluster.timeline());
         let answer = self.cluster.heartbeat(&beat, &mut self.fences, self.now)?;
         for step in &answer.moves {
             let report = self.reports.get_mut(&step.target.get()).expect("it was reported");

@@ -19,7 +19,7 @@ use crate::record::{
 };
 
 impl Cluster {
-    pub(super) fn target(&self, target: TargetId) -> Result<&TargetRecord, CommandError> {
+    pub(super) fn target_record(&self, target: TargetId) -> Result<&TargetRecord, CommandError> {
         let known = self.targets.get(&target).ok_or(CommandError::NoTarget { target })?;
         Ok(&known.record)
     }
@@ -42,7 +42,7 @@ impl Cluster {
         &self,
         target: TargetId,
     ) -> Result<(ChainId, ChainRecord, Member), CommandError> {
-        let id = self.target(target)?.chain;
+        let id = self.target_record(target)?.chain;
         let record = self.free_chain(id)?;
         let member = *record.member(target).ok_or(CommandError::NoTarget { target })?;
         Ok((id, record.clone(), member))
@@ -145,7 +145,7 @@ impl Cluster {
         count("members of a chain", record.members.len() + 1, 1, CHAIN_MEMBERS_MAX)?;
         count("targets", self.targets.len() + 1, 1, TARGETS_MAX)?;
         for member in &record.members {
-            if self.target(member.target)?.store == new.store {
+            if self.target_record(member.target)?.store == new.store {
                 return Err(CommandError::SameStore { store: new.store });
             }
         }
@@ -156,7 +156,7 @@ impl Cluster {
         next.version = next_version(record)?;
         let mut plan = Plan::default();
         if let Some(old) = old {
-            let former = *self.target(old)?;
+            let former = *self.target_record(old)?;
             if let Leaving::ReplacedBy(_) = former.leaving {
                 return Err(CommandError::Leaves { target: old, found: former.leaving });
             }
@@ -210,7 +210,7 @@ impl Cluster {
     }
 
     pub(super) fn drain_target(&self, id: TargetId, drain: bool) -> Result<Plan, CommandError> {
-        let former = *self.target(id)?;
+        let former = *self.target_record(id)?;
         if let (Leaving::ReplacedBy(_), true) = (former.leaving, drain) {
             return Err(CommandError::Leaves { target: id, found: former.leaving });
         }
@@ -230,7 +230,7 @@ impl Cluster {
         store: StoreId,
     ) -> Result<Plan, CommandError> {
         let (_, record, member) = self.free_member(target)?;
-        let former = *self.target(target)?;
+        let former = *self.target_record(target)?;
         if former.store == store {
             return Ok(Plan::default());
         }
@@ -239,7 +239,7 @@ impl Cluster {
             return Err(CommandError::State { target, found: member.state, expected });
         }
         for other in &record.members {
-            if self.target(other.target)?.store == store {
+            if self.target_record(other.target)?.store == store {
                 return Err(CommandError::SameStore { store });
             }
         }

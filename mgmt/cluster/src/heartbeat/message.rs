@@ -26,6 +26,9 @@ pub struct Heartbeat {
     /// It has installed routing info up to this version, and nothing that a session revoked in it
     /// had begun is left (E294).
     pub drained: RoutingVersion,
+    /// The timeline of the routing info that `drained` is a version of: in another one than the
+    /// cluster's the number names something else, and counts as nothing (R20).
+    pub timeline: Timeline,
     /// Its shards.
     pub shards: Vec<ShardReport>,
     /// All its targets; one that is missing counts as offline.
@@ -50,6 +53,9 @@ pub struct TargetReport {
     pub incarnation: Incarnation,
     /// Its store.
     pub store: StoreId,
+    /// The chain it belongs to, as far as its node knows. The primary knows better and ignores it;
+    /// a standby finds the chain's record by it.
+    pub chain: Option<ChainId>,
     /// The core whose shard owns the store in this start of the node.
     pub core: CoreId,
     /// Its state.

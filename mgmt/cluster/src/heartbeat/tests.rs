@@ -73,7 +73,8 @@ fn leases_that_standbys_granted_are_waited_for() {
     small.wait(1500);
     small.beat(1).expect("it lives");
     small.beat(3).expect("it lives");
-    small.cluster.standby_granted(NodeId::new(2), &mut small.fences, small.now);
+    let until = small.now + small.cluster.wait();
+    small.cluster.standby_granted(NodeId::new(2), until, &mut small.fences, small.now);
     small.wait(1500);
     small.beat(1).expect("it lives");
     small.beat(3).expect("it lives");

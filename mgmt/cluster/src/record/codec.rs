@@ -196,6 +196,7 @@ fn decode_cluster(from: &mut Reader<'_>) -> Result<ClusterRecord, DecodeError> {
 }
 
 fn encode_node(record: &NodeRecord, out: &mut Writer) {
+    out.u128(record.uuid.get());
     out.u8(record.role.code());
     out.u8(record.enabled.into());
     out.u8(record.draining.into());
@@ -211,6 +212,10 @@ fn encode_node(record: &NodeRecord, out: &mut Writer) {
 }
 
 fn decode_node(from: &mut Reader<'_>) -> Result<NodeRecord, DecodeError> {
+    let uuid = StoreId::new(from.u128("uuid")?);
+    if uuid == StoreId::new(0) {
+        return Err(from.bad_number("uuid", 0, "another number than 0"));
+    }
     let code = from.u8("role")?;
     let role = NodeRole::from_code(code);
     let role = role.ok_or_else(|| from.bad_number("role", code.into(), "a known role"))?;
@@ -226,7 +231,7 @@ fn decode_node(from: &mut Reader<'_>) -> Result<NodeRecord, DecodeError> {
     };
     let tags: Vec<(String, String)> = read_list("tags", TAGS_MAX, from, tag)?;
     let tags = BTreeMap::from_iter(tags);
-    Ok(NodeRecord { role, addresses, incarnation, enabled, draining, domain, tags })
+    Ok(NodeRecord { uuid, role, addresses, incarnation, enabled, draining, domain, tags })
 }
 
 fn encode_target(record: &TargetRecord, out: &mut Writer) {

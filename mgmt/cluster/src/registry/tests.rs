@@ -1,4 +1,4 @@
-use engine_types::{NodeId, NodeRole};
+use engine_types::{NodeId, NodeRole, StoreId};
 
 use super::{RegisterError, Registered};
 use crate::record::codec::{ADDRESS_BYTES_MAX, NAME_BYTES_MAX};
@@ -10,6 +10,25 @@ fn registering_twice_writes_once() {
     small.register(1, 1);
     let again = small.cluster.register(&registration(Some(1), 1), small.now);
     assert_eq!(again, Ok(Registered::Known(NodeId::new(1))));
+}
+
+/// A node whose first answer was lost asks again without an id, perhaps after another start.
+#[test]
+fn who_names_no_id_is_known_by_its_uuid() {
+    let mut small = Small::empty();
+    small.register(1, 1);
+    let mut again = registration(Some(1), 1);
+    again.node = None;
+    let node = NodeId::new(1);
+    assert_eq!(small.cluster.register(&again, small.now), Ok(Registered::Known(node)));
+    again.incarnation = engine_types::Incarnation::new(2);
+    let registered = small.cluster.register(&again, small.now).expect("a later start");
+    assert!(matches!(registered, Registered::New(id, _) if id == node), "{registered:?}");
+    small.commit();
+    assert_eq!(small.cluster.register(&again, small.now), Ok(Registered::Known(node)));
+    again.uuid = StoreId::new(77);
+    let registered = small.cluster.register(&again, small.now).expect("another node");
+    assert!(matches!(registered, Registered::New(id, _) if id == NodeId::new(2)), "{registered:?}");
 }
 
 #[test]
@@ -36,6 +55,10 @@ fn wrong_registrations_are_refused() {
         refused(&|r| r.role = NodeRole::Meta),
         RegisterError::OtherRole { node, found: NodeRole::Meta, expected: NodeRole::Storage }
     );
+    let (found, expected) = (StoreId::new(9), StoreId::new(1));
+    assert_eq!(refused(&|r| r.uuid = found), RegisterError::OtherNode { node, found, expected });
+    let none = RegisterError::Count { what: "uuids of a node", found: 0, min: 1, max: 1 };
+    assert_eq!(refused(&|r| r.uuid = StoreId::new(0)), none);
     let nobody = NodeId::new(9);
     assert_eq!(refused(&|r| r.node = Some(nobody)), RegisterError::Unknown { node: nobody });
     assert!(matches!(refused(&|r| r.addresses.clear()), RegisterError::Count { found: 0, .. }));

@@ -93,7 +93,7 @@ impl Fences {
     }
 
     /// The timeline was raised: what was drained by the numbers of the former one says nothing.
-    pub(super) fn raise(&mut self, timeline: Timeline) {
+    pub(crate) fn raise(&mut self, timeline: Timeline) {
         self.timeline = timeline;
         self.nodes.values_mut().for_each(|node| node.drained = RoutingVersion::default());
     }

@@ -120,6 +120,27 @@ fn silence_ends_a_session() {
 }
 
 #[test]
+fn silence_that_nobody_listened_to_ends_nothing() {
+    let mut sessions = empty();
+    (0..2).for_each(|uuid| {
+        open(&mut sessions, uuid, 0);
+    });
+    sessions.extend(id(1), at(200)).unwrap();
+    sessions.resumed(at(100));
+    assert_eq!(sessions.plan_expire(at(159), r(2)), Ok(None));
+    let change = sessions.plan_expire(at(160), r(2)).unwrap().unwrap();
+    assert_eq!(change.put[0].0, id(0));
+    assert_eq!(change.put.len(), 1, "what was heard later stays");
+    sessions.committed(change, at(160));
+    sessions.resumed(at(300));
+    assert_eq!(sessions.plan_expire(at(359), r(3)), Ok(None));
+    assert_eq!(sessions.row(id(0)).map(SessionRecord::is_live), Some(false));
+    assert_eq!(sessions.row(id(2)), None);
+    let behind: Vec<_> = sessions.list_after(Some(id(0)), at(300)).map(|row| row.0).collect();
+    assert_eq!(behind, [id(1)]);
+}
+
+#[test]
 fn the_longest_silence_ends_first() {
     let mut sessions = empty();
     let count = SESSION_ROWS_PER_CHANGE_MAX as u64 + 2;

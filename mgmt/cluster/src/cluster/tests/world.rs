@@ -269,6 +269,7 @@ impl World {
                 target,
                 incarnation: Incarnation::new(slot.start),
                 store: slot.store,
+                chain: Some(slot.chain),
                 core: CoreId::new(0),
                 local,
                 damaged: slot.damaged && self.planted != Some(Planted::HideDamage),
@@ -282,6 +283,7 @@ impl World {
             sequence,
             sent: Instant::from_nanos(clock),
             drained: RoutingVersion::new(0),
+            timeline: Timeline::new(0),
             shards: Vec::from([ShardReport { core: CoreId::new(0), progress }]),
             targets,
         };
@@ -580,6 +582,7 @@ fn register(
         }
         let wanted = Registration {
             node: cluster.nodes.contains_key(&node).then_some(node),
+            uuid: StoreId::new(node.get().into()),
             role: NodeRole::Storage,
             addresses: Vec::from([format!("host-{node}:1")]),
             incarnation: Incarnation::new(host.start),

@@ -19,6 +19,7 @@ fn chain_id(id: u32) -> ChainId {
 
 fn node() -> NodeRecord {
     NodeRecord {
+        uuid: StoreId::new(0x1234),
         role: NodeRole::Storage,
         addresses: Vec::from(["a:1".into()]),
         incarnation: Incarnation::new(3),
@@ -77,7 +78,8 @@ fn golden() -> Vec<(RecordKey, Record, &'static str, &'static str)> {
             "0108000000", "0000010000000000",
         )),
         (RecordKey::Node(NodeId::new(258)), Record::Node(node()), "4d474d546e00000102", concat!(
-            "012a000000", "01", "01", "00", "0300000000000000", "020000007231",
+            "013a000000", "34120000000000000000000000000000",
+            "01", "01", "00", "0300000000000000", "020000007231",
             "01000000", "03000000613a31", "01000000", "010000006b", "0100000076",
         )),
         (RecordKey::Target(TargetId::new(258)), Record::Target(target),
@@ -152,8 +154,8 @@ fn values_without_meaning_are_refused() {
     let rows = [
         ("chain", 9, 6, "members"),
         ("chain", 21, 9, "state"),
-        ("node", 5, 77, "role"),
-        ("node", 6, 2, "enabled"),
+        ("node", 21, 77, "role"),
+        ("node", 22, 2, "enabled"),
         ("target", 11, 1, "core"),
         ("target", 41, 3, "leaving"),
     ];
