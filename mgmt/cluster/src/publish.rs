@@ -214,6 +214,11 @@ impl Publisher {
 }
 
 impl Cluster {
+    /// True from the first publication after `load` on: before that there is nothing to answer from.
+    pub const fn is_published(&self) -> bool {
+        self.publisher.started
+    }
+
     /// The version in which a revocation that is planned now will be published: the one that its
     /// records name (L6, E293). It is kept: nothing is published as it, or above it, before
     /// `publish_revoked`, or `abandon_revocation` if the change was not written. Nothing if too few

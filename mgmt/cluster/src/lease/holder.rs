@@ -103,6 +103,11 @@ impl Holder {
         }
     }
 
+    /// The newest record that it began to write.
+    pub const fn record(&self) -> &PrimaryLease {
+        &self.record
+    }
+
     /// The term it holds or held.
     pub const fn term(&self) -> Term {
         self.record.term
