@@ -2,6 +2,8 @@
 
 use core::ops::Bound;
 
+use core::time::Duration;
+
 use engine_types::{ChainId, Instant, NodeId, NodeState, TargetId};
 
 use super::Cluster;
@@ -41,6 +43,11 @@ impl Cluster {
     /// The cluster's own record, as committed.
     pub const fn cluster_record(&self) -> &ClusterRecord {
         &self.record
+    }
+
+    /// For how long nobody is demoted yet (L3).
+    pub fn grace_left(&self, now: Instant) -> Duration {
+        self.grace_until.saturating_since(now)
     }
 
     /// All nodes, in the order of ids. Costs a look at every target.
