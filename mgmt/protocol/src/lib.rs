@@ -14,6 +14,7 @@ extern crate alloc;
 extern crate std;
 
 mod call;
+mod codec;
 mod message;
 mod refusal;
 

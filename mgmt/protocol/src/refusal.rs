@@ -1,5 +1,7 @@
 //! Why a manager does not do what it is asked.
 
+mod reasons;
+
 use alloc::string::String;
 
 use mgmt_cluster::lease::Contact;
