@@ -13,6 +13,9 @@
 //! Owner: one core. Others look at [`Election::valid`] before each answer (L2) and wait on
 //! [`Election::changed`].
 //!
+//! Whoever does not know what became of a transaction of its own calls [`Election::settle`]: the
+//! transaction has read the record, so a renewal that was begun later and is committed decides it.
+//!
 //! Invariants
 //!   E320 `valid` is asked of the clock at the moment of acting, never remembered
 //!   E321 each lease record is written in one transaction that reads the record with conflict and
@@ -31,7 +34,8 @@ use mgmt_cluster::lease::{
     Contact, Holder, LeaseConflict, LeaseTimes, Observer, PrimaryLease, Taking, WriteResult,
 };
 
-use crate::records::{LEASE_KEY, RecordsError, decode_lease};
+use crate::keys::LEASE_KEY;
+use crate::records::{RecordsError, decode_lease};
 
 #[cfg(test)]
 mod tests;
@@ -43,6 +47,9 @@ const RETRY_PAUSE: Duration = Duration::from_millis(100);
 /// Time for one transaction on the record: a tenth of the shortest lease that ships, so that a
 /// renewal has several attempts.
 const TRANSACTION_TIME: Duration = Duration::from_secs(1);
+/// After a planned handover this manager leaves the lease to others for so long: a poll, a read and
+/// a take of every standby, several times over. If nobody wants it, it is taken back.
+const HANDOVER_PAUSE: Duration = Duration::from_secs(2);
 /// Attempts to write "released"; without it the successor waits for the lease to run out.
 const RELEASE_ATTEMPTS: u32 = 3;
 
@@ -63,6 +70,12 @@ pub struct Election<E: Env, K: Kv> {
     times: Cell<LeaseTimes>,
     standing: RefCell<Standing>,
     holder: RefCell<Option<Holder>>,
+    /// The record that was read last as a standby, and since when it has stood there.
+    seen: RefCell<Option<(Option<PrimaryLease>, Instant)>>,
+    /// Calls of `settle`, and how many of them a renewal has answered.
+    asked: Cell<u64>,
+    settled: Cell<u64>,
+    handing_over: Cell<bool>,
     changed: Notify,
 }
 
@@ -76,6 +89,10 @@ impl<E: Env, K: Kv> Election<E, K> {
             times: Cell::new(times),
             standing: RefCell::new(Standing::Standby(None)),
             holder: RefCell::new(None),
+            seen: RefCell::new(None),
+            asked: Cell::new(0),
+            settled: Cell::new(0),
+            handing_over: Cell::new(false),
             changed: Notify::default(),
         })
     }
@@ -109,6 +126,33 @@ impl<E: Env, K: Kv> Election<E, K> {
         }
     }
 
+    /// The record that a standby read last, and since when, on this clock, it is the same; nothing
+    /// before the first read. It tells whether there is a primary at work.
+    pub fn seen(&self) -> Option<(Option<PrimaryLease>, Instant)> {
+        self.seen.borrow().clone()
+    }
+
+    /// Writes a renewal and waits until it is committed: a transaction of this manager that was
+    /// sent before, and whose result is not known, has taken effect by then or never will. False
+    /// when the lease is over before that.
+    pub async fn settle(&self) -> bool {
+        let mine = self.asked.get() + 1;
+        self.asked.set(mine);
+        self.changed.notify();
+        let over = || self.with_holder(Holder::is_over) != Some(false);
+        self.changed.until(|| mine <= self.settled.get() || over()).await;
+        mine <= self.settled.get()
+    }
+
+    /// Hands the lease to whoever wants it, now and not at the end of the process. Nothing happens
+    /// unless this manager holds it.
+    pub fn hand_over(&self) {
+        if self.with_holder(Holder::is_over) == Some(false) {
+            self.handing_over.set(true);
+            self.changed.notify();
+        }
+    }
+
     /// Gives the lease up at once, for a primary that distrusts itself.
     pub fn step_down(&self) {
         if let Some(holder) = &mut *self.holder.borrow_mut() {
@@ -126,12 +170,17 @@ impl<E: Env, K: Kv> Election<E, K> {
                 Ok(record) => {
                     // After the read: time before it proves nothing (L2).
                     observer.observe(self.env.now(), record.clone());
+                    self.see(&record);
                     self.stand(Standing::Standby(record));
                 }
                 Err(error) => tracing::debug!(%error, "the lease record cannot be read"),
             }
             if let Some(taking) = self.try_take(&observer).await {
                 self.reign(taking, &stop).await;
+                if self.handing_over.take() {
+                    let others = self.env.now() + HANDOVER_PAUSE;
+                    first(self.env.sleep_until(others), stop.cancelled()).await;
+                }
                 continue;
             }
             let poll = self.env.now() + POLL_EVERY;
@@ -140,6 +189,13 @@ impl<E: Env, K: Kv> Election<E, K> {
                 .filter(|at| self.env.now() < *at)
                 .map_or(poll, |at| at.min(poll));
             first(self.env.sleep_until(at), stop.cancelled()).await;
+        }
+    }
+
+    fn see(&self, record: &Option<PrimaryLease>) {
+        let mut seen = self.seen.borrow_mut();
+        if seen.as_ref().is_none_or(|(known, _)| known != record) {
+            *seen = Some((record.clone(), self.env.now()));
         }
     }
 
@@ -168,10 +224,13 @@ impl<E: Env, K: Kv> Election<E, K> {
         let term = taking.record.term;
         tracing::info!(%term, "this manager is primary");
         *self.holder.borrow_mut() = Some(Holder::taken(taking, self.times.get()));
+        *self.seen.borrow_mut() = None;
+        self.handing_over.set(false);
+        self.settled.set(self.asked.get());
         self.stand(Standing::Primary);
         loop {
             let due = self.with_holder(Holder::renewal_due).expect("set above, cleared below");
-            if self.wait(due, stop).await {
+            if self.wait(due, stop).await || self.handing_over.get() {
                 self.release().await;
                 break;
             }
@@ -184,9 +243,14 @@ impl<E: Env, K: Kv> Election<E, K> {
         self.stand(Standing::Standby(None));
     }
 
-    /// Waits for `at`, for `stop` (true), or for the lease to be given up.
+    /// Waits for `at`, for `stop` (true), for a call of `settle` or `hand_over`, or for the lease to
+    /// be given up.
     async fn wait(&self, at: Instant, stop: &CancelToken) -> bool {
-        let over = self.changed.until(|| self.with_holder(Holder::is_over) != Some(false));
+        let over = self.changed.until(|| {
+            self.with_holder(Holder::is_over) != Some(false)
+                || self.settled.get() < self.asked.get()
+                || self.handing_over.get()
+        });
         first(first(self.env.sleep_until(at), over), stop.cancelled()).await;
         stop.is_cancelled()
     }
@@ -194,7 +258,7 @@ impl<E: Env, K: Kv> Election<E, K> {
     /// Renews, trying again while that may succeed. False when the lease is over.
     async fn renew(&self, stop: &CancelToken) -> bool {
         loop {
-            let now = self.env.now();
+            let (now, asked) = (self.env.now(), self.asked.get());
             let begun = self.holder.borrow_mut().as_mut().and_then(|h| h.begin_renewal(now));
             let Some(write) = begun else { return false };
             let result = self.write(&write.record, |stored| write.check(stored)).await;
@@ -202,12 +266,23 @@ impl<E: Env, K: Kv> Election<E, K> {
                 holder.renewed(&write, result);
             }
             match result {
-                WriteResult::Committed => return true,
-                WriteResult::Refused => return false,
+                WriteResult::Committed => {
+                    self.settled.set(asked);
+                    self.changed.notify();
+                    return true;
+                }
+                WriteResult::Refused => {
+                    self.changed.notify();
+                    return false;
+                }
                 WriteResult::Failed | WriteResult::Unknown => {}
             }
+            if self.handing_over.get() {
+                return true; // the loop of `reign` sees it
+            }
             tracing::warn!(?result, "the lease could not be renewed");
-            if self.wait(self.env.now() + RETRY_PAUSE, stop).await {
+            first(self.env.sleep_until(self.env.now() + RETRY_PAUSE), stop.cancelled()).await;
+            if stop.is_cancelled() {
                 return true; // the loop of `reign` sees it
             }
         }

@@ -101,7 +101,7 @@ fn a_former_primary_writes_nothing() {
         let (one, _, kill) = start(&env, &kv, 1);
         becomes_valid(&env, &one).await;
         let former = one.holder.borrow().clone().unwrap();
-        let put = async |t: &<Store as Kv>::Transaction| t.set(b"k", b"v");
+        let put = async |t: &<Store as Kv>::Transaction| Ok(t.set(b"k", b"v")?);
         write_guarded(&kv, &former, put).await.unwrap();
         kill.cancel();
         let (two, _, _) = start(&env, &kv, 2);

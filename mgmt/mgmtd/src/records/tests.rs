@@ -2,7 +2,7 @@ use std::rc::Rc;
 
 use engine_runtime::Env;
 use engine_runtime::sim::{NodeSpec, Sim, SimConfig};
-use engine_types::{ClusterId, Incarnation, NodeId, NodeRole};
+use engine_types::{ClusterId, Incarnation, NodeId, NodeRole, StoreId};
 use meta_kv::engine::memory::MemoryEngine;
 use meta_kv::{Embedded, OwnKv};
 use mgmt_cluster::cluster::Cluster;
@@ -40,19 +40,20 @@ fn records_return_as_they_were_written() {
         }
         t.commit().await.unwrap();
         let holder = Holder::taken(taking, LeaseTimes::DEFAULT);
-        let mut records: std::collections::BTreeMap<_, _> = founded.into_iter().collect();
-        let loaded = load(&kv).await.unwrap();
+        let mut records: BTreeMap<_, _> = founded.into_iter().collect();
+        let loaded = load(&kv).await.unwrap().records;
         let now = env.now();
         let mut cluster =
             Cluster::load(loaded, Rules::default(), now, holder.storage_leases(now).until).unwrap();
         while let Some(change) = cluster.propose(env.now()) {
-            write(&kv, &holder, &change).await.unwrap();
+            write(&kv, &holder, &change, &Grants::new()).await.unwrap();
             apply(&mut records, &change);
             cluster.committed(env.now());
         }
         for n in 0..5_000u32 {
             let registration = Registration {
                 node: None,
+                uuid: StoreId::new(u128::from(n) + 1),
                 role: NodeRole::Storage,
                 addresses: vec![format!("node-{n}:1")],
                 incarnation: Incarnation::new(1),
@@ -62,7 +63,7 @@ fn records_return_as_they_were_written() {
                 panic!("node {n} is new");
             };
             if n % 100 == 0 {
-                write(&kv, &holder, &change).await.unwrap();
+                write(&kv, &holder, &change, &Grants::new()).await.unwrap();
             } else {
                 // The rest by hand: a transaction each would only take time.
                 let t = kv.begin(TransactionOptions::default());
@@ -74,16 +75,16 @@ fn records_return_as_they_were_written() {
             apply(&mut records, &change);
             cluster.committed(env.now());
         }
-        let loaded = load(&kv).await.unwrap();
+        let loaded = load(&kv).await.unwrap().records;
         assert!(5_000 < loaded.len());
-        assert_eq!(loaded.into_iter().collect::<std::collections::BTreeMap<_, _>>(), records);
+        assert_eq!(loaded.into_iter().collect::<BTreeMap<_, _>>(), records);
         seen.set(true);
     });
     sim.run_for(Duration::from_secs(3600)).unwrap();
     assert!(done.get());
 }
 
-fn apply(records: &mut std::collections::BTreeMap<RecordKey, Record>, change: &Change) {
+fn apply(records: &mut BTreeMap<RecordKey, Record>, change: &Change) {
     for (key, record) in &change.writes {
         match record {
             Some(record) => drop(records.insert(*key, record.clone())),

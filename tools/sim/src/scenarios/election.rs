@@ -219,7 +219,7 @@ async fn write_term(kv: &OwnKv<SimEnv, Remote<SimEnv>>, holder: &Holder, shared:
             let what = format!("T71: term {term} may write after term {last}");
             shared.broken.borrow_mut().get_or_insert(what);
         }
-        t.set(RECORD, &term.to_le_bytes())
+        Ok(t.set(RECORD, &term.to_le_bytes())?)
     });
     if written.await.is_err() {
         reached!("E322: a guarded write did not take effect");

@@ -1,0 +1,199 @@
+//! What operators and nodes ask of a primary's memory, in pages.
+
+use engine_runtime::Env;
+use engine_types::limits::CHAINS_MAX;
+use engine_types::{ChainId, Instant, NodeId, NodeState, PublicState, SessionId};
+use meta_kv::Kv;
+use mgmt_cluster::lease::Holder;
+use mgmt_cluster::record::ChainRecord;
+use mgmt_protocol::{
+    Answer, ChainMember, ChainRow, ClusterSummary, ManagerStatus, NodeRow, Question, Refusal,
+    RefusalCode, SessionRow, StandingSaid,
+};
+
+use crate::manager::Manager;
+use crate::tenure::Tenure;
+
+/// Rows of a page: with the longest names a row of a node or session is below a kilobyte, so a page
+/// is below the room that askers reserve.
+const ROWS_MAX: usize = 1_000;
+/// Chains looked at for a page of those that are not whole: a healthy cluster is gone through in a
+/// few requests without holding the manager up.
+const CHAINS_LOOKED_AT_MAX: usize = 65_536;
+/// Chains of a table in one page: four bytes each.
+const TABLE_ROWS_MAX: usize = 65_536;
+
+const _: () = assert!(TABLE_ROWS_MAX < CHAINS_MAX);
+
+impl<E: Env, K: Kv> Manager<E, K> {
+    /// How this manager is; a standby answers too.
+    pub(crate) fn status(&self) -> ManagerStatus {
+        let summary = self.as_primary(|tenure, now| summary(tenure, now)).ok();
+        let holds = self.election.with_holder(Holder::is_over) == Some(false);
+        let standing = match (&summary, holds) {
+            (Some(_), _) => StandingSaid::Primary,
+            (None, true) => StandingSaid::TakingOver,
+            (None, false) => StandingSaid::Standby,
+        };
+        ManagerStatus {
+            me: self.config.me.clone(),
+            cluster: self.config.cluster,
+            standing,
+            lease: self.lease(),
+            since: self.env.now().saturating_since(self.since.get()),
+            summary,
+        }
+    }
+
+    /// The answer to a question.
+    pub(crate) fn answer_question(&self, question: &Question) -> Result<Answer, Refusal> {
+        self.as_primary(|tenure, now| answer(tenure, question, now))?
+    }
+}
+
+fn missing(what: impl core::fmt::Display) -> Refusal {
+    Refusal::new(RefusalCode::NotFound, format!("{what} does not exist"))
+}
+
+fn answer(tenure: &Tenure, question: &Question, now: Instant) -> Result<Answer, Refusal> {
+    let cluster = &tenure.cluster;
+    Ok(match question {
+        Question::Nodes(after) => nodes(tenure, *after, now),
+        Question::Chains { after, unwhole } => chains(tenure, *after, *unwhole, now),
+        &Question::Chain(id) => {
+            let record = cluster.chain(id).ok_or_else(|| missing(id))?;
+            Answer::Chains { rows: vec![chain_row(tenure, id, record, now)], more: false }
+        }
+        &Question::Table { table, version, from } => {
+            let newest = cluster.routing().tables.get(&table).map(|info| info.version);
+            let version = version.or(newest).ok_or_else(|| missing(table))?;
+            let all = cluster.table(table, version);
+            let all = all.ok_or_else(|| missing(format!("{table} {version}")))?;
+            let from = usize::try_from(from).unwrap_or(usize::MAX).min(all.len());
+            let page = &all[from..all.len().min(from + TABLE_ROWS_MAX)];
+            let more = from + page.len() < all.len();
+            Answer::Table { version, chains: page.to_vec(), more }
+        }
+        Question::Sessions(after) => sessions(tenure, *after, now),
+        Question::Config(role) => Answer::Config(tenure.config.newest(*role).cloned()),
+        Question::ConfigHistory(role) => {
+            Answer::ConfigHistory(tenure.config.history(*role).cloned().collect())
+        }
+        &Question::Drain(node) => {
+            Answer::Drain(cluster.drain_progress(node).ok_or_else(|| missing(node))?)
+        }
+    })
+}
+
+/// The first rows of `found`, and whether there are more.
+fn page<T>(found: impl Iterator<Item = T>) -> (Vec<T>, bool) {
+    let mut rows: Vec<T> = found.take(ROWS_MAX + 1).collect();
+    let more = ROWS_MAX < rows.len();
+    rows.truncate(ROWS_MAX);
+    (rows, more)
+}
+
+fn number(count: usize) -> u32 {
+    u32::try_from(count).unwrap_or(u32::MAX)
+}
+
+fn nodes(tenure: &Tenure, after: NodeId, now: Instant) -> Answer {
+    let rows = tenure.cluster.nodes().filter(|node| after < node.id).map(|node| NodeRow {
+        node: node.id,
+        record: node.record.clone(),
+        state: node.state,
+        silent: now.saturating_since(node.heard),
+        clock_away: node.clock_away,
+        targets: number(node.targets),
+        serving: number(node.serving),
+    });
+    let (rows, more) = page(rows);
+    Answer::Nodes { rows, more }
+}
+
+fn is_whole(record: &ChainRecord) -> bool {
+    record.members.iter().all(|member| member.state == PublicState::Serving)
+}
+
+fn chains(tenure: &Tenure, after: Option<ChainId>, unwhole: bool, now: Instant) -> Answer {
+    let mut rows = Vec::new();
+    let mut looked_at = 0;
+    let mut all = tenure.cluster.chains_after(after);
+    for (id, record) in all.by_ref() {
+        looked_at += 1;
+        if !unwhole || !is_whole(record) {
+            rows.push(chain_row(tenure, id, record, now));
+        }
+        // The last row says where the next page begins, so an empty page is the last one.
+        let enough = ROWS_MAX <= rows.len();
+        if enough || (CHAINS_LOOKED_AT_MAX <= looked_at && !rows.is_empty()) {
+            break;
+        }
+    }
+    let more = all.next().is_some();
+    Answer::Chains { rows, more }
+}
+
+fn chain_row(tenure: &Tenure, chain: ChainId, record: &ChainRecord, now: Instant) -> ChainRow {
+    let cluster = &tenure.cluster;
+    let members = record.members.iter().map(|member| {
+        let target = cluster.target(member.target).expect("E272: a member is a target");
+        let record = target.record;
+        ChainMember {
+            node: record.node,
+            store: record.store,
+            disk: record.disk,
+            leaving: record.leaving,
+            local: target.local,
+        }
+    });
+    let reasons = cluster.explain(chain, now).unwrap_or_default();
+    ChainRow {
+        chain,
+        info: record.info(),
+        members: members.collect(),
+        last_serving: record.last_serving.clone(),
+        preferred: record.preferred.clone(),
+        reasons: reasons.iter().map(ToString::to_string).collect(),
+    }
+}
+
+fn sessions(tenure: &Tenure, after: Option<SessionId>, now: Instant) -> Answer {
+    let rows = tenure.sessions.list_after(after, now).map(|(session, record, silent)| SessionRow {
+        session,
+        record: record.clone(),
+        silent,
+        fenced: tenure.sessions.fenced(session),
+    });
+    let (rows, more) = page(rows);
+    Answer::Sessions { rows, more }
+}
+
+fn summary(tenure: &Tenure, now: Instant) -> ClusterSummary {
+    let cluster = &tenure.cluster;
+    let info = cluster.routing();
+    let mut summary = ClusterSummary {
+        name: tenure.name.clone(),
+        timeline: cluster.timeline(),
+        stopped: cluster.cluster_record().stopped,
+        routing: info.version,
+        nodes: number(info.nodes.len()),
+        targets: number(info.targets.len()),
+        chains: number(info.chains.len()),
+        sessions: number(tenure.sessions.live_count()),
+        changes: tenure.changes,
+        grace: cluster.grace_left(now),
+        ..ClusterSummary::default()
+    };
+    let alive = info.nodes.values().filter(|node| node.state != NodeState::Dead);
+    summary.nodes_alive = number(alive.count());
+    for chain in info.chains.values() {
+        let in_state = |state| number(chain.members.iter().filter(|m| m.state == state).count());
+        let serving = in_state(PublicState::Serving);
+        summary.targets_serving += serving;
+        summary.targets_syncing += in_state(PublicState::Syncing);
+        summary.chains_whole += u32::from(serving == number(chain.members.len()));
+        summary.chains_unserved += u32::from(serving == 0);
+    }
+    summary
+}
