@@ -137,6 +137,30 @@ const GOLDEN_KV_STATUS: &str = "\
     0400000000000000050000000000000006000000000000000700000000000000\
     080000000000000009000000000000000a000000000000000b00000000000000";
 
+/// Bodies of the cluster manager, as they were released: all calls have the same two.
+#[test]
+fn golden_bytes_of_the_cluster_manager() {
+    fn call<A: Body + PartialEq + core::fmt::Debug, T: MgmtReply + PartialEq + core::fmt::Debug>(
+        kind: u16,
+        ask: &A,
+    ) {
+        let e = &mut Encoder::new();
+        check(e, ask, "0000000000000000");
+        let told = T::with_outcome(0x0102);
+        assert_eq!(told.outcome(), 0x0102);
+        check(e, &told, "0201000000000000");
+        assert_eq!((A::KIND.code(), T::KIND.code()), (kind, kind));
+        assert_eq!((A::VERSION, T::VERSION), (1, 1));
+    }
+    call::<_, MgmtStatusReply>(0x0300, &MgmtStatusRequest { reserved: 0 });
+    call::<_, MgmtRegisterReply>(0x0301, &MgmtRegisterRequest { reserved: 0 });
+    call::<_, MgmtBeatReply>(0x0302, &MgmtBeatRequest { reserved: 0 });
+    call::<_, MgmtRoutingReply>(0x0303, &MgmtRoutingRequest { reserved: 0 });
+    call::<_, MgmtSessionReply>(0x0304, &MgmtSessionRequest { reserved: 0 });
+    call::<_, MgmtCommandReply>(0x0305, &MgmtCommandRequest { reserved: 0 });
+    call::<_, MgmtQueryReply>(0x0306, &MgmtQueryRequest { reserved: 0 });
+}
+
 /// A body that is not fixed, in two versions: what a changed struct looks like.
 #[derive(Debug, PartialEq, Archive, Serialize, Deserialize)]
 struct NameV1 {
