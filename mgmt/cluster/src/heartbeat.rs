@@ -133,11 +133,12 @@ impl Cluster {
     /// A standby has renewed the leases of `node` in the primary's stead (L5), as its changed grant
     /// record shows: that counts like a heartbeat received now.
     ///
-    /// `until` is when those leases are over at the latest: what `Holder::storage_leases(now)` says
-    /// about `until`. A standby grants what the stored lease record announces, which may be longer
-    /// than this primary's `D_s` and than what it grants itself: a predecessor with other settings
-    /// announced it and it is handed on, or the setting was lowered within the term and the record
-    /// that says so is not stored yet. `now + wait()` would end before such a lease does.
+    /// `until` is when those leases are over at the latest: what `Holder::storage_leases` says of
+    /// the moment `now` at which the changed record was known. A standby grants what the stored
+    /// lease record lets it, which may be more than this primary's `D_s`: the setting was lowered
+    /// within the term and the record that says so is not stored yet, or a predecessor's record
+    /// with other settings was in force until this primary's took its place. `now + wait()` would
+    /// end before such a lease does.
     pub fn standby_granted(
         &mut self,
         node: NodeId,
@@ -145,8 +146,8 @@ impl Cluster {
         fences: &mut Fences,
         now: Instant,
     ) {
-        fences.granted(node, until);
-        let Some(known) = self.nodes.get(&node) else { return };
+        fences.granted_by_standby(node, until);
+        let Some(known) = self.nodes.get(&node) else { return fences.forget(node) };
         for id in known.targets.clone() {
             let target = self.targets.get_mut(&id).expect("E272: indexed");
             let chain = self.chains.get(&target.record.chain);
@@ -248,7 +249,8 @@ impl Cluster {
         let released = target.hold.is_some_and(|hold| {
             let newer = same_store && hold.incarnation < said.incarnation;
             // Another start that cannot open the store says nothing of the one that uses it.
-            let dropped = says_offline && hold.node_start == Some(node.record.incarnation);
+            let own = hold.node_start == Some(node.record.incarnation);
+            let dropped = says_offline && own && hold.foreign_until <= now;
             newer || (dropped && !outlived)
         });
         if released {

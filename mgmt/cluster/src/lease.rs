@@ -28,8 +28,10 @@
 //! the sending that it answers.
 //!
 //! **Takeover (L3).** Every lease that a predecessor granted answers a heartbeat which was received
-//! while the predecessor was valid, so sent before its successor began to take. The successor
-//! counts `stretched(D_s)` from there: by (1) all of them have ended. `D_s` is what the record of
+//! while the predecessor was valid, so sent before its successor began to take. Those that standbys
+//! granted by its record (`standby`) answer heartbeats received before the successor's record took
+//! its place, so before the successor knew that it had. It counts `stretched(D_s)` from there: by
+//! (1) all of them have ended. `D_s` is what the record of
 //! the predecessor announces, so that managers with different settings cannot misjudge each other:
 //! no longer lease is granted than the stored record is known to announce, and a term announces
 //! what it took over until those leases have ended, for it may be shorter than they are.
@@ -61,7 +63,7 @@ mod storage;
 
 pub use clock::{CLOCK_BLOCKS, CLOCK_JITTER, ClockCheck, ClockVerdict, own_clock_is_suspect};
 pub use holder::{Holder, LeaseWrite, StorageLeases, WriteResult};
-pub use observer::{Observer, Taking, TooEarly};
+pub use observer::{Observer, STANDBY_AFTER_QUARTERS, Taking, TooEarly};
 pub use record::{ADDRESS_BYTES_MAX, Contact, LeaseConflict, PrimaryLease, Term};
 pub use storage::{Grant, GrantOutcome, STORAGE_LEASE_MAX, StorageLease};
 

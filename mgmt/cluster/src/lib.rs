@@ -29,4 +29,5 @@ pub mod config;
 pub mod fields;
 pub mod lease;
 pub mod session;
+pub mod standby;
 pub mod tags;

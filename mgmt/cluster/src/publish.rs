@@ -214,7 +214,7 @@ impl Publisher {
 }
 
 impl Cluster {
-    /// True from the first publication after `load` on: before that there is nothing to answer from.
+    /// True from the first publication after `load` on: before that there is nothing to answer.
     pub const fn is_published(&self) -> bool {
         self.publisher.started
     }

@@ -136,6 +136,10 @@ pub(crate) struct Hold {
     pub(crate) incarnation: Incarnation,
     /// The start of the node that was granted it; not known of leases that others granted.
     pub(crate) node_start: Option<Incarnation>,
+    /// Until when leases may be held that others granted, predecessors and standbys. Heartbeats
+    /// that they answered may have been sent later than one that arrives here, so none that says
+    /// "offline" gives those leases back.
+    pub(crate) foreign_until: Instant,
     /// From here on it has run out on every clock, this one's.
     pub(crate) until: Instant,
 }
@@ -172,7 +176,13 @@ impl Target {
                 hold.until = hold.until.max(until);
                 hold.node_start = node_start.or(hold.node_start);
             }
-            hold => *hold = Some(Hold { incarnation, node_start, until }),
+            hold => {
+                let foreign_until = Instant::ZERO;
+                *hold = Some(Hold { incarnation, node_start, foreign_until, until });
+            }
+        }
+        if let (Some(hold), None) = (&mut self.hold, node_start) {
+            hold.foreign_until = hold.foreign_until.max(until);
         }
     }
 }

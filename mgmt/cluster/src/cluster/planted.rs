@@ -2,12 +2,15 @@
 
 use std::vec::Vec;
 
+use core::time::Duration;
+
 use engine_types::{ChainId, Incarnation, Instant, Member, PublicState, TargetId};
 
 use super::{Chain, Cluster};
 use crate::chain::View;
 use crate::heartbeat::TargetReport;
-use crate::record::LastServer;
+use crate::record::{ChainRecord, LastServer};
+use crate::session::FenceError;
 
 /// A mistake. Those of the first group are in the code, those of the second in what the model does
 /// with it.
@@ -28,6 +31,16 @@ pub(crate) enum Planted {
 
     /// E261: a record does not say who may still hold a lease.
     ForgetDeparted,
+    /// E310: a demotion does not look at what standbys granted.
+    IgnoreGrants,
+    /// E261: a standby grants although somebody departed may hold a lease.
+    StandbyIgnoresDeparted,
+    /// R5: a standby renews for whichever start serves.
+    StandbyIgnoresStart,
+    /// E294: a standby grants to who has not drained what is fenced.
+    StandbyIgnoresFence,
+    /// E311: a standby grants for longer than it may.
+    StandbyGrantsLonger,
     /// L3: a new primary believes that it has waited already.
     NoGrace,
     /// L1: nodes use leases for longer than the manager believes.
@@ -54,6 +67,36 @@ pub(crate) fn serves(
             member.is_some_and(|m| m.state == PublicState::Serving && m.incarnation < incarnation)
         }
         _ => false,
+    }
+}
+
+/// How long a standby grants, and whether it refuses.
+pub(crate) fn standby(
+    planted: Option<Planted>,
+    lasts: Duration,
+    fenced: Option<FenceError>,
+) -> (Duration, Option<FenceError>) {
+    match planted {
+        Some(Planted::StandbyGrantsLonger) => (2 * lasts, fenced),
+        Some(Planted::StandbyIgnoresFence) => (lasts, None),
+        _ => (lasts, fenced),
+    }
+}
+
+/// Whether a standby takes a target for one that serves, and nobody for departed.
+pub(crate) fn by_standby(
+    planted: Option<Planted>,
+    record: &ChainRecord,
+    target: TargetId,
+    (serves, nobody_departed): (bool, bool),
+) -> (bool, bool) {
+    match planted {
+        Some(Planted::StandbyIgnoresDeparted) => (serves, true),
+        Some(Planted::StandbyIgnoresStart) => {
+            let member = record.serving().any(|member| member.target == target);
+            (member, nobody_departed)
+        }
+        _ => (serves, nobody_departed),
     }
 }
 

@@ -75,7 +75,8 @@ pub struct Holder {
     pub(super) demotes_from: Instant,
     /// The longest D_s that predecessors announced; their leases run until `demotes_from`.
     pub(super) inherited: Duration,
-    /// The longest D_s that was set in this term.
+    /// The longest D_s that was set in this term, and with it the longest that standbys were let
+    /// grant.
     pub(super) longest: Duration,
     /// The D_s that the stored record names at least, whichever attempt it is of.
     pub(super) announced: Duration,
@@ -83,20 +84,23 @@ pub struct Holder {
 }
 
 impl Holder {
-    /// The taking transaction has committed, or the stored record was read and is the taken one.
-    pub fn taken(taking: Taking, times: LeaseTimes) -> Self {
+    /// The taking transaction has committed, or the stored record was read and is the taken one;
+    /// `known` is the clock after that. Validity counts from before the transaction, but standbys
+    /// granted leases by the former record until this one took its place (L5), so their end is
+    /// counted from behind it.
+    pub fn taken(taking: Taking, times: LeaseTimes, known: Instant) -> Self {
         let Taking { record, expected, sent } = taking;
         let inherited = expected.map_or(Duration::ZERO, |expected| expected.storage);
         let storage = inherited.max(record.storage);
         Self {
             inherited,
-            longest: times.storage(),
+            longest: times.storage().max(record.standby),
             announced: record.storage,
             until: sent + record.primary,
             pending: None,
             begun: sent,
             took: sent,
-            demotes_from: sent + times.stretched(storage),
+            demotes_from: known.max(sent) + times.stretched(storage),
             over: false,
             record,
             times,
@@ -160,8 +164,9 @@ impl Holder {
     /// for those who grant: heartbeats are answered with `lasts`, and records that are loaded at
     /// `now`, within the term too, are waited for until `until`.
     pub fn storage_leases(&self, now: Instant) -> StorageLeases {
-        // Leases granted before this moment answer heartbeats received before it (E288); none is
-        // longer than the longest of this term, and those of predecessors end at `demotes_from`.
+        // Leases granted before this moment, by standbys too, answer heartbeats received before it
+        // (E288); none is longer than the longest of this term, and those of predecessors end at
+        // `demotes_from`.
         let longest = self.times.stretched(self.longest);
         let until = self.demotes_from.max(now + longest);
         StorageLeases { lasts: self.storage(), until }
@@ -195,6 +200,8 @@ impl Holder {
         // Leases of predecessors are over some time; those of this term are not told apart.
         let inherited = if now < self.demotes_from { self.inherited } else { Duration::ZERO };
         record.storage = self.longest.max(inherited);
+        record.standby = self.times.storage();
+        assert!(record.standby <= record.storage, "L5: standbys grant what is announced");
         // E286: whoever reads this record waits for these lengths only.
         self.until = self.until.min(now + record.primary);
         self.announced = self.announced.min(record.storage);

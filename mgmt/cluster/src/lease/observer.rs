@@ -8,8 +8,13 @@ use core::time::Duration;
 
 use engine_types::{Instant, reached};
 
-use super::LeaseTimes;
 use super::record::{Contact, LeaseConflict, PrimaryLease, Term};
+use super::{LeaseTimes, RENEWALS_PER_LEASE};
+
+/// A standby renews storage leases when it saw the primary's record unchanged for so many quarters
+/// of the renewal interval: 2.5 s with the defaults. A renewal is seen up to 0.2 s (a poll) and two
+/// transactions later than the last one, and the leases of nodes should not run out before.
+pub const STANDBY_AFTER_QUARTERS: u32 = 5;
 
 /// A takeover that may be tried: the record to write and the one it replaces.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -127,6 +132,16 @@ impl Observer {
         })
     }
 
+    /// The record that this standby renews storage leases by (L5), if the holder seems to be gone:
+    /// a living one would have renewed it by now. That is a guess, and no lease stands on it; it
+    /// keeps nodes that cannot reach a living primary from being kept in service behind its back.
+    pub fn stands_in(&self, now: Instant) -> Option<&PrimaryLease> {
+        let seen = self.seen.as_ref()?;
+        let record = seen.record.as_ref()?;
+        let renewal = record.primary / RENEWALS_PER_LEASE;
+        (seen.since + renewal * STANDBY_AFTER_QUARTERS / 4 <= now).then_some(record)
+    }
+
     /// Starts to take the lease for `me`; `now` is read before.
     ///
     /// # Errors
@@ -151,6 +166,7 @@ impl Observer {
             released: false,
             primary: self.times.primary(),
             storage: self.times.storage().max(inherited),
+            standby: self.times.storage(),
         };
         Ok(Taking { record, expected, sent: now })
     }

@@ -3,8 +3,8 @@
 //! ```text
 //!   0  version u8 = 1, body length u32          the frame of `fields`
 //!   5  node u32  incarnation u64  term u64  sequence u64  flags u8 (bit 0: released)
-//!  34  primary lease u64 ns  storage lease u64 ns
-//!  50  addresses u8, then each: length u32, bytes
+//!  34  primary lease u64 ns  storage lease u64 ns  lease that standbys grant u64 ns
+//!  58  addresses u8, then each: length u32, bytes
 //! ```
 //! It holds lengths but no point in time: nobody could compare one with his own clock (L2).
 
@@ -84,6 +84,10 @@ pub struct PrimaryLease {
     pub primary: Duration,
     /// The longest D_s of storage leases that may be in force, of this holder and of former ones.
     pub storage: Duration,
+    /// D_s of the leases that standbys may grant (L5): what this holder has set, never more than
+    /// `storage`. It is not `storage` itself, which a term hands on from its predecessors until
+    /// their leases are over: they would never be, if standbys granted more of that length.
+    pub standby: Duration,
 }
 
 /// The stored record is not the one that a transaction stands on.
@@ -139,6 +143,7 @@ impl PrimaryLease {
         out.u8(if self.released { RELEASED } else { 0 });
         out.u64(nanos(self.primary));
         out.u64(nanos(self.storage));
+        out.u64(nanos(self.standby));
         let addresses = &self.holder.addresses;
         let count = Some(addresses.len()).filter(|&count| count <= NODE_ADDRESSES_MAX);
         out.u8(count.and_then(|count| u8::try_from(count).ok()).expect("E299: few addresses"));
@@ -165,6 +170,7 @@ impl PrimaryLease {
         }
         let primary = Duration::from_nanos(reader.u64("primary lease")?);
         let storage = Duration::from_nanos(reader.u64("storage lease")?);
+        let standby = Duration::from_nanos(reader.u64("lease of standbys")?);
         let count = usize::from(reader.u8("addresses")?);
         if NODE_ADDRESSES_MAX < count {
             return Err(reader.bad_number("addresses", count as u64, "at most 8"));
@@ -175,7 +181,7 @@ impl PrimaryLease {
         }
         let holder = Contact { node, incarnation, addresses };
         let released = flags & RELEASED != 0;
-        Ok(Self { holder, term, sequence, released, primary, storage })
+        Ok(Self { holder, term, sequence, released, primary, storage, standby })
     }
 
     /// Whether it is of the same tenure: one term belongs to one start of one manager.

@@ -162,7 +162,15 @@ impl Fences {
         Err(FenceError::NotDrained { node, incarnation, found, needed })
     }
 
-    /// A lease was granted to `node`, here or by a standby; it is over at `until` for certain.
+    /// Standbys have granted leases to `node` in the primary's stead; they are over at `until` for
+    /// certain. Which starts of it asked is not known: perhaps one before the newest that reported.
+    pub fn granted_by_standby(&mut self, node: NodeId, until: Instant) {
+        self.granted(node, until);
+        let entry = self.nodes.entry(node).or_default();
+        entry.former_until = entry.former_until.max(until);
+    }
+
+    /// A lease was granted to the newest start of `node`; it is over at `until` for certain.
     pub fn granted(&mut self, node: NodeId, until: Instant) {
         let entry = self.nodes.entry(node).or_default();
         entry.lease_until = entry.lease_until.max(until);

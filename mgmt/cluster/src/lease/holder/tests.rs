@@ -20,7 +20,7 @@ fn holder() -> Holder {
     let mut observer = Observer::new(LeaseTimes::DEFAULT);
     observer.observe(at(1000), None);
     let taking = observer.begin_take(at(1000), contact(1)).unwrap();
-    Holder::taken(taking, LeaseTimes::DEFAULT)
+    Holder::taken(taking, LeaseTimes::DEFAULT, at(1000))
 }
 
 fn renew(holder: &mut Holder, sent: u64, result: WriteResult) -> PrimaryLease {
@@ -133,8 +133,12 @@ fn a_release_ends_before_it_is_written() {
         taking.check(Some(&write.record)).unwrap_err().to_string(),
         "the lease record changed since it was observed: found Some((Term(1), 1000000001))"
     );
-    let next = Holder::taken(taking, LeaseTimes::DEFAULT);
-    assert_eq!((next.term(), next.demotes_from()), (Term::new(2), at(4220)), "L3");
+    let next = Holder::taken(taking, LeaseTimes::DEFAULT, at(2300));
+    assert_eq!(
+        (next.term(), next.demotes_from()),
+        (Term::new(2), at(4320)),
+        "L3: from when it was known"
+    );
 }
 
 #[test]
@@ -167,4 +171,30 @@ fn writes_of_a_former_primary_are_refused() {
     theirs = mine;
     theirs.holder.incarnation = Incarnation::new(2);
     assert!(old.guard(Some(&theirs)).is_err());
+}
+
+/// L5: leases of standbys are as long as what is set, whatever was taken over, so that they end.
+#[test]
+fn standbys_grant_what_is_set() {
+    let second = Duration::from_secs(1);
+    let long = LeaseTimes::new(second, 30 * second, 10 * second, 10_000).unwrap();
+    let mut observer = Observer::new(LeaseTimes::DEFAULT);
+    let mut record = crate::lease::record::tests::record(2, 1, 1);
+    (record.storage, record.standby) = (30 * second, 30 * second);
+    observer.observe(at(0), Some(record));
+    let taking = observer.begin_take(at(11_000), contact(1)).unwrap();
+    let announced = (taking.record.storage, taking.record.standby);
+    assert_eq!(announced, (30 * second, 2 * second));
+    let mut holder = Holder::taken(taking, LeaseTimes::DEFAULT, at(12_000));
+    // A standby granted 30 s shortly before 12 s by the former record.
+    assert_eq!(holder.storage_leases(at(12_100)).until, at(42_300));
+    let record = renew(&mut holder, 42_299, WriteResult::Committed);
+    assert_eq!((record.storage, record.standby), (30 * second, 2 * second));
+    let record = renew(&mut holder, 42_300, WriteResult::Committed);
+    assert_eq!((record.storage, record.standby), (2 * second, 2 * second));
+    holder.set_times(long);
+    renew(&mut holder, 43_000, WriteResult::Unknown);
+    holder.set_times(LeaseTimes::DEFAULT);
+    let until = holder.storage_leases(at(43_500)).until;
+    assert_eq!(until, at(73_800), "a standby may have read the record of unknown result");
 }

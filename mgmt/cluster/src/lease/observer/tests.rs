@@ -66,3 +66,17 @@ fn nobody_waits_for_a_holder_that_has_ended() {
     observer.predecessor_ended(&same);
     assert!(observer.begin_take(at(4000), same).is_err());
 }
+
+#[test]
+fn a_standby_stands_in_when_a_renewal_is_overdue() {
+    let mut observer = Observer::new(LeaseTimes::DEFAULT);
+    assert_eq!(observer.stands_in(at(99_000)), None);
+    observer.observe(at(1000), None);
+    assert_eq!(observer.stands_in(at(99_000)), None, "nobody said for how long");
+    observer.observe(at(2000), Some(record(1, 4, 1)));
+    observer.observe(at(4000), Some(record(1, 4, 1)));
+    assert_eq!(observer.stands_in(at(4499)), None);
+    assert_eq!(observer.stands_in(at(4500)), Some(&record(1, 4, 1)));
+    observer.observe(at(4600), Some(record(1, 4, 2)));
+    assert_eq!(observer.stands_in(at(7099)), None, "it lives");
+}

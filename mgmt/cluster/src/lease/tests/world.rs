@@ -419,7 +419,9 @@ impl World {
     fn took(&mut self, m: usize, taking: Taking) {
         self.stats.takeovers += 1;
         let manager = &mut self.managers[m];
-        let holder = Holder::taken(taking, manager.observer.times);
+        // No standby grants anything here: the worlds of `cluster` are for that.
+        let known = taking.sent;
+        let holder = Holder::taken(taking, manager.observer.times, known);
         let mut from = holder.demotes_from();
         if self.bug == Bug::TakeoverWithoutDrift {
             from = holder.took_at() + from.saturating_since(holder.took_at()) * 100 / 101;
