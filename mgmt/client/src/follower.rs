@@ -68,7 +68,7 @@ struct Shared<E: Env> {
     nudge: Notify,
 }
 
-/// What is said of the state of the poll, between two questions.
+/// What is kept between two questions.
 #[derive(Default)]
 struct Poll {
     image: Image,
@@ -154,7 +154,7 @@ impl<E: Env> Shared<E> {
                 }
                 Worth::Current => {
                     poll.failures = 0;
-                    IDLE_PAUSE
+                    if nudged { NUDGE_EVERY } else { IDLE_PAUSE }
                 }
                 Worth::Useless => {
                     poll.failures = (poll.failures + 1).min(RETRY_DOUBLINGS_MAX + 1);
@@ -263,10 +263,6 @@ impl<E: Env> Shared<E> {
         }
         if !self.is_newer(info.timeline, info.version) {
             return self.ignored(info.timeline, info.version);
-        }
-        if let Err(error) = info.validate() {
-            tracing::warn!(%error, version = %info.version, "routing info that must not be");
-            return Worth::Useless;
         }
         *self.routing.borrow_mut() = Rc::new(info);
         self.installed()

@@ -26,6 +26,8 @@ mod ask;
 mod follower;
 mod managers;
 mod session;
+#[cfg(test)]
+mod testing;
 
 pub use agent::{Agent, AgentEnd, NodeState, Report};
 pub use follower::Follower;

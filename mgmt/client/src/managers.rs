@@ -282,9 +282,8 @@ impl<E: Env> Managers<E> {
         if !known_good && C::Ask::KIND != Kind::MGMT_STATUS {
             self.probe(address, deadline).await?;
         }
-        let now = env.now();
-        let may_move_on = C::REPEATABLE;
-        let until = if may_move_on { deadline.min(now + patience) } else { deadline };
+        let patient_until = deadline.min(env.now() + patience);
+        let until = if C::REPEATABLE { patient_until } else { deadline };
         self.ask(address, asked, until).await
     }
 
@@ -295,15 +294,15 @@ impl<E: Env> Managers<E> {
         let patience = PROBE_TIME.min(deadline.saturating_since(now) / 2);
         match self.ask(address, &StatusAsk, now + patience).await {
             Ok(status) => {
-                let contacts = status.lease.iter().map(|lease| &lease.holder);
-                for contact in contacts {
-                    self.inner.list.borrow_mut().learn(contact);
+                if let Some(lease) = &status.lease {
+                    self.inner.list.borrow_mut().learn(&lease.holder);
                 }
                 Ok(())
             }
             // Whatever it means by that: it is there.
             Err(Failed::Refused(_) | Failed::Malformed(_)) => Ok(()),
-            Err(Failed::Unknown(why)) => Err(Failed::NotDone(why)), // asking for a status does nothing
+            // Asking how it is does nothing.
+            Err(Failed::Unknown(why)) => Err(Failed::NotDone(why)),
             Err(other) => Err(other),
         }
     }

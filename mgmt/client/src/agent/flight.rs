@@ -75,7 +75,8 @@ impl<E: Env, S: NodeState> Agent<E, S> {
             }
             Ok(told) => {
                 let (found, at) = (told.answer.sequence, told.answer.sent);
-                tracing::warn!(%address, "heartbeat {sequence} sent at {sent}: answer to {found} at {at}");
+                let expected = format!("{sequence} sent at {sent}");
+                tracing::warn!(%address, expected, "answer to heartbeat {found} sent at {at}");
                 Some(Verdict::Unheard { hint: None })
             }
             Err(ManagerError::Refused(refusal)) => self.refused(address, &refusal),

@@ -94,20 +94,26 @@ impl Round {
 
     /// Whom to send the next heartbeat, and where the search in the list goes on afterwards.
     pub(super) fn next(&mut self, known: &Known<'_>) -> (SocketAddr, usize) {
-        let length = known.list.len();
-        let turn = (0..length).map(|step| (known.cursor + step) % length);
-        let listed = turn.clone().find(|&index| !self.asked.contains(&known.list[index]));
+        if let Some(hint) = self.hint.take() {
+            return (hint, known.cursor);
+        }
+        self.fresh(known).unwrap_or_else(|| {
+            self.asked.clear(); // all were asked: from the beginning
+            self.fresh(known).expect("the list is not empty")
+        })
+    }
+
+    /// The best one that was not asked, and where the search goes on.
+    fn fresh(&self, known: &Known<'_>) -> Option<(SocketAddr, usize)> {
         let fresh = |address: &SocketAddr| !self.asked.contains(address);
         let favourite = known.favourites.iter().filter_map(|favourite| *favourite).find(fresh);
-        match (self.hint.take().or(favourite), listed) {
-            (Some(address), _) => (address, known.cursor),
-            (None, Some(index)) => (known.list[index], (index + 1) % length),
-            (None, None) => {
-                self.asked.clear(); // all were asked: from the beginning
-                let index = known.cursor % length;
-                (known.list[index], (index + 1) % length)
-            }
+        if let Some(address) = favourite {
+            return Some((address, known.cursor));
         }
+        let length = known.list.len();
+        let mut turn = (0..length).map(|step| (known.cursor + step) % length);
+        let index = turn.find(|&index| fresh(&known.list[index]))?;
+        Some((known.list[index], (index + 1) % length))
     }
 
     /// Heartbeat `sequence` was sent to `address`, as `next` said.

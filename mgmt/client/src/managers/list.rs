@@ -26,7 +26,7 @@ impl List {
             if known.len() < SEEDS_MAX && !known.contains(&seed) {
                 known.push(seed);
             } else {
-                tracing::warn!(%seed, "address of a manager left out: given twice, or one too many");
+                tracing::warn!(%seed, "address of a manager given twice, or one too many");
             }
         }
         assert!(!known.is_empty(), "E333: whoever looks for managers has the address of one");
