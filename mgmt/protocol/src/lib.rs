@@ -15,6 +15,8 @@ extern crate std;
 
 mod call;
 mod codec;
+#[cfg(any(test, feature = "fuzz"))]
+pub mod fuzz;
 mod message;
 mod refusal;
 

@@ -192,7 +192,7 @@ pub enum SessionTold {
     Fenced {
         /// Nothing can.
         fenced: bool,
-        /// Nodes that stand in the way.
+        /// Nodes that stand in the way; of more than 1,024 the first ones arrive.
         waits_for: Vec<NodeId>,
     },
 }
@@ -349,7 +349,8 @@ pub struct ChainRow {
     pub last_serving: Vec<LastServer>,
     /// The order that the operator prefers, if any.
     pub preferred: Vec<TargetId>,
-    /// What keeps it from being whole, most important first, for people.
+    /// What keeps it from being whole, most important first, for people. At most 32 arrive, of
+    /// 1,024 bytes each.
     pub reasons: Vec<String>,
 }
 

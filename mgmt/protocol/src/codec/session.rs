@@ -13,7 +13,6 @@
 //! ```
 
 use engine_types::StoreId;
-use engine_types::limits::NODES_MAX;
 use mgmt_cluster::fields::{DecodeError, Reader, Writer};
 use mgmt_cluster::session::{Client, NAME_BYTES_MAX, SessionRecord};
 
@@ -22,6 +21,9 @@ use crate::message::{SessionAsk, SessionRow, SessionTold};
 
 /// Largest record of a session: two names take 560 bytes; later versions grow.
 const SESSION_RECORD_BYTES_MAX: usize = 8 << 10;
+
+/// Nodes that an answer names: a person reads them, and the answer has 16 KiB of room.
+const WAITS_FOR_MAX: usize = 1024;
 
 messages! {
     SessionAsk = "request of a session";
@@ -94,7 +96,7 @@ impl Fields for SessionTold {
             Self::Fenced { fenced, waits_for } => {
                 out.u8(4);
                 fenced.write(out);
-                write_list(waits_for, out);
+                write_list(&waits_for[..waits_for.len().min(WAITS_FOR_MAX)], out);
             }
         }
     }
@@ -110,7 +112,7 @@ impl Fields for SessionTold {
             3 => Self::Closed,
             4 => Self::Fenced {
                 fenced: Field::read("fenced", from)?,
-                waits_for: read_list("waits for", NODES_MAX, from)?,
+                waits_for: read_list("waits for", WAITS_FOR_MAX, from)?,
             },
             found => return Err(from.bad_number("tag", found.into(), "1 to 4")),
         })
