@@ -4,7 +4,9 @@ use core::fmt::Debug;
 use std::string::ToString;
 use std::vec::Vec;
 
-use engine_types::{PublicState, SessionId, TargetId};
+use engine_types::{
+    ChainTable, ChainTableId, Member, NodeInfo, PublicState, SessionId, TargetId, TargetInfo,
+};
 use mgmt_cluster::fields::Writer;
 
 use super::samples::{Sample, routing};
@@ -147,6 +149,24 @@ fn e330_counts_without_bytes_are_refused() {
     assert_eq!(row, "operation: new target needs 65535 bytes, the body has 0 left");
 }
 
+/// Memory of a list is taken by its count, so by the bytes that are there: not many times as much.
+#[test]
+fn e330_elements_are_not_much_larger_than_their_bytes() {
+    fn check<T: Field>() {
+        let (memory, bytes) = (size_of::<T>(), T::BYTES_MIN);
+        let name = core::any::type_name::<T>();
+        assert!(memory <= 12 * bytes, "{name}: {memory} bytes of memory for {bytes}");
+    }
+    macro_rules! elements {
+        ($($element:ty)*) => { $(check::<$element>();)* };
+    }
+    elements!(ShardReport TargetReport Lease Move NewTarget ChainMember LastServer Member);
+    elements!(NodeRow ChainRow SessionRow ConfigEntry ChainId SessionId TargetId);
+    elements!((NodeId, NodeInfo)(TargetId, TargetInfo)(ChainId, ChainInfo));
+    elements!((NodeId, Option<NodeInfo>) (TargetId, Option<TargetInfo>));
+    elements!((ChainId, Option<ChainInfo>) (ChainTableId, Option<ChainTable>));
+}
+
 #[test]
 fn e330_an_image_is_what_may_be_installed() {
     let refused = |change: fn(&mut RoutingInfo)| {
@@ -183,7 +203,7 @@ fn ids_of_maps_and_sets_ascend() {
             super::super::write_list(&sessions, out);
         });
         assert_eq!(error, "routing info: revoked sessions: ids do not ascend");
-        let removed = ids.map(|id| (TargetId::new(id), None::<engine_types::TargetInfo>));
+        let removed = ids.map(|id| (TargetId::new(id), None::<TargetInfo>));
         let error = error_of::<RoutingTold>(|out| {
             out.u8(2);
             out.u128(1);
