@@ -37,4 +37,4 @@ pub use stream::{Closer, Listener, Reader, Stream, Writer};
 #[cfg(any(feature = "glommio", feature = "monoio"))]
 pub use system::RunError;
 pub use traced::{FileLog, Traced};
-pub use wait::{CancelToken, Elapsed, First, Notify, first, until, yield_now};
+pub use wait::{CancelToken, Elapsed, First, Notify, all, first, until, yield_now};

@@ -4,7 +4,7 @@
 
 use core::cell::{Cell, RefCell};
 use core::future::{Future, poll_fn};
-use core::pin::pin;
+use core::pin::{Pin, pin};
 use core::task::{Poll, Waker};
 use std::rc::Rc;
 
@@ -71,6 +71,27 @@ pub enum First<A, B> {
     Left(A),
     /// The second argument.
     Right(B),
+}
+
+/// All of some waits, side by side; their results in the order given. Each is polled when any of
+/// them is woken, so this is for some tens of them.
+pub async fn all<F: Future>(waits: impl IntoIterator<Item = F>) -> Vec<F::Output> {
+    let mut waits: Vec<(Pin<Box<F>>, Option<F::Output>)> =
+        waits.into_iter().map(|wait| (Box::pin(wait), None)).collect();
+    poll_fn(|cx| {
+        let mut open = false;
+        for (wait, result) in &mut waits {
+            if result.is_none() {
+                match wait.as_mut().poll(cx) {
+                    Poll::Ready(value) => *result = Some(value),
+                    Poll::Pending => open = true,
+                }
+            }
+        }
+        if open { Poll::Pending } else { Poll::Ready(()) }
+    })
+    .await;
+    waits.into_iter().map(|(_, result)| result.expect("all have ended")).collect()
 }
 
 /// Wakes tasks of this core that wait for a condition they check themselves.

@@ -70,8 +70,8 @@ pub struct Election<E: Env, K: Kv> {
     times: Cell<LeaseTimes>,
     standing: RefCell<Standing>,
     holder: RefCell<Option<Holder>>,
-    /// The record that was read last as a standby, and since when it has stood there.
-    seen: RefCell<Option<(Option<PrimaryLease>, Instant)>>,
+    /// What this manager knows about the record as a standby.
+    observer: RefCell<Observer>,
     /// Calls of `settle`, and how many of them a renewal has answered.
     asked: Cell<u64>,
     settled: Cell<u64>,
@@ -89,7 +89,7 @@ impl<E: Env, K: Kv> Election<E, K> {
             times: Cell::new(times),
             standing: RefCell::new(Standing::Standby(None)),
             holder: RefCell::new(None),
-            seen: RefCell::new(None),
+            observer: RefCell::new(Observer::new(times)),
             asked: Cell::new(0),
             settled: Cell::new(0),
             handing_over: Cell::new(false),
@@ -118,6 +118,11 @@ impl<E: Env, K: Kv> Election<E, K> {
         self.holder.borrow().as_ref().map(look)
     }
 
+    /// The times that count here.
+    pub fn times(&self) -> LeaseTimes {
+        self.times.get()
+    }
+
     /// Other times, from the next record on.
     pub fn set_times(&self, times: LeaseTimes) {
         self.times.set(times);
@@ -126,10 +131,17 @@ impl<E: Env, K: Kv> Election<E, K> {
         }
     }
 
-    /// The record that a standby read last, and since when, on this clock, it is the same; nothing
-    /// before the first read. It tells whether there is a primary at work.
-    pub fn seen(&self) -> Option<(Option<PrimaryLease>, Instant)> {
-        self.seen.borrow().clone()
+    /// The record that was read last as a standby.
+    pub fn observed(&self) -> Option<PrimaryLease> {
+        self.observer.borrow().record().cloned()
+    }
+
+    /// The record that this standby may renew storage leases by, as no primary seems to be at work
+    /// (L5).
+    pub fn stands_in(&self) -> Option<PrimaryLease> {
+        let now = self.env.now();
+        let holds = self.holder.borrow().is_some();
+        self.observer.borrow().stands_in(now).filter(|_| !holds).cloned()
     }
 
     /// Writes a renewal and waits until it is committed: a transaction of this manager that was
@@ -163,19 +175,17 @@ impl<E: Env, K: Kv> Election<E, K> {
 
     /// Takes part until `stop`; a primary hands over then.
     pub async fn run(self: Rc<Self>, stop: CancelToken) {
-        let mut observer = Observer::new(self.times.get());
         while !stop.is_cancelled() {
-            observer.set_times(self.times.get());
+            self.observer.borrow_mut().set_times(self.times.get());
             match self.read().await {
                 Ok(record) => {
                     // After the read: time before it proves nothing (L2).
-                    observer.observe(self.env.now(), record.clone());
-                    self.see(&record);
+                    self.observer.borrow_mut().observe(self.env.now(), record.clone());
                     self.stand(Standing::Standby(record));
                 }
                 Err(error) => tracing::debug!(%error, "the lease record cannot be read"),
             }
-            if let Some(taking) = self.try_take(&observer).await {
+            if let Some(taking) = self.try_take().await {
                 self.reign(taking, &stop).await;
                 if self.handing_over.take() {
                     let others = self.env.now() + HANDOVER_PAUSE;
@@ -184,18 +194,9 @@ impl<E: Env, K: Kv> Election<E, K> {
                 continue;
             }
             let poll = self.env.now() + POLL_EVERY;
-            let at = observer
-                .may_take_at()
-                .filter(|at| self.env.now() < *at)
-                .map_or(poll, |at| at.min(poll));
+            let may_take_at = self.observer.borrow().may_take_at();
+            let at = may_take_at.filter(|at| self.env.now() < *at).map_or(poll, |at| at.min(poll));
             first(self.env.sleep_until(at), stop.cancelled()).await;
-        }
-    }
-
-    fn see(&self, record: &Option<PrimaryLease>) {
-        let mut seen = self.seen.borrow_mut();
-        if seen.as_ref().is_none_or(|(known, _)| known != record) {
-            *seen = Some((record.clone(), self.env.now()));
         }
     }
 
@@ -206,8 +207,9 @@ impl<E: Env, K: Kv> Election<E, K> {
         }
     }
 
-    async fn try_take(&self, observer: &Observer) -> Option<Taking> {
-        let taking = observer.begin_take(self.env.now(), self.me.clone()).ok()?;
+    async fn try_take(&self) -> Option<Taking> {
+        let taking = self.observer.borrow().begin_take(self.env.now(), self.me.clone());
+        let taking = taking.ok()?;
         match self.write(&taking.record, |stored| taking.check(stored)).await {
             WriteResult::Committed => Some(taking),
             WriteResult::Unknown => {
@@ -223,8 +225,10 @@ impl<E: Env, K: Kv> Election<E, K> {
     async fn reign(&self, taking: Taking, stop: &CancelToken) {
         let term = taking.record.term;
         tracing::info!(%term, "this manager is primary");
-        *self.holder.borrow_mut() = Some(Holder::taken(taking, self.times.get()));
-        *self.seen.borrow_mut() = None;
+        let holder = Holder::taken(taking, self.times.get(), self.env.now());
+        *self.holder.borrow_mut() = Some(holder);
+        // What was observed before says nothing about those who come after this term.
+        *self.observer.borrow_mut() = Observer::new(self.times.get());
         self.handing_over.set(false);
         self.settled.set(self.asked.get());
         self.stand(Standing::Primary);

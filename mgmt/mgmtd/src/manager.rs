@@ -164,13 +164,13 @@ impl<E: Env, K: Kv> Manager<E, K> {
     /// The lease record that was read or written last.
     pub(crate) fn lease(&self) -> Option<PrimaryLease> {
         let held = self.election.with_holder(|h| h.record().clone());
-        held.or_else(|| self.election.seen().and_then(|(record, _)| record))
+        held.or_else(|| self.election.observed())
     }
 
     /// Somebody else is to be asked.
     pub(crate) fn not_primary(&self) -> Refusal {
-        let seen = self.election.seen().and_then(|(record, _)| record);
-        let primary = seen.filter(|lease| !lease.released).map(|lease| lease.holder);
+        let primary = self.election.observed();
+        let primary = primary.filter(|lease| !lease.released).map(|lease| lease.holder);
         let primary = primary.filter(|contact| contact != &self.config.me);
         let message = match &primary {
             Some(contact) => {

@@ -72,6 +72,14 @@ pub enum RecordsError {
         /// What is wrong.
         error: DecodeError,
     },
+    /// What standbys granted to a node makes no sense.
+    #[error("the grant record of {node}: {error}")]
+    Grant {
+        /// The node.
+        node: NodeId,
+        /// What is wrong.
+        error: DecodeError,
+    },
     /// A version of settings makes no sense.
     #[error("settings, key {key:?}: {error}")]
     Settings {

@@ -9,7 +9,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Wake;
 
-use super::{CancelToken, First, Notify, first};
+use super::{CancelToken, First, Notify, all, first};
 
 #[derive(Default)]
 struct Wakes(AtomicUsize);
@@ -42,6 +42,26 @@ fn the_first_answer_wins_and_the_first_argument_a_tie() {
     assert_eq!(poll(task.poll(pin!(first(pending(), ready(2))))), Poll::Ready(First::Right(2)));
     assert_eq!(poll(task.poll(pin!(first(ready(1), ready(2))))), Poll::Ready(First::Left(1)));
     assert_eq!(poll(task.poll(pin!(first(pending(), pending())))), Poll::Pending);
+}
+
+#[test]
+fn all_waits_end_side_by_side_and_keep_their_order() {
+    let task = wakes();
+    let gates = [Notify::default(), Notify::default()];
+    let waits = gates.iter().zip([1, 2]).map(|(gate, value)| {
+        let opened = gate.notified();
+        async move {
+            opened.await;
+            value
+        }
+    });
+    let mut both = pin!(all(waits));
+    assert!(task.poll(both.as_mut()).is_pending());
+    gates[1].notify();
+    assert!(task.poll(both.as_mut()).is_pending());
+    gates[0].notify();
+    assert_eq!(task.poll(both.as_mut()), Poll::Ready(vec![1, 2]));
+    assert_eq!(task.poll(pin!(all(Vec::<core::future::Ready<u8>>::new()))), Poll::Ready(vec![]));
 }
 
 #[test]

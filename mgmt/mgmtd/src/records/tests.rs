@@ -39,7 +39,7 @@ fn records_return_as_they_were_written() {
             t.set(&key.encode(), &record.encode()).unwrap();
         }
         t.commit().await.unwrap();
-        let holder = Holder::taken(taking, LeaseTimes::DEFAULT);
+        let holder = Holder::taken(taking, LeaseTimes::DEFAULT, env.now());
         let mut records: BTreeMap<_, _> = founded.into_iter().collect();
         let loaded = load(&kv).await.unwrap().records;
         let now = env.now();
