@@ -63,8 +63,8 @@ pub struct Report {
 
 /// What a node that holds replicas says and does.
 pub trait NodeState: 'static {
-    /// How it is now. What it says of a lease that was dropped or a version that was installed is
-    /// taken for what held when the heartbeat was sent.
+    /// How it is. It may lag behind, but it calls no target offline whose lease is not dropped yet,
+    /// and names no version before it is installed, or drained.
     fn report(&self) -> Report;
 
     /// A lease was granted; `StorageLease::granted` decides what it is worth. `now` is the node's
@@ -327,9 +327,9 @@ impl<E: Env, S: NodeState> Agent<E, S> {
     }
 
     fn go_on(self: &Rc<Self>, round: &mut Round) {
-        engine_types::reached!("L5: a heartbeat goes to another manager");
         let list = self.managers.addresses();
-        let (address, cursor) = round.next(&self.known(&list));
+        let Some((address, cursor)) = round.next(&self.known(&list)) else { return };
+        engine_types::reached!("L5: a heartbeat goes to another manager");
         self.cursor.set(cursor);
         let sequence = self.send(address);
         round.went_on(sequence, address, self.last_sent.get() + self.patience());

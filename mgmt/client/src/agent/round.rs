@@ -42,6 +42,8 @@ pub(super) struct Round {
     /// When to go to the next manager.
     step_at: Instant,
     hops: u32,
+    /// The last one was answered, with a refusal, or its connection was lost.
+    refused: bool,
     /// Asked since the list was begun anew.
     asked: Vec<SocketAddr>,
     hint: Option<SocketAddr>,
@@ -62,6 +64,7 @@ impl Round {
             address,
             step_at: patient_until,
             hops: 0,
+            refused: false,
             asked: vec![address],
             hint: None,
         }
@@ -82,6 +85,7 @@ impl Round {
         match verdict {
             Verdict::Heard => return self.first <= sequence,
             Verdict::Unheard { hint } if sequence == self.current => {
+                self.refused = true;
                 self.hint = hint.filter(|hint| !self.asked.contains(hint));
                 let at_once = self.hops == 0 || self.hint.is_some();
                 let next = if at_once { now } else { now + HOP_PAUSE };
@@ -93,14 +97,20 @@ impl Round {
     }
 
     /// Whom to send the next heartbeat, and where the search in the list goes on afterwards.
-    pub(super) fn next(&mut self, known: &Known<'_>) -> (SocketAddr, usize) {
+    /// Nobody if the only one there is says nothing: it may have too much to do.
+    pub(super) fn next(&mut self, known: &Known<'_>) -> Option<(SocketAddr, usize)> {
         if let Some(hint) = self.hint.take() {
-            return (hint, known.cursor);
+            return Some((hint, known.cursor));
         }
-        self.fresh(known).unwrap_or_else(|| {
+        let next = self.fresh(known).unwrap_or_else(|| {
             self.asked.clear(); // all were asked: from the beginning
             self.fresh(known).expect("the list is not empty")
-        })
+        });
+        if next.0 == self.address && !self.refused {
+            self.step_at = Instant::NEVER;
+            return None;
+        }
+        Some(next)
     }
 
     /// The best one that was not asked, and where the search goes on.
@@ -122,6 +132,7 @@ impl Round {
         self.current = sequence;
         self.address = address;
         self.step_at = patient_until;
+        self.refused = false;
         self.hops = self.hops.saturating_add(1);
         self.asked.push(address);
     }

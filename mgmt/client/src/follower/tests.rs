@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use engine_runtime::sim::SimEnv;
 use engine_types::{ChainId, ChainInfo, Incarnation, NodeId, NodeInfo, NodeRole, NodeState};
 
 use super::*;
@@ -64,8 +65,10 @@ fn publish(manager: &Manager, info: RoutingInfo, length: usize) {
     });
 }
 
+type Place = Rc<RefCell<Option<Rc<Follower<SimEnv>>>>>;
+
 /// A follower on the client's node, which ends when the world does.
-fn follow(ground: &Ground) -> Rc<RefCell<Option<Rc<Follower<engine_runtime::sim::SimEnv>>>>> {
+fn follow(ground: &Ground) -> Place {
     let place = Rc::new(RefCell::new(None));
     let kept = place.clone();
     ground.client(move |_, managers| async move {

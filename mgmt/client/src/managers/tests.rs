@@ -262,3 +262,54 @@ fn a_question_that_is_too_large_is_not_sent() {
     ground.finish(&done);
     assert_eq!(ground.manager(0).asked(), []);
 }
+
+/// E332 in many worlds: whatever managers do, an operation is done once at most, and what is said
+/// of it is true.
+#[test]
+fn an_operation_is_done_at_most_once() {
+    let mut outcomes = [0; 4];
+    for seed in 0..60 {
+        let ground = Ground::new(100 + seed, 3);
+        let (done_times, known_primary) = (Rc::new(Cell::new(0)), ground.manager(1));
+        for number in 0..3 {
+            let (does, named) = (done_times.clone(), known_primary.clone());
+            let mut random = ground.sim.random(&format!("manager {number}"));
+            ground.manager(number).script(move |_| match random.below(12) {
+                0 => Told::Silence,
+                1 => Told::Crash,
+                2..4 => named.is_primary(),
+                4..6 => refuse(RefusalCode::NotReady),
+                6 => refuse(RefusalCode::Overloaded),
+                7..9 => refuse(RefusalCode::NotPrimary),
+                what => {
+                    does.set(does.get() + 1);
+                    match what {
+                        9 => Told::Crash,
+                        10 => refuse(RefusalCode::UnknownResult),
+                        _ => Told::Later(ms(30), Box::new(Told::Done(Done::default()))),
+                    }
+                }
+            });
+        }
+        let outcome = Rc::new(Cell::new(0));
+        let (seen, does) = (outcome.clone(), done_times.clone());
+        let done = ground.client(move |env, managers| async move {
+            let told = managers.call(&operation(), env.now() + Duration::from_secs(5)).await;
+            let (outcome, times) = match told {
+                Ok(_) => (0, 1..=1),
+                Err(ManagerError::Unknown { .. }) => (1, 0..=1),
+                Err(ManagerError::Refused(why)) if why.code == RefusalCode::UnknownResult => {
+                    (2, 1..=1)
+                }
+                Err(_) => (3, 0..=0),
+            };
+            assert!(times.contains(&does.get()), "seed {seed}: {outcome}, {}", does.get());
+            seen.set(outcome);
+        });
+        ground.finish(&done);
+        outcomes[outcome.get()] += 1;
+        ground.run_ms(10_000);
+        assert!(done_times.get() <= 1, "seed {seed}: done later");
+    }
+    assert!(outcomes[..3].iter().all(|&count| 2 < count), "{outcomes:?}");
+}

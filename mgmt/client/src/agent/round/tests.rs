@@ -33,7 +33,7 @@ fn walk(favourites: [Option<u8>; 2], hints: &[(u8, u8)], answers: bool) -> Vec<(
         }
         assert!(!round.judge(sequence - 1, Verdict::Unheard { hint: None }, now), "left behind");
         now = round.step_at();
-        let (address, next) = round.next(&known(cursor));
+        let (address, next) = round.next(&known(cursor)).unwrap();
         cursor = next;
         sequence += 1;
         round.went_on(sequence, address, now + PATIENCE);
@@ -59,4 +59,18 @@ fn the_primary_comes_first_and_the_others_follow_in_turn() {
     let hints = [(1, 4), (4, 9), (9, 1), (2, 4)];
     let hinted = [(1, 0), (4, 0), (9, 0), (2, 50), (3, 100), (1, 150), (4, 150)];
     assert_eq!(walk([Some(1), None], &hints, true), hinted);
+}
+
+#[test]
+fn the_only_manager_is_not_asked_again_while_it_is_silent() {
+    let list = [at(1)];
+    let known = Known { favourites: [Some(at(1)), None], list: &list, cursor: 0 };
+    let mut round = Round::begin(1, at(1), ms(250));
+    assert_eq!(round.next(&known), None);
+    assert_eq!(round.step_at(), Instant::NEVER);
+    assert!(!round.judge(1, Verdict::Unheard { hint: None }, ms(300)));
+    assert_eq!(round.step_at(), ms(300), "a refusal is something else");
+    assert_eq!(round.next(&known), Some((at(1), 0)));
+    round.went_on(2, at(1), ms(550));
+    assert_eq!(round.next(&known), None);
 }
