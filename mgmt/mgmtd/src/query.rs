@@ -5,7 +5,7 @@ use engine_types::limits::CHAINS_MAX;
 use engine_types::{ChainId, Instant, NodeId, NodeState, PublicState, SessionId};
 use meta_kv::Kv;
 use mgmt_cluster::lease::Holder;
-use mgmt_cluster::record::ChainRecord;
+use mgmt_cluster::record::{ChainRecord, Record};
 use mgmt_protocol::{
     Answer, ChainMember, ChainRow, ClusterSummary, ManagerStatus, NodeRow, Question, Refusal,
     RefusalCode, SessionRow, StandingSaid,
@@ -14,9 +14,11 @@ use mgmt_protocol::{
 use crate::manager::Manager;
 use crate::tenure::Tenure;
 
-/// Rows of a page: with the longest names a row of a node or session is below a kilobyte, so a page
-/// is below the room that askers reserve.
+/// Rows of a page.
 const ROWS_MAX: usize = 1_000;
+/// Bytes of the texts of a page, from which on it ends: with one row more, and the fields of fixed
+/// size, that is far below the room that askers reserve.
+const PAGE_TEXT_BYTES_MAX: usize = 1 << 20;
 /// Chains looked at for a page of those that are not whole: a healthy cluster is gone through in a
 /// few requests without holding the manager up.
 const CHAINS_LOOKED_AT_MAX: usize = 65_536;
@@ -85,11 +87,17 @@ fn answer(tenure: &Tenure, question: &Question, now: Instant) -> Result<Answer, 
     })
 }
 
-/// The first rows of `found`, and whether there are more.
-fn page<T>(found: impl Iterator<Item = T>) -> (Vec<T>, bool) {
-    let mut rows: Vec<T> = found.take(ROWS_MAX + 1).collect();
-    let more = ROWS_MAX < rows.len();
-    rows.truncate(ROWS_MAX);
+/// The first rows of `found`, and whether there are more. `text` is the bytes of a row's texts.
+fn page<T>(mut found: impl Iterator<Item = T>, text: impl Fn(&T) -> usize) -> (Vec<T>, bool) {
+    let (mut rows, mut bytes) = (Vec::new(), 0);
+    for row in found.by_ref() {
+        bytes += text(&row);
+        rows.push(row);
+        if ROWS_MAX <= rows.len() || PAGE_TEXT_BYTES_MAX <= bytes {
+            break;
+        }
+    }
+    let more = found.next().is_some();
     (rows, more)
 }
 
@@ -107,7 +115,7 @@ fn nodes(tenure: &Tenure, after: NodeId, now: Instant) -> Answer {
         targets: number(node.targets),
         serving: number(node.serving),
     });
-    let (rows, more) = page(rows);
+    let (rows, more) = page(rows, |row| Record::Node(row.record.clone()).encode().len());
     Answer::Nodes { rows, more }
 }
 
@@ -116,16 +124,18 @@ fn is_whole(record: &ChainRecord) -> bool {
 }
 
 fn chains(tenure: &Tenure, after: Option<ChainId>, unwhole: bool, now: Instant) -> Answer {
-    let mut rows = Vec::new();
-    let mut looked_at = 0;
+    let mut rows: Vec<ChainRow> = Vec::new();
+    let (mut looked_at, mut bytes) = (0, 0);
     let mut all = tenure.cluster.chains_after(after);
     for (id, record) in all.by_ref() {
         looked_at += 1;
         if !unwhole || !is_whole(record) {
-            rows.push(chain_row(tenure, id, record, now));
+            let row = chain_row(tenure, id, record, now);
+            bytes += row.reasons.iter().map(String::len).sum::<usize>();
+            rows.push(row);
         }
         // The last row says where the next page begins, so an empty page is the last one.
-        let enough = ROWS_MAX <= rows.len();
+        let enough = ROWS_MAX <= rows.len() || PAGE_TEXT_BYTES_MAX <= bytes;
         if enough || (CHAINS_LOOKED_AT_MAX <= looked_at && !rows.is_empty()) {
             break;
         }
@@ -165,7 +175,8 @@ fn sessions(tenure: &Tenure, after: Option<SessionId>, now: Instant) -> Answer {
         silent,
         fenced: tenure.sessions.fenced(session),
     });
-    let (rows, more) = page(rows);
+    let (rows, more) =
+        page(rows, |row| row.record.client.name.len() + row.record.client.host.len());
     Answer::Sessions { rows, more }
 }
 

@@ -2,7 +2,9 @@
 
 use alloc::vec::Vec;
 
+use engine_types::limits::PAYLOAD_BYTES_MAX;
 use engine_wire::bodies::{self, Body, MgmtReply};
+use mgmt_cluster::config::{CONFIG_HISTORY_MAX, CONFIG_NOTE_BYTES_MAX, CONFIG_TEXT_BYTES_MAX};
 use mgmt_cluster::fields::DecodeError;
 
 use crate::message::{
@@ -41,8 +43,14 @@ pub trait Call: Message {
 
 /// Room for an answer that names a few things, or for a refusal.
 const SMALL_ROOM: u32 = 16 << 10;
-/// Room for leases of all targets of a node, a page of rows, or a piece of routing info.
+/// Room for leases of all targets of a node, or a piece of routing info.
 const LARGE_ROOM: u32 = 2 << 20;
+/// Room for a page of rows, or for all settings of a role that are kept, which are 2.1 MB at most.
+const PAGE_ROOM: u32 = PAYLOAD_BYTES_MAX;
+
+const _: () = assert!(
+    CONFIG_HISTORY_MAX * (CONFIG_TEXT_BYTES_MAX + CONFIG_NOTE_BYTES_MAX + 64) < PAGE_ROOM as usize
+);
 
 macro_rules! calls {
     ($($message:ty => $answer:ty, $ask:ident, $told:ident, $room:ident, $repeatable:literal;)*) => {
@@ -64,5 +72,5 @@ calls! {
     RoutingAsk => RoutingTold, MgmtRoutingRequest, MgmtRoutingReply, LARGE_ROOM, true;
     SessionAsk => SessionTold, MgmtSessionRequest, MgmtSessionReply, SMALL_ROOM, true;
     Operation => Done, MgmtCommandRequest, MgmtCommandReply, LARGE_ROOM, false;
-    Question => Answer, MgmtQueryRequest, MgmtQueryReply, LARGE_ROOM, true;
+    Question => Answer, MgmtQueryRequest, MgmtQueryReply, PAGE_ROOM, true;
 }
