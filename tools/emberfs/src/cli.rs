@@ -7,7 +7,9 @@ use clap::{Parser, Subcommand};
 
 use crate::exit::{Exit, Failure};
 use crate::output::{Colour, Style};
-use crate::{cluster, config, kv, store};
+use crate::{
+    chain, chain_table, cluster, config, kv, mgmt, node, routing, session, settings, store, target,
+};
 
 #[cfg(test)]
 mod tests;
@@ -17,6 +19,11 @@ Examples:
   emberfs cluster create cluster.toml          what makes processes members of a cluster
   emberfs kv create --dir kv --cluster cluster.toml
   emberfs kv serve --dir kv --cluster cluster.toml
+  emberfs mgmt serve --cluster cluster.toml    manage the cluster; start several with other --node
+  export EMBERFS_CLUSTER=cluster.toml EMBERFS_MANAGERS=10.0.0.1:7200,10.0.0.2:7200
+  emberfs mgmt status                          how the managers and the cluster are
+  emberfs node drain node-3 --wait             take a node out of service
+  emberfs chain list --unwhole                 what needs attention, and why
   emberfs store format /dev/nvme1n1            make a store of a whole disk
   emberfs store check /dev/nvme1n1 --deep      read all of it and verify every checksum
   emberfs store dump /dev/nvme1n1 --targets    what it holds replicas of
@@ -35,12 +42,28 @@ pub(crate) struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Noun {
-    /// The file that makes processes members of one cluster.
+    /// The file that makes processes members of one cluster, and what concerns all its chains.
     Cluster(cluster::Args),
     /// Configuration files.
     Config(config::Args),
     /// The embedded key-value store, which keeps the metadata.
     Kv(kv::Args),
+    /// The cluster managers as processes.
+    Mgmt(mgmt::Args),
+    /// Registered nodes.
+    Node(node::Args),
+    /// Chains of replicas.
+    Chain(chain::Args),
+    /// Replicas of chains.
+    Target(target::Args),
+    /// Chain tables, which files are laid out over.
+    Table(chain_table::Args),
+    /// Sessions of clients.
+    Session(session::Args),
+    /// Settings of the whole cluster, which change while it runs.
+    Settings(settings::Args),
+    /// What managers publish: nodes, targets, chains, tables.
+    Routing(routing::Args),
     /// Disks, partitions and files that hold chunks.
     Store(store::Args),
 }
@@ -51,6 +74,14 @@ pub(crate) fn main() -> ExitCode {
         Noun::Cluster(args) => cluster::run(args),
         Noun::Config(args) => config::run(&args),
         Noun::Kv(args) => kv::run(args),
+        Noun::Mgmt(args) => mgmt::run(args),
+        Noun::Node(args) => node::run(args),
+        Noun::Chain(args) => chain::run(args),
+        Noun::Target(args) => target::run(args),
+        Noun::Table(args) => chain_table::run(args),
+        Noun::Session(args) => session::run(args),
+        Noun::Settings(args) => settings::run(args),
+        Noun::Routing(args) => routing::run(args),
         Noun::Store(args) => store::run(args),
     };
     match done {

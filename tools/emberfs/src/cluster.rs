@@ -1,8 +1,10 @@
-//! `emberfs cluster`: the file that makes processes members of one cluster.
+//! `emberfs cluster`: the file that makes processes members of one cluster, and what concerns all
+//! chains at once.
 
 use std::path::PathBuf;
 
 use clap::Subcommand;
+use engine_runtime::monoio::MonoioEnv;
 use engine_runtime::{CoreSpec, Env};
 use engine_types::ClusterId;
 use serde::Serialize;
@@ -11,8 +13,9 @@ use crate::exit::{Exit, Failure};
 use crate::output::Output;
 use crate::run;
 use crate::table::facts;
-pub(crate) use file::{ClusterFile, sync_directory};
+pub(crate) use file::{ClusterFile, random_process, sync_directory};
 
+mod control;
 mod file;
 
 const CREATE_EXAMPLES: &str = "\
@@ -28,7 +31,7 @@ Examples:
   emberfs cluster show /etc/emberfs/cluster.toml
   emberfs cluster show cluster.toml --json";
 
-/// What to do with a cluster file.
+/// What to do with a cluster.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(subcommand)]
@@ -43,9 +46,17 @@ enum Verb {
     /// Print the id in a cluster file. The secret is never printed.
     #[command(after_help = SHOW_EXAMPLES)]
     Show(FileArgs),
+    /// Stop all chains for a planned shutdown. This interrupts all clients.
+    #[command(after_help = control::STOP_EXAMPLES)]
+    Stop(control::ControlArgs),
+    /// Start all chains again.
+    #[command(after_help = control::START_EXAMPLES)]
+    Start(control::ControlArgs),
+    /// Let the cluster go on with a key-value store that came back from a backup.
+    RaiseTimeline(control::RaiseArgs),
 }
 
-/// Arguments of both verbs.
+/// Arguments of the verbs that concern the file.
 #[derive(Debug, clap::Args)]
 struct FileArgs {
     /// The cluster file.
@@ -66,11 +77,19 @@ struct Report {
 /// Runs a verb.
 pub(crate) fn run(args: Args) -> Result<Exit, Failure> {
     match args.verb {
-        Verb::Create(args) => {
-            run::on_core(args.json, CoreSpec::new("emberfs"), |env| create(env, args))
-        }
+        Verb::Create(args) => on_core(args.json, |env| create(env, args)),
         Verb::Show(args) => run::told(args.json, show(&args)),
+        Verb::Stop(args) => on_core(args.managers.json, |env| control::stop(env, args, true)),
+        Verb::Start(args) => on_core(args.managers.json, |env| control::stop(env, args, false)),
+        Verb::RaiseTimeline(args) => on_core(args.managers.json, |env| control::raise(env, args)),
     }
+}
+
+fn on_core<F>(json: bool, verb: impl FnOnce(MonoioEnv) -> F + 'static) -> Result<Exit, Failure>
+where
+    F: Future<Output = Result<Exit, Failure>> + 'static,
+{
+    run::on_core(json, CoreSpec::new("emberfs"), verb)
 }
 
 async fn create<E: Env>(env: E, args: FileArgs) -> Result<Exit, Failure> {

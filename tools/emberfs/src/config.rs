@@ -17,9 +17,11 @@ use crate::output::{Colour, Output};
 use crate::run;
 use crate::size::ByteSize;
 use crate::table::{Cell, facts};
+pub(crate) use mgmt::{ClusterName, MgmtSection, check_addresses};
 use reader::{ConfigError, Reader, Section};
 pub(crate) use value::{HostPort, duration};
 
+mod mgmt;
 pub(crate) mod reader;
 mod value;
 
@@ -31,7 +33,7 @@ Examples:
   emberfs config validate /etc/emberfs/kv.toml
   emberfs config validate kv.toml --json
 
-A file for `emberfs kv serve --config kv.toml`:
+A file for `emberfs kv serve` and `emberfs mgmt serve`, with --config:
   [cluster]
   file = \"cluster.toml\"          # made by `emberfs cluster create`; relative to this file
 
@@ -39,7 +41,14 @@ A file for `emberfs kv serve --config kv.toml`:
   dir = \"/var/lib/emberfs/kv\"    # made by `emberfs kv create`
   listen = \"127.0.0.1:7100\"      # host:port; this is the default
   cache = \"256MiB\"               # memory for pages; this is the default
-  node = 1                       # its number in the cluster; this is the default";
+  node = 1                       # its number in the cluster; this is the default
+
+  [mgmt]                         # every key has a default, which is shown here
+  listen = \"127.0.0.1:7200\"      # host:port
+  advertise = [\"127.0.0.1:7200\"] # what others are told instead, at most 8; needed for 0.0.0.0
+  kv = \"127.0.0.1:7100\"          # where the key-value store is served
+  node = 1                       # its number; each manager of a cluster has another one
+  name = \"emberfs\"               # of the cluster, if this manager is its very first";
 
 /// What to do with a configuration.
 #[derive(Debug, clap::Args)]
@@ -72,6 +81,7 @@ struct ValidateArgs {
 pub(crate) struct Config {
     pub(crate) cluster: Option<ClusterSection>,
     pub(crate) kv: Option<KvSection>,
+    pub(crate) mgmt: Option<MgmtSection>,
 }
 
 /// `[cluster]`: which cluster the process belongs to.
@@ -116,7 +126,7 @@ impl KvSection {
 }
 
 impl Config {
-    const SECTIONS: &[&str] = &["cluster", "kv"];
+    const SECTIONS: &[&str] = &["cluster", "kv", "mgmt"];
 
     /// Reads a file.
     pub(crate) fn read(path: &Path) -> Result<Self, Failure> {
@@ -133,7 +143,9 @@ impl Config {
         let cluster = cluster.and_then(|section| ClusterSection::read(&section, base));
         let kv = root.section("kv", KvSection::KEYS);
         let kv = kv.and_then(|section| KvSection::read(&section, base));
-        reader.finish(Self { cluster, kv })
+        let mgmt = root.section("mgmt", MgmtSection::KEYS);
+        let mgmt = mgmt.map(|section| MgmtSection::read(&section));
+        reader.finish(Self { cluster, kv, mgmt })
     }
 }
 
@@ -162,6 +174,7 @@ struct Report {
     path: String,
     cluster: Option<ClusterReport>,
     kv: Option<KvReport>,
+    mgmt: Option<MgmtReport>,
 }
 
 #[derive(Serialize)]
@@ -176,6 +189,29 @@ struct KvReport {
     listen: String,
     cache: u64,
     node: u32,
+}
+
+#[derive(Serialize)]
+struct MgmtReport {
+    listen: String,
+    /// Empty: what it listens on.
+    advertise: Vec<String>,
+    kv: String,
+    node: u32,
+    name: String,
+}
+
+impl MgmtReport {
+    fn of(section: MgmtSection) -> Self {
+        let MgmtSection { listen, advertise, kv, node, name } = section;
+        Self {
+            listen: listen.unwrap_or_else(crate::mgmt::listen_default).to_string(),
+            advertise: advertise.iter().map(HostPort::to_string).collect(),
+            kv: kv.unwrap_or_else(crate::kv::listen_default).to_string(),
+            node: node.unwrap_or(crate::mgmt::NODE_DEFAULT),
+            name: name.unwrap_or_default().to_string(),
+        }
+    }
 }
 
 fn validate(args: &ValidateArgs, out: &mut Output) -> Result<Exit, Failure> {
@@ -194,7 +230,8 @@ fn validate(args: &ValidateArgs, out: &mut Output) -> Result<Exit, Failure> {
         cache: kv.cache.unwrap_or(crate::kv::CACHE_DEFAULT).0,
         node: kv.node.unwrap_or(crate::kv::NODE_DEFAULT),
     });
-    print(out, &Report { path, cluster, kv })?;
+    let mgmt = config.mgmt.map(MgmtReport::of);
+    print(out, &Report { path, cluster, kv, mgmt })?;
     out.flush()?;
     Ok(Exit::Ok)
 }
@@ -213,6 +250,18 @@ fn print(out: &mut Output, report: &Report) -> Result<(), Failure> {
         rows.push(("kv listen", kv.listen.as_str().into()));
         rows.push(("kv cache", ByteSize(kv.cache).into()));
         rows.push(("kv node", kv.node.into()));
+    }
+    if let Some(mgmt) = &report.mgmt {
+        let told = if mgmt.advertise.is_empty() {
+            "what it listens on".to_owned()
+        } else {
+            mgmt.advertise.join(", ")
+        };
+        rows.push(("mgmt listen", mgmt.listen.as_str().into()));
+        rows.push(("mgmt advertise", told.into()));
+        rows.push(("mgmt kv", mgmt.kv.as_str().into()));
+        rows.push(("mgmt node", mgmt.node.into()));
+        rows.push(("mgmt name", mgmt.name.as_str().into()));
     }
     rows.push(("result", Cell::coloured("valid", Colour::Green)));
     Ok(facts(out, &rows)?)

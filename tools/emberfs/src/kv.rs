@@ -14,7 +14,7 @@ use crate::size::ByteSize;
 
 mod backup;
 mod check;
-mod connect;
+pub(crate) mod connect;
 mod create;
 mod directory;
 mod failure;

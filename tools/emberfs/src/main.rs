@@ -9,20 +9,33 @@
 //!   standard error; with `--json` a failure is a document on standard output as well; nothing is
 //!   asked interactively; colours and progress appear on terminals only
 
+mod chain;
+mod chain_table;
 mod cli;
 mod cluster;
 mod config;
 mod exit;
+mod ids;
 mod kv;
+mod manager;
+mod mgmt;
+mod node;
 mod output;
+mod place;
 mod progress;
+mod routing;
 mod run;
+mod serve;
+mod session;
+mod settings;
 mod size;
 mod store;
 mod table;
+mod target;
 #[cfg(test)]
 mod testing;
 mod text;
+mod words;
 
 use std::process::ExitCode;
 

@@ -1,7 +1,9 @@
 //! What tests of all nouns share.
 
-use std::fs;
+use core::cell::RefCell;
 use std::path::PathBuf;
+use std::rc::Rc;
+use std::{fs, io};
 
 /// A folder on the disk that holds the build, removed at the end.
 pub(crate) struct Folder(PathBuf);
@@ -25,5 +27,28 @@ impl Folder {
 impl Drop for Folder {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.0); // the next build cleans up what is left
+    }
+}
+
+/// What was printed: a place for output.
+#[derive(Clone, Default)]
+pub(crate) struct Paper(Rc<RefCell<Vec<u8>>>);
+
+impl io::Write for Paper {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.borrow_mut().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Paper {
+    /// Its lines.
+    pub(crate) fn lines(&self) -> Vec<String> {
+        let text = String::from_utf8(self.0.borrow().clone()).unwrap();
+        text.lines().map(str::to_owned).collect()
     }
 }

@@ -1,5 +1,7 @@
 //! How values are written for people.
 
+use core::time::Duration;
+
 use engine_types::WallTime;
 
 const NANOS: u64 = 1_000_000_000;
@@ -12,6 +14,18 @@ pub(crate) fn time(at: WallTime) -> String {
     let rest = seconds % DAY;
     let (hour, minute, second) = (rest / 3600, rest / 60 % 60, rest % 60);
     format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02} UTC")
+}
+
+/// A length of time, as exact as anybody wants to read: `250 ms`, `2.5 s`, `3 min`, `7 h`, `12 d`.
+pub(crate) fn duration(length: Duration) -> String {
+    let seconds = length.as_secs();
+    match seconds {
+        0 => format!("{} ms", length.as_millis()),
+        1..60 => format!("{seconds}.{} s", length.subsec_millis() / 100),
+        60..3600 => format!("{} min", seconds / 60),
+        3600..DAY => format!("{} h", seconds / 3600),
+        _ => format!("{} d", seconds / DAY),
+    }
 }
 
 /// Year, month and day of a number of days since 1970. Years are counted from March, so that the
@@ -46,6 +60,22 @@ mod tests {
             (4_107_542_400, "2100-03-01 00:00:00 UTC"),
         ] {
             assert_eq!(time(WallTime::from_nanos(seconds * NANOS + 7)), expected);
+        }
+    }
+
+    #[test]
+    fn lengths_are_cut_to_what_is_read() {
+        for (millis, expected) in [
+            (0, "0 ms"),
+            (999, "999 ms"),
+            (1000, "1.0 s"),
+            (59_999, "59.9 s"),
+            (60_000, "1 min"),
+            (3_599_999, "59 min"),
+            (3_600_000, "1 h"),
+            (86_400_000, "1 d"),
+        ] {
+            assert_eq!(duration(Duration::from_millis(millis)), expected);
         }
     }
 

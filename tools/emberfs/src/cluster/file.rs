@@ -5,10 +5,13 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Write as _};
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
+use std::rc::Rc;
 
 use anyhow::{Context as _, anyhow};
-use engine_types::{ClusterId, ParseIdError};
-use engine_wire::handshake::{ClusterSecret, SecretError};
+use engine_net::{NetConfig, NetLimits};
+use engine_runtime::Env;
+use engine_types::{ClusterId, Incarnation, NodeId, NodeRole, ParseIdError, StoreId};
+use engine_wire::handshake::{ClusterSecret, Identity, Local, SecretError, Versions};
 
 use crate::config::read_text;
 use crate::config::reader::{ConfigError, Reader, Value};
@@ -73,6 +76,20 @@ impl ClusterFile {
         Self::parse(path, &read_text(path)?).map_err(Failure::usage)
     }
 
+    /// How a member of the cluster, `identity`, talks to others.
+    pub(crate) fn net(&self, identity: Identity) -> Rc<NetConfig> {
+        let (cluster, secret) = (self.id, self.secret.clone());
+        let local = Local { cluster, identity, secret, versions: Versions::BUILD };
+        Rc::new(NetConfig { local, limits: NetLimits::default() })
+    }
+
+    /// How the operator's command line talks to the cluster.
+    pub(crate) fn operator<E: Env>(&self, env: &E) -> Rc<NetConfig> {
+        let (role, node) = (NodeRole::Operator, NodeId::default());
+        let incarnation = Incarnation::new(1);
+        self.net(Identity { role, node, process: random_process(env), incarnation })
+    }
+
     /// Reads `text`, the content of `path`.
     fn parse(path: &Path, text: &str) -> Result<Self, ConfigError> {
         let reader = Reader::new(path, text)?;
@@ -82,6 +99,13 @@ impl ClusterFile {
         let (id, secret) = both.expect("what is missing was complained about");
         Ok(Self { id, secret })
     }
+}
+
+/// Names a process that has no store.
+pub(crate) fn random_process<E: Env>(env: &E) -> StoreId {
+    let mut process = [0; 16];
+    env.random_secret(&mut process);
+    StoreId::new(u128::from_le_bytes(process))
 }
 
 /// Makes a file of a new cluster, durable before this returns; nothing is overwritten.

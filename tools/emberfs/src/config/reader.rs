@@ -156,7 +156,28 @@ impl<'a> Section<'a> {
 
     /// The value of a key, if it is there and right.
     pub(crate) fn get<T: Value>(&self, key: &str) -> Option<T> {
+        self.value(key, self.find(key)?)
+    }
+
+    /// The values of a key, if it is there and all of them are right: a list, or one without
+    /// brackets.
+    pub(crate) fn list<T: Value>(&self, key: &str) -> Option<Vec<T>> {
         let value = self.find(key)?;
+        let Some(list) = value.get_ref().as_array() else {
+            return Some(vec![self.value(key, value)?]);
+        };
+        // All of them are looked at, so that all that is wrong is told.
+        let read: Vec<Option<T>> = list.iter().map(|value| self.value(key, value)).collect();
+        read.into_iter().collect()
+    }
+
+    /// Says that a value which is right by itself does not go with others.
+    pub(crate) fn refuse(&self, key: &str, why: &str) {
+        let at = self.find(key).map_or_else(|| self.at.clone(), Spanned::span);
+        self.reader.complain(at, format!("{}: {why}", self.named(key)));
+    }
+
+    fn value<T: Value>(&self, key: &str, value: &Spanned<DeValue<'_>>) -> Option<T> {
         let (found, why) = match value.get_ref() {
             DeValue::String(text) => match T::from_text(text) {
                 Ok(read) => return Some(read),

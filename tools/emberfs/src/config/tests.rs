@@ -9,6 +9,13 @@ dir = '/var/lib/kv'
 listen = '0.0.0.0:7100'
 cache = '1.5GiB'
 node = 7
+
+[mgmt]
+listen = '0.0.0.0:7200'
+advertise = ['m1:7200', '[fd00::1]:7200']
+kv = 'kv:7100'
+node = 2
+name = 'test'
 ";
 
 fn parse(path: &str, text: &str) -> Result<Config, String> {
@@ -23,13 +30,27 @@ fn a_whole_file_is_read_with_paths_relative_to_it() {
         cache: Some(ByteSize(3 << 29)),
         node: Some(7),
     };
+    let mgmt = MgmtSection {
+        listen: Some("0.0.0.0:7200".parse().unwrap()),
+        advertise: vec!["m1:7200".parse().unwrap(), "[fd00::1]:7200".parse().unwrap()],
+        kv: Some("kv:7100".parse().unwrap()),
+        node: Some(2),
+        name: Some("test".parse().unwrap()),
+    };
     for (path, file) in
         [("/etc/emberfs/kv.toml", "/etc/emberfs/cluster.toml"), ("kv.toml", "cluster.toml")]
     {
         let cluster = Some(ClusterSection { file: file.into() });
-        assert_eq!(parse(path, WHOLE), Ok(Config { cluster, kv: Some(kv.clone()) }));
+        assert_eq!(
+            parse(path, WHOLE),
+            Ok(Config { cluster, kv: Some(kv.clone()), mgmt: Some(mgmt.clone()) })
+        );
     }
     assert_eq!(parse("f", "# nothing\n"), Ok(Config::default()));
+    let mgmt = Some(MgmtSection::default());
+    assert_eq!(parse("f", "[mgmt]\n"), Ok(Config { mgmt, ..Config::default() }));
+    let one = parse("f", "[mgmt]\nadvertise = 'm1:7200'").unwrap().mgmt.unwrap().advertise;
+    assert_eq!(one, ["m1:7200".parse().unwrap()]);
 }
 
 #[test]
@@ -44,6 +65,11 @@ fn mistakes_are_told_with_what_is_expected() {
         ("node = 7", "node = 4294967296", "[kv] node: found the number 4294967296"),
         ("node", "mode", "f:8:1: unknown key \"mode\" in [kv]; did you mean \"node\"?"),
         ("[kv]", "[kvs]", "f:4:2: unknown key \"kvs\"; did you mean \"kv\"?"),
+        ("'m1:7200'", "'m1'", "f:12:14: [mgmt] advertise: found \"m1\", expected an address"),
+        ("'m1:7200'", "7200", "f:12:14: [mgmt] advertise: found the number 7200, expected an"),
+        ("'m1:7200'", "'m1:0'", "f:12:13: [mgmt] advertise: nobody can connect to m1:0"),
+        ("advertise", "#", "f:11:10: [mgmt] listen: nobody can connect to 0.0.0.0:7200"),
+        ("'test'", "''", "f:15:8: [mgmt] name: found \"\", expected a name in quotes (it has 0"),
     ] {
         let why = parse("f", &WHOLE.replacen(from, to, 1)).unwrap_err();
         assert!(why.contains(expected), "{to}: {why}");
@@ -53,11 +79,16 @@ fn mistakes_are_told_with_what_is_expected() {
 /// The file that `--help` shows is one.
 #[test]
 fn the_example_in_the_help_is_valid() {
-    let text = EXAMPLES.split_once("kv.toml`:\n").unwrap().1;
+    let text = EXAMPLES.split_once("with --config:\n").unwrap().1;
     let config = parse("/etc/kv.toml", text).unwrap();
     let kv = config.kv.unwrap();
     assert_eq!(kv.listen.unwrap(), crate::kv::listen_default());
     assert_eq!(kv.cache.unwrap(), crate::kv::CACHE_DEFAULT);
     assert_eq!(kv.node.unwrap(), crate::kv::NODE_DEFAULT);
+    let mgmt = config.mgmt.unwrap();
+    assert_eq!(mgmt.listen.unwrap(), crate::mgmt::listen_default());
+    assert_eq!(mgmt.kv.unwrap(), crate::kv::listen_default());
+    assert_eq!(mgmt.node.unwrap(), crate::mgmt::NODE_DEFAULT);
+    assert_eq!(mgmt.name.unwrap(), ClusterName::default());
     assert_eq!(config.cluster.unwrap().file, Path::new("/etc/cluster.toml"));
 }

@@ -104,6 +104,16 @@ impl HostPort {
         Ok(found)
     }
 
+    /// Whether it means all addresses of a machine, which nobody can connect to.
+    pub(crate) fn is_unspecified(&self) -> bool {
+        self.host.parse::<IpAddr>().is_ok_and(|host| host.is_unspecified())
+    }
+
+    /// The port; 0 asks for a free one.
+    pub(crate) const fn port(&self) -> u16 {
+        self.port
+    }
+
     /// Where a client on this machine reaches what listens here: 0.0.0.0 is no place to go to.
     pub(crate) fn reachable(self) -> Self {
         let Ok(host) = self.host.parse::<IpAddr>() else { return self };

@@ -4,14 +4,12 @@ use core::net::SocketAddr;
 use core::time::Duration;
 use std::net::TcpStream;
 use std::path::PathBuf;
-use std::rc::Rc;
 
 use anyhow::{Context as _, anyhow};
-use engine_net::{Call, CallError, Client, NetConfig, NetLimits};
+use engine_net::{Call, CallError, Client};
 use engine_runtime::{Env, First, first};
-use engine_types::{ClusterId, Incarnation, NodeId, NodeRole, Status, StoreId};
+use engine_types::{ClusterId, Status};
 use engine_wire::bodies::{self, KvStatusReply, KvStatusRequest};
-use engine_wire::handshake::{Identity, Local, Versions};
 use meta_kvd::Remote;
 
 use super::listen_default;
@@ -63,8 +61,8 @@ impl Served {
         let (address, file) = self.target()?;
         let cluster = ClusterFile::read(&file)?;
         let address = self.reach(&address)?;
-        let remote = Remote::new(env, net(env, &cluster), address);
-        let status = self.ask(env, remote.client()).await.map_err(|why| {
+        let remote = Remote::new(env, cluster.operator(env), address);
+        let status = ask(env, remote.client(), self.timeout).await.map_err(|why| {
             let file = file.display();
             let error = anyhow!("the process at {address} did not let us in: {why}");
             Failure::environment(error).hint(format!(
@@ -112,43 +110,34 @@ impl Served {
         };
         Err(Failure::environment(error).hint(hint))
     }
-
-    async fn ask<E: Env>(&self, env: &E, client: &Client<E>) -> Result<KvStatusReply, String> {
-        let body = KvStatusRequest { reserved: 0 };
-        let asked = client.call(Call::new(&body, env.now() + self.timeout));
-        let failed = async {
-            loop {
-                if let Some(why) = client.metrics().last_failure {
-                    return why;
-                }
-                env.sleep_until(env.now() + LOOK_EVERY).await;
-            }
-        };
-        match first(asked, failed).await {
-            First::Left(Ok(reply)) => {
-                let told = reply.body::<KvStatusReply>();
-                let told = told.and_then(bodies::to_owned::<KvStatusReply>);
-                told.map_err(|error| format!("its answer makes no sense: {error}"))
-            }
-            First::Left(Err(CallError::Refused(Status::UnsupportedKind))) => {
-                Err("it serves no key-value store".to_owned())
-            }
-            First::Left(Err(error)) => Err(error.to_string()),
-            First::Right(why) => Err(why),
-        }
-    }
 }
 
-fn net<E: Env>(env: &E, file: &ClusterFile) -> Rc<NetConfig> {
-    let mut process = [0; 16];
-    env.random_secret(&mut process);
-    let identity = Identity {
-        role: NodeRole::Operator,
-        node: NodeId::default(),
-        process: StoreId::new(u128::from_le_bytes(process)),
-        incarnation: Incarnation::new(1),
+/// Asks a served store how it is. What is wrong is found out at once, as in `Served::connect`.
+pub(crate) async fn ask<E: Env>(
+    env: &E,
+    client: &Client<E>,
+    timeout: Duration,
+) -> Result<KvStatusReply, String> {
+    let body = KvStatusRequest { reserved: 0 };
+    let asked = client.call(Call::new(&body, env.now() + timeout));
+    let failed = async {
+        loop {
+            if let Some(why) = client.metrics().last_failure {
+                return why;
+            }
+            env.sleep_until(env.now() + LOOK_EVERY).await;
+        }
     };
-    let (cluster, secret) = (file.id, file.secret.clone());
-    let local = Local { cluster, identity, secret, versions: Versions::BUILD };
-    Rc::new(NetConfig { local, limits: NetLimits::default() })
+    match first(asked, failed).await {
+        First::Left(Ok(reply)) => {
+            let told = reply.body::<KvStatusReply>();
+            let told = told.and_then(bodies::to_owned::<KvStatusReply>);
+            told.map_err(|error| format!("its answer makes no sense: {error}"))
+        }
+        First::Left(Err(CallError::Refused(Status::UnsupportedKind))) => {
+            Err("it serves no key-value store".to_owned())
+        }
+        First::Left(Err(error)) => Err(error.to_string()),
+        First::Right(why) => Err(why),
+    }
 }

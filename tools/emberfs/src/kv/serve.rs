@@ -6,17 +6,14 @@
 //! served any more (E206), and whoever watches the process starts it again.
 
 use core::net::SocketAddr;
-use core::time::Duration;
-use std::io::{self, ErrorKind};
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use anyhow::{Context as _, anyhow};
-use engine_net::{NetConfig, NetLimits};
-use engine_runtime::{CancelToken, Env, Signal};
+use engine_net::NetConfig;
+use engine_runtime::{CancelToken, Env};
 use engine_types::{ClusterId, Incarnation, NodeId, NodeRole, StoreId};
-use engine_wire::handshake::{Identity, Local, Versions};
+use engine_wire::handshake::Identity;
 use meta_kv::engine::redb::RedbOptions;
 use meta_kvd::{Role, ServedEngine};
 use serde::Serialize;
@@ -26,13 +23,9 @@ use crate::cluster::ClusterFile;
 use crate::config::{ClusterSection, Config, HostPort, KvSection};
 use crate::exit::{Exit, Failure};
 use crate::output::Output;
+use crate::serve;
 use crate::size::ByteSize;
 
-/// How long somebody else may still listen at the address: the kernel ends the operations of a
-/// killed process within that.
-const LISTEN_TIME_MAX: Duration = Duration::from_secs(2);
-/// Pause between looks whether the address is free.
-const LISTEN_PAUSE: Duration = Duration::from_millis(10);
 /// Least memory for pages: below it every read goes to the disk.
 const CACHE_MIN: ByteSize = ByteSize(1 << 20);
 
@@ -140,13 +133,14 @@ struct Ready {
 pub(super) async fn run<E: Env>(env: &E, args: &Args, out: &mut Output) -> Result<Exit, Failure> {
     let settings = Settings::new(args)?;
     let signals = env.signals().context("signals").map_err(Failure::environment)?;
-    free(env, settings.listen).await?;
+    serve::free(env, settings.listen).await?;
     let dir = settings.dir.clone();
     let options = RedbOptions { cache_bytes: settings.cache_bytes, ..RedbOptions::default() };
     let engine = env.blocking(move || directory::open(&dir, options)).await?;
     directory::claim(&settings.dir, &settings.cluster)?;
     let stop = CancelToken::default();
-    drop(env.spawn(obey(signals, stop.clone())));
+    let cut = "the store recovers when it is opened";
+    drop(env.spawn(serve::obey("kv", cut, signals, stop.clone())));
     let identity = engine.identity();
     let store = directory::store_id(&identity);
     let role = Role {
@@ -168,25 +162,10 @@ pub(super) async fn run<E: Env>(env: &E, args: &Args, out: &mut Output) -> Resul
     let (cluster, path) = (settings.cluster.id, &settings.dir);
     let ready = |address| told = ready(out, address, store, cluster, path);
     let ended = meta_kvd::run(env, role, ready, stop.cancelled()).await;
-    ended.map_err(|error| refused(&error, settings.listen))?;
+    ended.map_err(|error| serve::refused(&error, settings.listen))?;
     told?;
     eprintln!("emberfs kv: stopped, the store is closed");
     Ok(Exit::Ok)
-}
-
-/// Waits until nobody else listens there, before the store is opened for nothing: the sockets of a
-/// process that was killed are closed a moment after its end.
-async fn free<E: Env>(env: &E, address: SocketAddr) -> Result<(), Failure> {
-    let late = env.now() + LISTEN_TIME_MAX;
-    loop {
-        match TcpListener::bind(address) {
-            Ok(_) => return Ok(()),
-            Err(error) if error.kind() == ErrorKind::AddrInUse && env.now() < late => {
-                env.sleep_until(env.now() + LISTEN_PAUSE).await;
-            }
-            Err(error) => return Err(refused(&error, address)),
-        }
-    }
 }
 
 /// Says that it serves. Who does not read it any more does not end the service.
@@ -212,43 +191,7 @@ fn ready(
 }
 
 fn net(settings: &Settings, process: StoreId, starts: u64) -> Rc<NetConfig> {
-    let (role, node, incarnation) = (NodeRole::Kv, settings.node, Incarnation::new(starts));
-    let identity = Identity { role, node, process, incarnation };
-    let (cluster, secret) = (settings.cluster.id, settings.cluster.secret.clone());
-    let local = Local { cluster, identity, secret, versions: Versions::BUILD };
-    Rc::new(NetConfig { local, limits: NetLimits::default() })
-}
-
-/// Stops at the first signal, ends at the second.
-async fn obey(signals: engine_runtime::Receiver<Signal>, stop: CancelToken) {
-    while let Some(signal) = signals.recv().await {
-        if signal == Signal::Reload {
-            eprintln!("emberfs kv: SIGHUP: nothing can be changed while it runs");
-            continue;
-        }
-        if stop.is_cancelled() {
-            eprintln!("emberfs kv: ended at once; the store recovers when it is opened");
-            std::process::exit(Exit::Environment as i32);
-        }
-        eprintln!("emberfs kv: stopping; once more ends it at once");
-        stop.cancel();
-    }
-}
-
-/// Why it does not serve, or no longer.
-fn refused(error: &io::Error, listen: SocketAddr) -> Failure {
-    let failure = Failure::environment(anyhow!("cannot serve on {listen}: {error}"));
-    match error.kind() {
-        ErrorKind::AddrInUse => failure.hint(format!(
-            "another process has it (ss -ltnp 'sport = :{}'); stop it or choose another with \
-             --listen",
-            listen.port()
-        )),
-        ErrorKind::AddrNotAvailable => {
-            failure.hint("it is no address of this machine (ip address shows them)")
-        }
-        ErrorKind::PermissionDenied => failure.hint("ports below 1024 need root"),
-        ErrorKind::Other => Failure::environment(anyhow!("{error}")),
-        _ => failure,
-    }
+    let incarnation = Incarnation::new(starts);
+    let identity = Identity { role: NodeRole::Kv, node: settings.node, process, incarnation };
+    settings.cluster.net(identity)
 }

@@ -1,30 +1,5 @@
-use core::cell::RefCell;
-use std::io;
-use std::rc::Rc;
-
 use super::*;
-
-/// What was printed.
-#[derive(Clone, Default)]
-struct Paper(Rc<RefCell<Vec<u8>>>);
-
-impl io::Write for Paper {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.borrow_mut().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl Paper {
-    fn lines(&self) -> Vec<String> {
-        let text = String::from_utf8(self.0.borrow().clone()).unwrap();
-        text.lines().map(str::to_owned).collect()
-    }
-}
+use crate::testing::Paper;
 
 const COLUMNS: [Column; 3] = [("name", Align::Left), ("bytes", Align::Right), ("why", Align::Left)];
 
