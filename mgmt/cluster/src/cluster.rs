@@ -280,7 +280,9 @@ impl Cluster {
         let settling: Vec<ChainId> =
             self.unsettled.iter().filter(|id| !changed.contains(id)).copied().collect();
         for id in settling {
-            let mut record = self.chains[&id].record.clone();
+            let chain = &self.chains[&id];
+            assert!(chain.withheld.is_none(), "E261: the departed of {id} may hold leases");
+            let mut record = chain.record.clone();
             record.departed.clear();
             writes.push((RecordKey::Chain(id), Some(Record::Chain(record))));
             if CHANGE_WRITES_MAX <= writes.len() {

@@ -266,9 +266,8 @@ impl Cluster {
         #[cfg(test)]
         let until = until.filter(|_| self.rules.planted != Some(Planted::PublishAtOnce));
         let settles = self.chains.get(&id).is_some_and(|c| c.record.version == record.version);
-        if record.departed.is_empty() {
-            self.unsettled.remove(&id);
-        }
+        // Whoever departed by a former version is over; those of this one may not be.
+        self.unsettled.remove(&id);
         let withheld = until.map(|until| {
             reached!("R4: a demotion waits for a lease");
             self.due.insert((until, Due::Chain(id)));

@@ -2,6 +2,7 @@
 
 use engine_types::{Instant, NodeId, RoutingVersion, SessionId, TargetId};
 use std::collections::BTreeSet;
+use std::vec::Vec;
 
 use crate::chain::LocalState;
 use crate::command::Command;
@@ -266,4 +267,26 @@ fn revocations_of_a_predecessor_are_in_the_first_version() {
     small.cluster.load_revoked(SessionId::new(9), BTreeSet::new());
     small.settle();
     assert_eq!(small.cluster.routing().revoked_below, SessionId::new(9));
+}
+
+/// E261: what a settled version did not list yet is not taken from the next one.
+#[test]
+fn a_demotion_right_behind_a_published_one_keeps_its_departed() {
+    let mut small = Small::whole();
+    small.command(&Command::DrainTarget(TargetId::new(2), true)).expect("a drain");
+    let silent = small.reports.remove(&3);
+    small.beat(3).expect("its node lives, and does not name it");
+    small.beat(2).expect("it is told");
+    small.beat(2).expect("it acknowledges, so target 3 is demoted next");
+    assert_eq!(small.states(), "1:Serving 3:Offline 2:Offline");
+    let chain = &small.cluster.chains[&CHAIN];
+    let departed = |chain: &crate::record::ChainRecord| -> Vec<u64> {
+        chain.departed.iter().map(|departed| departed.target.get()).collect()
+    };
+    assert!(chain.withheld.is_some() && silent.is_some());
+    assert_eq!(departed(&chain.record), [3], "its lease may be held");
+    small.wait(1000);
+    (1..=3).for_each(|node| drop(small.beat(node)));
+    small.wait(1100);
+    assert_eq!(departed(&small.cluster.chains[&CHAIN].record), [0; 0]);
 }
