@@ -27,6 +27,7 @@
 //!     (`Cluster::standby_granted`), and proposes anew: now the target is listed as departed and is
 //!     waited for (R4), like one that the primary had granted a lease itself.
 //!   - The demotion comes first: the standby reads `w`, or conflicts with it. No lease.
+//!
 //! So who reads "nobody departed" in a record knows it of the leases of standbys too. Sessions are
 //! fenced by the same argument: raising `fenced_to` reads the grant records of *all* nodes, and a
 //! standby reads `fenced_to` in its transaction (E294). A change that demotes nobody needs none of

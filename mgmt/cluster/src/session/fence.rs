@@ -184,7 +184,7 @@ impl Fences {
     }
 
     /// Sessions revoked up to this version have nothing left on any node.
-    pub(super) fn done_to(&mut self, now: Instant) -> RoutingVersion {
+    pub(crate) fn done_to(&mut self, now: Instant) -> RoutingVersion {
         if now < self.quiet_until {
             return RoutingVersion::default();
         }
@@ -204,7 +204,7 @@ impl Fences {
     }
 
     /// Leases need this from now on.
-    pub(super) fn require(&mut self, fenced: RoutingVersion) {
+    pub(crate) fn require(&mut self, fenced: RoutingVersion) {
         self.required = self.required.max(fenced);
     }
 

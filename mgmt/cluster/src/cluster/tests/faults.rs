@@ -5,8 +5,9 @@ use std::vec::Vec;
 
 use engine_types::{CoreId, NodeId, StoreId, TargetId};
 
-use super::world::{Event, NODES, World};
+use super::world::{Event, MS, NODES, World};
 use crate::command::{Command, NewTarget};
+use crate::lease::LeaseTimes;
 
 type Outcome = Result<(), String>;
 
@@ -20,7 +21,7 @@ impl World {
         self.after(next, Event::Fault);
         let host = usize::try_from(self.rng.below(NODES.into())).unwrap();
         let target = self.rng.pick(&self.slots.keys().copied().collect::<Vec<_>>()).copied();
-        match self.rng.below(15) {
+        match self.rng.below(18) {
             0 | 1 => self.kill(host),
             2 | 3 => self.start(host),
             4 | 5 => self.hosts[host].frozen = !self.hosts[host].frozen,
@@ -28,8 +29,11 @@ impl World {
             7 => self.hosts[host].stuck = !self.hosts[host].stuck,
             8 | 9 => {
                 self.cluster = None;
+                self.holder = None;
+                self.paused = 0;
                 // What was in flight may be in the KV all the same.
-                if let Some(change) = self.change.take().filter(|_| self.rng.chance(500)) {
+                let pending = self.change.take().filter(|_| self.rng.chance(500));
+                if let Some((change, _)) = pending.filter(|p| self.moved(&p.1).is_empty()) {
                     self.write(&change)?;
                 }
                 self.term += 1;
@@ -50,14 +54,55 @@ impl World {
                     slot.sync_done = None;
                 }
             }
+            12 => self.paused = self.now + self.rng.range(100..=4000) * MS,
+            13 | 14 => self.overlap(host),
             _ => self.operate(target),
         }
         Ok(())
     }
 
+    /// A process starts while the former one still runs and has the stores open.
+    fn overlap(&mut self, host: usize) {
+        let node = &mut self.hosts[host];
+        if !node.up || node.former.is_some() {
+            return;
+        }
+        let start = node.start;
+        node.former = Some((start, node.sequence));
+        node.start += 1;
+        node.sequence = 0;
+        node.registered = false;
+        let host = u32::try_from(host).unwrap();
+        let beat = self.rng.below(1000);
+        self.after(beat, Event::FormerBeat { host, start });
+        let ends = self.rng.range(100..=6000);
+        self.after(ends, Event::FormerDies { host, start });
+    }
+
+    pub(super) fn former_beat(&mut self, host: u32, start: u64) {
+        let Some((former, sequence)) = &mut self.hosts[host as usize].former else { return };
+        if *former == start {
+            *sequence += 1;
+            let sequence = *sequence;
+            self.send_beat(host, start, sequence);
+            self.after(1000, Event::FormerBeat { host, start });
+        }
+    }
+
+    /// The newest process opens the stores.
+    pub(super) fn former_dies(&mut self, host: u32, start: u64) {
+        let node = &mut self.hosts[host as usize];
+        if node.former.is_none_or(|(former, _)| former != start) {
+            return;
+        }
+        node.former = None;
+        self.open_stores(host, start);
+    }
+
     fn kill(&mut self, host: usize) {
         self.hosts[host].up = false;
         self.hosts[host].frozen = false;
+        self.hosts[host].former = None;
     }
 
     /// A process starts: its stores count, and what it was told is gone except what is durable.
@@ -72,8 +117,16 @@ impl World {
         node.sequence = 0;
         node.registered = false;
         node.stuck = false;
-        let id = u32::try_from(host).unwrap();
-        for slot in self.slots.values_mut().filter(|slot| slot.host == id) {
+        let latest = node.start;
+        self.open_stores(u32::try_from(host).unwrap(), latest);
+    }
+
+    /// The newest process opens the stores that processes up to `owner` had open.
+    fn open_stores(&mut self, host: u32, owner: u64) {
+        let newest = self.hosts[host as usize].start;
+        let here = self.slots.values_mut().filter(|slot| slot.host == host && slot.owner <= owner);
+        for slot in here {
+            slot.owner = newest;
             slot.start += 1;
             slot.lease = None;
             slot.synced = None;
@@ -115,14 +168,14 @@ impl World {
             12 => Command::RaiseTimeline,
             _ => Command::GiveUpTo { target, accept_data_loss: self.rng.chance(100) },
         };
-        if self.change.is_some() {
+        if self.change.is_some() || self.untold || self.now < self.paused {
             return;
         }
         if let Ok(accepted) = cluster.command(&command, now) {
             if let Command::GiveUpTo { target, .. } = command {
                 self.check.given_up.insert((chain, target));
             }
-            self.in_flight(accepted.change);
+            self.in_flight(accepted.change, 120);
         }
     }
 
@@ -140,6 +193,15 @@ impl World {
             self.hosts[host].cut = false;
             self.hosts[host].stuck = false;
             self.start(host);
+            if let Some((start, _)) = self.hosts[host].former {
+                self.former_dies(u32::try_from(host).unwrap(), start);
+            }
+        }
+        self.paused = 0;
+        self.rules.times = LeaseTimes::DEFAULT;
+        if let (Some(holder), Some(cluster)) = (&mut self.holder, &mut self.cluster) {
+            holder.set_times(self.rules.times);
+            cluster.set_rules(self.rules.clone());
         }
         for slot in self.slots.values_mut().filter(|slot| slot.offline) {
             slot.offline = false;

@@ -1,6 +1,8 @@
 //! A small cluster for the model test: nodes with clocks of their own, a network that delays, loses
 //! and reorders, a KV, primaries that take over at any moment, and clients that write and read.
 //!
+//! Beside the primary there are standbys, which renew leases whenever they are asked (`standby`).
+//!
 //! What a node does here is what `heartbeat` says a node owes. Data is one number per target: how
 //! many acknowledged writes of its chain it has. A write is acknowledged when every serving member
 //! of one version, and a syncing one that has caught up (R11), has it under a valid lease.
@@ -19,13 +21,16 @@ use engine_types::{
 use super::super::planted::Planted;
 use super::super::{Change, Cluster};
 use super::check::Checker;
+use super::standby::{Grants, Reads};
 use crate::chain::LocalState;
 use crate::command::{Command, NewTarget};
 use crate::heartbeat::{Heartbeat, HeartbeatAnswer, ShardReport, TargetReport};
+use crate::lease::{Holder, LeaseWrite, PrimaryLease};
 use crate::record::{ClusterRecord, Record, RecordKey};
 use crate::registry::{Registered, Registration};
 use crate::rules::Rules;
-use crate::session::Fences;
+use crate::session::{Fences, SessionSummary};
+use crate::standby::{GrantRecord, Renewal};
 
 pub(super) const MS: u64 = 1_000_000;
 pub(super) const NODES: u32 = 4;
@@ -38,7 +43,12 @@ pub(super) struct Host {
     pub(super) frozen: bool,
     /// Nothing reaches the manager or comes from it.
     pub(super) cut: bool,
+    /// The newest process.
     pub(super) start: u64,
+    /// A former process that still has stores open, and its last heartbeat.
+    pub(super) former: Option<(u64, u64)>,
+    /// What each process has drained.
+    pub(super) drained: BTreeMap<u64, (Timeline, RoutingVersion)>,
     pub(super) registered: bool,
     pub(super) sequence: u64,
     /// Nanoseconds of its clock per 10,000 of the manager's.
@@ -53,6 +63,8 @@ pub(super) struct Host {
 pub(super) struct Slot {
     pub(super) host: u32,
     pub(super) store: StoreId,
+    /// The process that has it open.
+    pub(super) owner: u64,
     pub(super) start: u64,
     pub(super) chain: ChainId,
     pub(super) installed: ChainInfo,
@@ -73,14 +85,33 @@ pub(super) struct Slot {
 #[derive(Debug)]
 pub(super) enum Event {
     Beat { host: u32, regular: bool },
+    FormerBeat { host: u32, start: u64 },
+    FormerDies { host: u32, start: u64 },
     AtManager(Box<Heartbeat>),
+    AtStandby(Box<Heartbeat>),
+    StandbyCommits { beat: Box<Heartbeat>, reads: Box<Reads>, renewal: Box<Renewal> },
     AtHost { host: u32, start: u64, answer: Box<HeartbeatAnswer> },
-    Pushed { host: u32, chains: Vec<(ChainId, ChainInfo)>, timeline: u32 },
+    Pushed { host: u32, routing: Box<RoutingInfo> },
     Decided { term: u64, number: u64 },
+    Told { term: u64, result: Told },
+    Renew { term: u64 },
+    Renewed { term: u64, write: Box<LeaseWrite> },
+    Fence { term: u64 },
+    Fenced { term: u64, to: RoutingVersion, known: Grants },
     Tick { term: u64 },
     Takeover,
     Fault,
     Clients,
+}
+
+/// What the primary learns of its transaction.
+#[derive(Debug)]
+pub(super) enum Told {
+    Committed,
+    Failed,
+    Unknown,
+    /// Grant records were not as it knew them.
+    Granted(Grants),
 }
 
 /// Everything.
@@ -91,9 +122,22 @@ pub(super) struct World {
     count: u64,
     pub(super) kv: BTreeMap<RecordKey, Record>,
     pub(super) cluster: Option<Cluster>,
-    pub(super) change: Option<Change>,
-    /// No session is ever revoked here: the worlds of `session` are for that.
-    fences: Fences,
+    /// The change in flight, with the grants that its transaction must find.
+    pub(super) change: Option<(Change, BTreeMap<NodeId, Option<GrantRecord>>)>,
+    /// It is decided, and the primary has not heard of it.
+    pub(super) untold: bool,
+    pub(super) lease: Option<PrimaryLease>,
+    pub(super) holder: Option<Holder>,
+    pub(super) grants: Grants,
+    /// The grants that the primary knows of.
+    pub(super) known: Grants,
+    /// Sessions are not modelled: their worlds are in `session`. Here the version that is fenced
+    /// just rises, and nobody may hold a lease who has not drained it.
+    pub(super) summary: SessionSummary,
+    pub(super) fences: Fences,
+    pub(super) goal: Option<RoutingVersion>,
+    /// The primary does nothing before.
+    pub(super) paused: u64,
     pub(super) term: u64,
     pub(super) hosts: Vec<Host>,
     pub(super) slots: BTreeMap<TargetId, Slot>,
@@ -102,7 +146,7 @@ pub(super) struct World {
     pub(super) planted: Option<Planted>,
     pub(super) faults: bool,
     pub(super) follower: RoutingInfo,
-    rules: Rules,
+    pub(super) rules: Rules,
 }
 
 type Outcome = Result<(), String>;
@@ -118,6 +162,8 @@ impl World {
             frozen: false,
             cut: false,
             start: 1,
+            former: None,
+            drained: BTreeMap::new(),
             registered: false,
             sequence: 0,
             rate: *rng.pick(&[9_902, 10_000, 10_099]).unwrap(),
@@ -130,13 +176,21 @@ impl World {
         let restore_order = rng.chance(200);
         let mut world = Self {
             rng,
-            now: 1000 * MS,
+            now: 10_000 * MS,
             events: BTreeMap::new(),
             count: 0,
             kv,
             cluster: None,
             change: None,
+            untold: false,
+            lease: None,
+            holder: None,
+            grants: Grants::new(),
+            known: Grants::new(),
+            summary: SessionSummary::new(Timeline::new(0)),
             fences: Fences::new(RoutingVersion::new(0), Instant::ZERO),
+            goal: None,
+            paused: 0,
             term: 0,
             hosts,
             slots: BTreeMap::new(),
@@ -178,7 +232,8 @@ impl World {
 
     fn check_all(&mut self) -> Outcome {
         let leases = self.leases();
-        self.check.leases(&leases).map_err(|why| format!("at {} ms: {why}", self.now / MS))
+        let safe = self.check.leases(&leases).and_then(|()| self.check_fenced());
+        safe.map_err(|why| format!("at {} ms: {why}", self.now / MS))
     }
 
     pub(super) fn clock(&self, host: u32) -> u64 {
@@ -208,25 +263,33 @@ impl World {
 
     fn take(&mut self, event: Event) -> Outcome {
         match event {
-            Event::Beat { host, regular } => self.beat(host, regular),
-            Event::AtManager(beat) => self.at_manager(&beat),
-            Event::AtHost { host, start, answer } => self.at_host(host, start, &answer),
-            Event::Pushed { host, chains, timeline } => {
-                let hosted = &self.hosts[host as usize];
-                if hosted.up && !hosted.frozen {
-                    for (chain, info) in chains {
-                        self.install(host, None, chain, &info, timeline);
-                    }
-                }
+            Event::AtManager(_) | Event::Tick { .. } | Event::Told { .. } | Event::Renew { .. }
+                if self.now < self.paused =>
+            {
+                self.after(self.paused.saturating_sub(self.now) / MS + 1, event);
             }
+            Event::Beat { host, regular } => self.beat(host, regular),
+            Event::FormerBeat { host, start } => self.former_beat(host, start),
+            Event::FormerDies { host, start } => self.former_dies(host, start),
+            Event::AtManager(beat) => self.at_manager(&beat),
+            Event::AtStandby(beat) => self.at_standby(beat),
+            Event::StandbyCommits { beat, reads, renewal } => {
+                self.standby_commits(&beat, &reads, *renewal);
+            }
+            Event::AtHost { host, start, answer } => self.at_host(host, start, &answer),
+            Event::Pushed { host, routing } => self.pushed(host, &routing),
             Event::Decided { term, number } if term == self.term => self.decided(number)?,
+            Event::Told { term, result } if term == self.term => self.told(result),
+            Event::Renew { term } if term == self.term => self.renew(),
+            Event::Renewed { term, write } if term == self.term => self.renewed(&write),
+            Event::Fence { term } if term == self.term => self.fence(),
+            Event::Fenced { term, to, known } if term == self.term => self.fenced(to, &known),
             Event::Tick { term } if term == self.term => {
                 if let Some(cluster) = &mut self.cluster {
                     cluster.tick(Instant::from_nanos(self.now));
                     self.after(40, Event::Tick { term });
                 }
             }
-            Event::Decided { .. } | Event::Tick { .. } => {}
             Event::Takeover => self.take_over(),
             Event::Fault => self.fault()?,
             Event::Clients => {
@@ -234,6 +297,7 @@ impl World {
                 let next = self.rng.range(20..=120);
                 self.after(next, Event::Clients);
             }
+            _ => {} // of a former primary
         }
         Ok(())
     }
@@ -243,24 +307,39 @@ impl World {
         if regular {
             self.after(1000, Event::Beat { host, regular });
         }
-        let (clock, works) = (self.clock(host), self.hosts[host as usize].up);
         let node = &mut self.hosts[host as usize];
-        if !works || node.frozen || node.cut || !node.registered {
+        if !node.registered {
             return;
         }
-        node.sequence += 1;
+        node.sequence += u64::from(node.up && !node.frozen && !node.cut);
+        let (start, sequence) = (node.start, node.sequence);
+        self.send_beat(host, start, sequence);
+    }
+
+    /// One of its processes says what it has.
+    pub(super) fn send_beat(&mut self, host: u32, start: u64, sequence: u64) {
+        let clock = self.clock(host);
+        let node = &mut self.hosts[host as usize];
+        if !node.up || node.frozen || node.cut {
+            return;
+        }
         node.progress += u64::from(!node.stuck);
-        let (sequence, progress, start) = (node.sequence, node.progress, node.start);
+        let (progress, newest) = (node.progress, node.start);
+        let (timeline, drained) = node.drained.get(&start).copied().unwrap_or_default();
         let mut targets = Vec::new();
         for (&target, slot) in self.slots.iter_mut().filter(|(_, slot)| slot.host == host) {
-            if slot.offline {
+            let has = slot.owner == start;
+            if !has && start < newest {
+                continue;
+            }
+            if slot.offline && has {
                 slot.said_offline = sequence;
                 slot.lease = None;
             }
             let state = slot.installed.members.iter().find(|m| m.target == target);
             let caught_up = slot.synced == Some((slot.installed.version, slot.start));
             let local = match state.map(|m| m.state) {
-                _ if slot.offline => LocalState::Offline,
+                _ if slot.offline || !has => LocalState::Offline,
                 Some(PublicState::Serving) => LocalState::UpToDate,
                 Some(PublicState::Syncing) if caught_up => LocalState::UpToDate,
                 _ => LocalState::Online,
@@ -282,11 +361,15 @@ impl World {
             incarnation: Incarnation::new(start),
             sequence,
             sent: Instant::from_nanos(clock),
-            drained: RoutingVersion::new(0),
-            timeline: Timeline::new(0),
+            drained,
+            timeline,
             shards: Vec::from([ShardReport { core: CoreId::new(0), progress }]),
             targets,
         };
+        if self.rng.chance(if self.faults { 250 } else { 50 }) {
+            let delay = self.delay();
+            self.after(delay, Event::AtStandby(Box::new(beat.clone())));
+        }
         if !self.rng.chance(50) || !self.faults {
             let delay = self.delay();
             self.after(delay, Event::AtManager(Box::new(beat)));
@@ -294,7 +377,7 @@ impl World {
     }
 
     /// Most messages are fast, some take seconds.
-    fn delay(&mut self) -> u64 {
+    pub(super) fn delay(&mut self) -> u64 {
         let slow = self.faults && self.rng.chance(60);
         if slow { self.rng.below(3000) } else { self.rng.below(40) }
     }
@@ -302,7 +385,18 @@ impl World {
     fn at_manager(&mut self, beat: &Heartbeat) {
         let now = self.instant();
         let Some(cluster) = &mut self.cluster else { return };
+        if !self.holder.as_ref().is_some_and(|holder| holder.valid(now)) {
+            return;
+        }
         let Ok(answer) = cluster.heartbeat(beat, &mut self.fences, now) else { return };
+        let host = beat.node.get() - 1;
+        if beat.timeline < answer.timeline || beat.drained < answer.routing {
+            self.push_to(host);
+        }
+        self.answer(beat, answer);
+    }
+
+    pub(super) fn answer(&mut self, beat: &Heartbeat, answer: HeartbeatAnswer) {
         let host = beat.node.get() - 1;
         if self.hosts[host as usize].cut || (self.faults && self.rng.chance(50)) {
             return;
@@ -314,18 +408,20 @@ impl World {
 
     fn at_host(&mut self, host: u32, start: u64, answer: &HeartbeatAnswer) {
         let node = &self.hosts[host as usize];
-        if !node.up || node.frozen || node.start != start {
+        let runs = node.start == start || node.former.is_some_and(|(former, _)| former == start);
+        if !node.up || node.frozen || !runs {
             return;
         }
         let timeline = answer.timeline.get();
         for step in &answer.moves {
-            self.install(host, Some(step.target), step.chain, &step.info, timeline);
+            self.install((host, start), Some(step.target), step.chain, &step.info, timeline);
         }
         let longer = if self.planted == Some(Planted::LongLeases) { 2 } else { 1 };
         let until = answer.sent.nanos() + longer * u64::try_from(answer.lease.as_nanos()).unwrap();
         for lease in &answer.leases {
             let Some(slot) = self.slots.get_mut(&lease.target) else { continue };
             let fits = slot.host == host
+                && slot.owner == start
                 && slot.start == lease.incarnation.get()
                 && slot.installed.version == lease.version
                 && !slot.offline
@@ -340,10 +436,26 @@ impl World {
         }
     }
 
-    /// Targets of `host` in `chain` learn a version; one of them, or all.
+    /// Routing info arrives; now and then what it revokes takes longer to drain.
+    fn pushed(&mut self, host: u32, routing: &RoutingInfo) {
+        let node = &mut self.hosts[host as usize];
+        if !node.up || node.frozen {
+            return;
+        }
+        let start = node.start;
+        if !self.faults || self.rng.chance(700) {
+            let drained = node.drained.entry(start).or_default();
+            *drained = (*drained).max((routing.timeline, routing.version));
+        }
+        for (&chain, info) in &routing.chains {
+            self.install((host, start), None, chain, info, routing.timeline.get());
+        }
+    }
+
+    /// Targets that a process of `host` has in `chain` learn a version; one of them, or all.
     fn install(
         &mut self,
-        host: u32,
+        (host, start): (u32, u64),
         only: Option<TargetId>,
         chain: ChainId,
         info: &ChainInfo,
@@ -351,7 +463,8 @@ impl World {
     ) {
         let mut changed = false;
         for (&id, slot) in &mut self.slots {
-            let meant = slot.host == host && slot.chain == chain && only.is_none_or(|o| o == id);
+            let here = slot.host == host && slot.owner == start;
+            let meant = here && slot.chain == chain && only.is_none_or(|o| o == id);
             if meant && !slot.offline && slot.installed.version < info.version {
                 slot.installed = info.clone();
                 slot.timeline = slot.timeline.max(timeline);
@@ -367,6 +480,8 @@ impl World {
     fn take_over(&mut self) {
         self.term += 1;
         self.change = None;
+        self.untold = false;
+        let until = self.take_lease();
         let mut kv = self.kv.clone();
         let early = if self.planted == Some(Planted::NoGrace) { 5000 * MS } else { 0 };
         if let (Some(Planted::ReuseVersions), Some(Record::Routing(routing))) =
@@ -375,8 +490,13 @@ impl World {
             *routing = crate::record::RoutingRecord::default();
         }
         let now = Instant::from_nanos(self.now.saturating_sub(early));
-        let cluster =
-            Cluster::load(kv, self.rules.clone(), now, now).expect("records fit together");
+        let believed = if 0 < early { now } else { until };
+        let mut cluster =
+            Cluster::load(kv, self.rules.clone(), now, believed).expect("records fit together");
+        let holder = self.holder.as_ref().expect("it was taken");
+        cluster.set_lease(holder.storage_leases(now).lasts);
+        self.fences = Fences::new(self.summary.fenced_to, until);
+        self.fences.raise(cluster.timeline());
         self.cluster = Some(cluster);
         self.check.new_primary();
         for host in &mut self.hosts {
@@ -385,27 +505,26 @@ impl World {
         }
         let term = self.term;
         self.after(10, Event::Tick { term });
+        self.after(2000, Event::Renew { term });
+        self.after(700, Event::Fence { term });
     }
 
     /// What a manager does after each event: register who waits, propose, push what is new.
     fn manage(&mut self) -> Outcome {
         let now = self.instant();
+        let busy = self.is_busy() || now.nanos() < self.paused;
         let Some(cluster) = &mut self.cluster else { return Ok(()) };
         let published = self.check.published;
-        if self.change.is_none() {
-            self.change = cluster.propose(now);
-            if self.change.is_none() && cluster.publisher.is_ready() {
-                self.change = register(cluster, &mut self.hosts, now)?;
+        if !busy {
+            let mut change = cluster.propose(now);
+            if change.is_none() && cluster.publisher.is_ready() {
+                change = register(cluster, &mut self.hosts, now)?;
             }
-            if self.change.is_none() && cluster.publisher.is_ready() && self.slots.is_empty() {
-                self.change = create_chains(cluster, &mut self.rng, now)?;
+            if change.is_none() && cluster.publisher.is_ready() && self.slots.is_empty() {
+                change = create_chains(cluster, &mut self.rng, now)?;
             }
-            if let Some(change) = &self.change {
-                let (term, number) = (self.term, change.number);
-                let slow = self.faults && self.rng.chance(300);
-                let ms = self.rng.range(1..=if slow { 2500 } else { 60 });
-                self.after(ms, Event::Decided { term, number });
-            }
+            let slow = self.faults && self.rng.chance(300);
+            self.in_flight(change, if slow { 2500 } else { 60 });
         }
         let Some(cluster) = &self.cluster else { return Ok(()) };
         self.check.published(cluster)?;
@@ -427,42 +546,68 @@ impl World {
     }
 
     fn push(&mut self) {
-        let Some(cluster) = &self.cluster else { return };
-        let timeline = cluster.timeline().get();
-        let chains: Vec<(ChainId, ChainInfo)> =
-            cluster.routing().chains.iter().map(|(id, info)| (*id, info.clone())).collect();
         for host in 0..NODES {
-            let lost = self.hosts[host as usize].cut || (self.faults && self.rng.chance(300));
-            if !lost {
-                let delay = self.delay();
-                let chains = chains.clone();
-                self.after(delay, Event::Pushed { host, chains, timeline });
-            }
+            self.push_to(host);
         }
     }
 
-    /// The KV answers, or does not.
+    fn push_to(&mut self, host: u32) {
+        let lost = self.hosts[host as usize].cut || (self.faults && self.rng.chance(300));
+        if let Some(cluster) = self.cluster.as_ref().filter(|_| !lost) {
+            let routing = Box::new(cluster.routing().clone());
+            let delay = self.delay();
+            self.after(delay, Event::Pushed { host, routing });
+        }
+    }
+
+    /// The KV decides; the primary hears of it later, or not.
     fn decided(&mut self, number: u64) -> Outcome {
-        let Some(change) = self.change.take() else { return Ok(()) };
+        let Some((change, expected)) = self.change.take() else { return Ok(()) };
         assert_eq!(change.number, number, "one change is in flight");
         let chance = if self.faults { self.rng.below(100) } else { 99 };
+        let ignores = self.planted == Some(Planted::IgnoreGrants);
+        let moved = if ignores { Grants::new() } else { self.moved(&expected) };
+        let result = match chance {
+            0..=5 => Told::Failed,
+            // Nobody knows: it is in the KV or not.
+            6..=9 if moved.is_empty() && self.rng.chance(500) => {
+                self.write(&change)?;
+                Told::Unknown
+            }
+            6..=9 => Told::Unknown,
+            // The standby came between reading and writing: a conflict, and the next attempt reads.
+            _ if !moved.is_empty() && self.rng.chance(300) => Told::Failed,
+            _ if !moved.is_empty() => Told::Granted(moved),
+            _ => {
+                self.write(&change)?;
+                Told::Committed
+            }
+        };
+        self.untold = true;
+        let (term, ms) = (self.term, self.rng.below(30));
+        self.after(ms, Event::Told { term, result });
+        Ok(())
+    }
+
+    fn told(&mut self, result: Told) {
+        self.untold = false;
         let now = self.instant();
-        match chance {
-            0..=5 => self.cluster.as_mut().expect("a term").abort(),
-            6..=9 => {
-                // Nobody knows: it is in the KV or not, and the manager loads anew.
-                if self.rng.chance(500) {
-                    self.write(&change)?;
-                }
+        let Some(cluster) = &mut self.cluster else { return };
+        match result {
+            Told::Committed => cluster.committed(now),
+            Told::Failed => cluster.abort(),
+            Told::Granted(moved) => {
+                cluster.abort();
+                self.learn(moved);
+            }
+            Told::Unknown => {
                 self.cluster = None;
                 self.after(1, Event::Takeover);
             }
-            _ => {
-                self.write(&change)?;
-                self.cluster.as_mut().expect("a term").committed(now);
-            }
         }
-        Ok(())
+        if let Some(cluster) = &self.cluster {
+            self.fences.raise(cluster.timeline());
+        }
     }
 
     pub(super) fn write(&mut self, change: &Change) -> Outcome {
@@ -526,6 +671,7 @@ impl World {
                     let fresh = Slot {
                         host,
                         store: record.store,
+                        owner: self.hosts[host as usize].start,
                         start: 1,
                         chain: record.chain,
                         installed: ChainInfo { version: ChainVersion::new(0), members: Vec::new() },
@@ -546,18 +692,20 @@ impl World {
         }
     }
 
-    pub(super) fn in_flight(&mut self, change: Option<Change>) {
-        self.change = change;
-        if let Some(change) = &self.change {
-            let (term, number) = (self.term, change.number);
-            let ms = self.rng.range(1..=120);
-            self.after(ms, Event::Decided { term, number });
-        }
+    /// The transaction of a change begins, and is decided after `ms` at most.
+    pub(super) fn in_flight(&mut self, change: Option<Change>, ms: u64) {
+        let Some(change) = change else { return };
+        let (term, number) = (self.term, change.number);
+        let known = |node: &NodeId| (*node, self.known.get(node).copied());
+        let expected = change.demoted.iter().map(known).collect();
+        self.change = Some((change, expected));
+        let ms = self.rng.range(1..=ms);
+        self.after(ms, Event::Decided { term, number });
     }
 
     /// True while the operator would have to wait.
     pub(super) fn is_busy(&self) -> bool {
-        self.change.is_some() || self.cluster.is_none()
+        self.change.is_some() || self.untold || self.cluster.is_none()
     }
 
     pub(super) fn at(&self) -> Instant {
