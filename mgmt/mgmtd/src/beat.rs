@@ -8,7 +8,7 @@ use engine_types::ChainId;
 use meta_kv::{Abort, Kv, Policy, ReadMode, Transaction, TransactionOptions};
 use mgmt_cluster::config::ConfigVersion;
 use mgmt_cluster::heartbeat::{Heartbeat, HeartbeatError};
-use mgmt_cluster::lease::{Holder, PrimaryLease};
+use mgmt_cluster::lease::{BEATS_PER_STORAGE_LEASE_MIN, Holder, PrimaryLease};
 use mgmt_cluster::record::{ChainRecord, Record, RecordKey};
 use mgmt_cluster::session::SessionSummary;
 use mgmt_cluster::standby::{self, GrantRecord, Renewal, StandbyError, StandbyInput};
@@ -16,13 +16,11 @@ use mgmt_protocol::{BeatAnswer, Refusal, RefusalCode};
 
 use crate::keys::{self, LEASE_KEY};
 use crate::manager::Manager;
-use crate::records::{RecordsError, decode_lease};
+use crate::records::{READS_AT_ONCE, RecordsError, decode_lease};
 
 /// Time for the transaction of a standby: the node asks again after a quarter of a second, and an
 /// answer counts from the sending of its heartbeat.
 const RENEWAL_TIME: Duration = Duration::from_secs(1);
-/// Chains that a standby reads at once for one node.
-const READS_AT_ONCE: usize = 64;
 
 /// Why a standby does not renew.
 enum NotRenewed {
@@ -51,7 +49,9 @@ impl<E: Env, K: Kv> Manager<E, K> {
             let answer = tenure.cluster.heartbeat(beat, tenure.sessions.fences_mut(), now);
             let answer = answer.map_err(|error| Refusal::from(&error))?;
             let config = tenure.config_of(beat.node);
-            Ok(BeatAnswer { answer, beat: tenure.beat, config, by_standby: false })
+            // Longer intervals are told when the longer leases are granted that go with them.
+            let beat = tenure.beat.min(answer.lease / BEATS_PER_STORAGE_LEASE_MIN);
+            Ok(BeatAnswer { answer, beat, config, by_standby: false })
         })?;
         self.wake();
         answer

@@ -5,9 +5,10 @@
 //! never happened; with standbys' grants unknown to it (E324), it is made again with them; with an
 //! unknown result, everything is loaded anew after a renewal of the lease has decided it.
 
+use core::convert::Infallible;
 use core::time::Duration;
 
-use engine_runtime::{Env, first};
+use engine_runtime::{Env, First, first};
 use engine_types::Instant;
 use meta_kv::Kv;
 use mgmt_cluster::cluster::{Change, Cluster};
@@ -23,8 +24,14 @@ use crate::tenure::{Settings, TakeoverError, Tenure};
 /// Time for what has arrived to be read before a tick (E326): a turn of the executor and of the
 /// ring takes far less.
 const INPUT_TIME: Duration = Duration::from_millis(2);
+/// Polls are told of new routing info this often at most: while a cluster starts or fails over there
+/// may be hundreds of versions a second, and thousands who follow each.
+const ANNOUNCE_EVERY: Duration = Duration::from_millis(20);
 /// Pause after a transaction that failed: the KV is away or overloaded.
 const RETRY_PAUSE: Duration = Duration::from_millis(50);
+/// A manager that distrusts its clock leaves the lease to others for so long, unless it is started
+/// anew: the next term would need more than a minute to find the same again.
+const DISTRUST_PAUSE: Duration = Duration::from_secs(600);
 /// How often sessions are looked after: a revoked one is fenced that much later at most.
 pub(crate) const SESSIONS_EVERY: Duration = Duration::from_millis(100);
 
@@ -57,7 +64,7 @@ impl<E: Env, K: Kv> Manager<E, K> {
         if let Err(error) = &result {
             tracing::error!(%term, %error, "this manager cannot be primary");
             *self.trouble.borrow_mut() = Some(error.to_string());
-            self.election.step_down();
+            self.election.step_down(term);
         }
         result.or_else(|error| match error {
             TakeoverError::OtherCluster { .. } => Err(error),
@@ -74,7 +81,10 @@ impl<E: Env, K: Kv> Manager<E, K> {
             };
             *self.trouble.borrow_mut() = None;
             *self.tenure.borrow_mut() = Some(tenure);
-            let end = self.drive(term).await;
+            let end = match first(self.drive(term), self.keep_time(term)).await {
+                First::Left(end) => end,
+                First::Right(never) => match never {},
+            };
             self.lay_down();
             if end == End::Over || !self.election.settle().await {
                 return Ok(());
@@ -128,7 +138,6 @@ impl<E: Env, K: Kv> Manager<E, K> {
     async fn drive(&self, term: Term) -> End {
         let mut sessions_at = Instant::ZERO;
         while self.attend(term).await {
-            self.let_time_pass().await;
             let proposed = self.with_tenure(|tenure, now| tenure.cluster.propose(now)).flatten();
             let busy = proposed.is_some();
             if let Some(change) = proposed {
@@ -140,6 +149,9 @@ impl<E: Env, K: Kv> Manager<E, K> {
             }
             if sessions_at <= self.env.now() {
                 sessions_at = self.env.now() + SESSIONS_EVERY;
+                if !self.trusts_own_clock(term) {
+                    return End::Over;
+                }
                 if let Err(end) = self.look_after_sessions(term).await {
                     return end;
                 }
@@ -157,8 +169,7 @@ impl<E: Env, K: Kv> Manager<E, K> {
         End::Over
     }
 
-    /// Waits while the lease has lapsed; false when it is over, or when this manager must not
-    /// trust its own clock.
+    /// Waits while the lease has lapsed; false when it is over.
     async fn attend(&self, term: Term) -> bool {
         let now = self.env.now();
         let Some(holder) = self.holder(term) else { return false };
@@ -174,16 +185,21 @@ impl<E: Env, K: Kv> Manager<E, K> {
                 tenure.sessions.resumed(now);
             });
         }
-        let suspect = self.with_tenure(|tenure, now| {
+        self.with_tenure(|tenure, now| {
             tenure.cluster.set_lease(holder.storage_leases(now).lasts);
-            tenure.cluster.own_clock_is_suspect()
         });
+        true
+    }
+
+    /// False when most clocks run away from this manager's: it is this one that does (E290). The
+    /// lease goes to another manager, and this one wants it no more for a while.
+    fn trusts_own_clock(&self, term: Term) -> bool {
+        let suspect = self.with_tenure(|tenure, _| tenure.cluster.own_clock_is_suspect());
         if suspect == Some(true) {
             tracing::error!(%term, "most clocks run away from this manager's: it steps down");
-            self.election.step_down();
-            return false;
+            self.election.hand_over(DISTRUST_PAUSE);
         }
-        true
+        suspect != Some(true)
     }
 
     /// The memory of the term, for the driver.
@@ -192,25 +208,40 @@ impl<E: Env, K: Kv> Manager<E, K> {
         let tenure = tenure.as_mut()?;
         let before = tenure.cluster.routing().version;
         let result = work(tenure, self.env.now());
-        if tenure.cluster.routing().version != before {
-            self.published.notify();
-        }
+        self.announce(tenure.cluster.routing().version != before);
         Some(result)
     }
 
-    /// Ticks if something is due, after what has arrived was taken in (E326).
-    async fn let_time_pass(&self) {
-        let due = self.with_tenure(|tenure, now| tenure.cluster.next_due() <= now);
-        if due == Some(true) {
-            self.env.sleep_until(self.env.now() + INPUT_TIME).await;
-            self.with_tenure(|tenure, now| tenure.cluster.tick(now));
+    /// Lets time pass beside the driver, which may wait for the KV for seconds: nodes die, withheld
+    /// versions are published, and polls are told of new routing info. What has arrived is taken in
+    /// first (E326).
+    async fn keep_time(&self, term: Term) -> Infallible {
+        let mut announced = Instant::ZERO;
+        loop {
+            let due = self.with_tenure(|tenure, now| tenure.cluster.next_due().max(now));
+            let due = due.unwrap_or_else(|| self.env.now() + SESSIONS_EVERY);
+            let tells = announced.max(self.env.now()) + ANNOUNCE_EVERY;
+            let at = if self.unannounced.get() { due.min(tells) } else { due };
+            first(self.time.notified(), self.env.sleep_until(at)).await;
+            let now = self.env.now();
+            if self.unannounced.get() && announced + ANNOUNCE_EVERY <= now {
+                self.unannounced.set(false);
+                announced = now;
+                self.published.notify();
+            }
+            if due <= now {
+                self.env.sleep_until(now + INPUT_TIME).await;
+                let valid = self.holder(term).is_some_and(|h| h.valid(self.env.now()));
+                if valid {
+                    self.with_tenure(|tenure, now| tenure.cluster.tick(now));
+                    self.wake();
+                }
+            }
         }
     }
 
     /// Waits until there may be something to do.
-    async fn idle(&self, sessions_at: Instant) {
-        let due = self.with_tenure(|tenure, _| tenure.cluster.next_due());
-        let at = due.map_or(sessions_at, |due| due.min(sessions_at));
+    async fn idle(&self, at: Instant) {
         let over = self.election.changed().notified();
         let woken = self.wake.until(|| self.woken.take());
         first(first(woken, over), self.env.sleep_until(at)).await;
@@ -290,7 +321,7 @@ impl<E: Env, K: Kv> Manager<E, K> {
             }
             Err(WriteError::NotPrimary(error)) => {
                 tracing::warn!(%term, %error, "a change was refused");
-                self.election.step_down();
+                self.election.step_down(term);
                 Err(End::Over)
             }
         }

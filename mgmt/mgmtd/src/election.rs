@@ -31,7 +31,7 @@ use engine_runtime::{CancelToken, Env, Notify, first};
 use engine_types::{Instant, reached};
 use meta_kv::{Abort, Kv, KvError, KvRetry, Policy, ReadMode, Transaction, TransactionOptions};
 use mgmt_cluster::lease::{
-    Contact, Holder, LeaseConflict, LeaseTimes, Observer, PrimaryLease, Taking, WriteResult,
+    Contact, Holder, LeaseConflict, LeaseTimes, Observer, PrimaryLease, Taking, Term, WriteResult,
 };
 
 use crate::keys::LEASE_KEY;
@@ -44,12 +44,15 @@ mod tests;
 pub const POLL_EVERY: Duration = Duration::from_millis(200);
 /// Pause before a renewal that failed is tried again.
 const RETRY_PAUSE: Duration = Duration::from_millis(100);
-/// Time for one transaction on the record: a tenth of the shortest lease that ships, so that a
-/// renewal has several attempts.
-const TRANSACTION_TIME: Duration = Duration::from_secs(1);
-/// After a planned handover this manager leaves the lease to others for so long: a poll, a read and
-/// a take of every standby, several times over. If nobody wants it, it is taken back.
-const HANDOVER_PAUSE: Duration = Duration::from_secs(2);
+/// Shortest time for one transaction on the record. It is an interval of renewals if that is longer:
+/// two seconds with the defaults, so that a renewal has several attempts, and a KV that is slow but
+/// works deposes nobody.
+const TRANSACTION_TIME_MIN: Duration = Duration::from_secs(1);
+/// Longest: what a transaction may take at all.
+const TRANSACTION_TIME_MAX: Duration = Duration::from_secs(5);
+/// After a planned handover a manager leaves the lease to others for so long: a poll, a read and a
+/// take of every standby, several times over. If nobody wants it, it is taken back.
+pub const HANDOVER_PAUSE: Duration = Duration::from_secs(2);
 /// Attempts to write "released"; without it the successor waits for the lease to run out.
 const RELEASE_ATTEMPTS: u32 = 3;
 
@@ -75,7 +78,8 @@ pub struct Election<E: Env, K: Kv> {
     /// Calls of `settle`, and how many of them a renewal has answered.
     asked: Cell<u64>,
     settled: Cell<u64>,
-    handing_over: Cell<bool>,
+    /// To be handed over, and left to others for so long then.
+    handing_over: Cell<Option<Duration>>,
     changed: Notify,
 }
 
@@ -92,7 +96,7 @@ impl<E: Env, K: Kv> Election<E, K> {
             observer: RefCell::new(Observer::new(times)),
             asked: Cell::new(0),
             settled: Cell::new(0),
-            handing_over: Cell::new(false),
+            handing_over: Cell::new(None),
             changed: Notify::default(),
         })
     }
@@ -156,18 +160,19 @@ impl<E: Env, K: Kv> Election<E, K> {
         mine <= self.settled.get()
     }
 
-    /// Hands the lease to whoever wants it, now and not at the end of the process. Nothing happens
-    /// unless this manager holds it.
-    pub fn hand_over(&self) {
+    /// Hands the lease to whoever wants it, now and not at the end of the process, and does not take
+    /// it for `pause`. Nothing happens unless this manager holds it.
+    pub fn hand_over(&self, pause: Duration) {
         if self.with_holder(Holder::is_over) == Some(false) {
-            self.handing_over.set(true);
+            self.handing_over.set(Some(pause));
             self.changed.notify();
         }
     }
 
-    /// Gives the lease up at once, for a primary that distrusts itself.
-    pub fn step_down(&self) {
-        if let Some(holder) = &mut *self.holder.borrow_mut() {
+    /// Gives the lease of a term up at once: another manager was seen with it, or this one cannot
+    /// act.
+    pub fn step_down(&self, term: Term) {
+        if let Some(holder) = self.holder.borrow_mut().as_mut().filter(|h| h.term() == term) {
             holder.step_down();
         }
         self.changed.notify();
@@ -187,8 +192,8 @@ impl<E: Env, K: Kv> Election<E, K> {
             }
             if let Some(taking) = self.try_take().await {
                 self.reign(taking, &stop).await;
-                if self.handing_over.take() {
-                    let others = self.env.now() + HANDOVER_PAUSE;
+                if let Some(pause) = self.handing_over.take() {
+                    let others = self.env.now() + pause;
                     first(self.env.sleep_until(others), stop.cancelled()).await;
                 }
                 continue;
@@ -229,12 +234,12 @@ impl<E: Env, K: Kv> Election<E, K> {
         *self.holder.borrow_mut() = Some(holder);
         // What was observed before says nothing about those who come after this term.
         *self.observer.borrow_mut() = Observer::new(self.times.get());
-        self.handing_over.set(false);
+        self.handing_over.set(None);
         self.settled.set(self.asked.get());
         self.stand(Standing::Primary);
         loop {
             let due = self.with_holder(Holder::renewal_due).expect("set above, cleared below");
-            if self.wait(due, stop).await || self.handing_over.get() {
+            if self.wait(due, stop).await || self.handing_over.get().is_some() {
                 self.release().await;
                 break;
             }
@@ -253,7 +258,7 @@ impl<E: Env, K: Kv> Election<E, K> {
         let over = self.changed.until(|| {
             self.with_holder(Holder::is_over) != Some(false)
                 || self.settled.get() < self.asked.get()
-                || self.handing_over.get()
+                || self.handing_over.get().is_some()
         });
         first(first(self.env.sleep_until(at), over), stop.cancelled()).await;
         stop.is_cancelled()
@@ -281,7 +286,7 @@ impl<E: Env, K: Kv> Election<E, K> {
                 }
                 WriteResult::Failed | WriteResult::Unknown => {}
             }
-            if self.handing_over.get() {
+            if self.handing_over.get().is_some() {
                 return true; // the loop of `reign` sees it
             }
             tracing::warn!(?result, "the lease could not be renewed");
@@ -308,12 +313,14 @@ impl<E: Env, K: Kv> Election<E, K> {
         tracing::warn!("the lease could not be released: the next manager waits for its end");
     }
 
-    fn options() -> TransactionOptions {
-        TransactionOptions { timeout: TRANSACTION_TIME, ..TransactionOptions::default() }
+    fn options(&self) -> TransactionOptions {
+        let renewal = self.times.get().renewal_interval();
+        let timeout = renewal.clamp(TRANSACTION_TIME_MIN, TRANSACTION_TIME_MAX);
+        TransactionOptions { timeout, ..TransactionOptions::default() }
     }
 
     async fn read(&self) -> Result<Option<PrimaryLease>, RecordsError> {
-        let transaction = self.kv.begin(Self::options());
+        let transaction = self.kv.begin(self.options());
         decode_lease(transaction.get(LEASE_KEY, ReadMode::Snapshot).await?)
     }
 
@@ -323,12 +330,9 @@ impl<E: Env, K: Kv> Election<E, K> {
         record: &PrimaryLease,
         check: impl Fn(Option<&PrimaryLease>) -> Result<(), LeaseConflict>,
     ) -> WriteResult {
-        let policy = Policy {
-            options: Self::options(),
-            time_max: TRANSACTION_TIME,
-            attempts_max: 1,
-            ..Policy::default()
-        };
+        let options = self.options();
+        let policy =
+            Policy { time_max: options.timeout, options, attempts_max: 1, ..Policy::default() };
         let body = async |t: &K::Transaction| -> Result<(), Abort<RecordsError>> {
             let stored = t.get(LEASE_KEY, ReadMode::Conflict).await?;
             let stored = decode_lease(stored).map_err(Abort::Own)?;

@@ -18,14 +18,14 @@
 use core::cell::{Cell, RefCell};
 use std::rc::Rc;
 
-use engine_runtime::{CancelToken, Env, Notify, first};
+use engine_runtime::{CancelToken, Env, Gate, Notify, first};
 use engine_types::{ClusterId, Instant};
 use meta_kv::Kv;
 use mgmt_cluster::lease::{Contact, Holder, LeaseTimes, PrimaryLease, Term};
 use mgmt_protocol::{Refusal, RefusalCode};
 
 use crate::election::Election;
-use crate::routing::Images;
+use crate::routing::{Images, PIECES_AT_ONCE};
 use crate::tenure::{TakeoverError, Tenure};
 use crate::work::Queue;
 
@@ -53,9 +53,14 @@ pub struct Manager<E: Env, K: Kv> {
     /// The driver has something to do.
     pub(crate) wake: Notify,
     pub(crate) woken: Cell<bool>,
-    /// Routing info has another version, or there is no primary here any more.
+    /// Routing info has another version, or there is no primary here any more; told by the keeper
+    /// of time, some milliseconds after `unannounced` was set.
     pub(crate) published: Notify,
+    pub(crate) unannounced: Cell<bool>,
+    pub(crate) time: Notify,
     pub(crate) images: RefCell<Images>,
+    /// Room for pieces of images on their way.
+    pub(crate) pieces: Gate,
     /// Since when it is what it is.
     pub(crate) since: Cell<Instant>,
     /// Why the last takeover failed.
@@ -77,7 +82,10 @@ impl<E: Env, K: Kv> Manager<E, K> {
             wake: Notify::default(),
             woken: Cell::new(false),
             published: Notify::default(),
+            unannounced: Cell::new(false),
+            time: Notify::default(),
             images: RefCell::default(),
+            pieces: Gate::new(PIECES_AT_ONCE),
             since: Cell::new(env.now()),
             trouble: RefCell::new(None),
         })
@@ -145,7 +153,16 @@ impl<E: Env, K: Kv> Manager<E, K> {
         if self.election.with_holder(Holder::is_over) != Some(false) {
             return Err(self.not_primary());
         }
-        let not_ready = || Refusal::new(RefusalCode::NotReady, "the manager is taking over");
+        let not_ready = || {
+            let lapsed = self.election.with_holder(|h| !h.valid(self.env.now())) == Some(true);
+            let trouble = self.trouble.borrow();
+            let text = match (lapsed, &*trouble) {
+                (true, _) => "the manager's lease has lapsed: the KV does not answer".to_owned(),
+                (false, Some(why)) => format!("the manager cannot take over: {why}"),
+                (false, None) => "the manager is taking over".to_owned(),
+            };
+            Refusal::new(RefusalCode::NotReady, text)
+        };
         let mut tenure = self.tenure.borrow_mut();
         let tenure = tenure.as_mut().ok_or_else(not_ready)?;
         let now = self.env.now();
@@ -155,10 +172,15 @@ impl<E: Env, K: Kv> Manager<E, K> {
         }
         let before = tenure.cluster.routing().version;
         let result = work(tenure, now);
-        if tenure.cluster.routing().version != before {
-            self.published.notify();
-        }
+        self.announce(tenure.cluster.routing().version != before);
         Ok(result)
+    }
+
+    /// Routing info was published: whoever waits for it is told soon.
+    pub(crate) fn announce(&self, published: bool) {
+        if published && !self.unannounced.replace(true) {
+            self.time.notify();
+        }
     }
 
     /// The lease record that was read or written last.
@@ -176,7 +198,10 @@ impl<E: Env, K: Kv> Manager<E, K> {
             Some(contact) => {
                 format!("this manager is a standby, {} is primary", contact.node)
             }
-            None => "this manager is a standby, nobody is primary".to_owned(),
+            None => match &*self.trouble.borrow() {
+                Some(why) => format!("nobody is primary; this manager cannot be: {why}"),
+                None => "this manager is a standby, nobody is primary".to_owned(),
+            },
         };
         let code = RefusalCode::NotPrimary;
         Refusal { primary, ..Refusal::new(code, message) }

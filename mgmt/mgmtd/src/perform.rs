@@ -6,12 +6,13 @@ use meta_kv::Kv;
 use mgmt_cluster::cluster::Change;
 use mgmt_cluster::command::Accepted;
 use mgmt_cluster::config::{ConfigChange, ConfigError, ConfigVersion};
-use mgmt_cluster::lease::Term;
+use mgmt_cluster::lease::{Holder, Term};
 use mgmt_cluster::registry::Registered;
 use mgmt_cluster::session::{Client, Opening, RevokeReason};
 use mgmt_protocol::{Done, Operation, Refusal, RefusalCode, SessionTold};
 
 use crate::driver::{End, Written};
+use crate::election::HANDOVER_PAUSE;
 use crate::manager::Manager;
 use crate::records;
 use crate::sessions::Planned;
@@ -48,8 +49,7 @@ impl<E: Env, K: Kv> Manager<E, K> {
                 })
             }
             Work::Operate(Operation::HandOver) => {
-                item.answer(Ok(Outcome::Done(Done { changed: true, ..Done::default() })));
-                self.election.hand_over();
+                self.hand_over(term, item).await;
                 return Err(End::Over);
             }
             Work::Operate(Operation::SetConfig { .. } | Operation::ReplaceConfig { .. }) => {
@@ -69,6 +69,16 @@ impl<E: Env, K: Kv> Manager<E, K> {
             }
         }
         Ok(())
+    }
+
+    /// Gives the lease to another manager; the sender is told when it is out of this one's hands.
+    async fn hand_over(&self, term: Term, item: Item) {
+        self.election.hand_over(HANDOVER_PAUSE);
+        self.election
+            .changed()
+            .until(|| self.election.with_holder(Holder::term) != Some(term))
+            .await;
+        item.answer(Ok(Outcome::Done(Done { changed: true, ..Done::default() })));
     }
 
     /// Tells the sender what became of a change that was written for it.
@@ -95,7 +105,9 @@ impl<E: Env, K: Kv> Manager<E, K> {
                 return Err(End::Reload);
             }
             Err(End::Over) => {
-                self.queue.put_back(item); // refused with the others
+                // The lease was gone before anything was written: refused with the others.
+                item.begun.set(false);
+                self.queue.put_back(item);
                 return Err(End::Over);
             }
         }
@@ -105,14 +117,22 @@ impl<E: Env, K: Kv> Manager<E, K> {
     async fn set_config(&self, term: Term, item: Item) -> Result<(), End> {
         let Work::Operate(operation) = &item.work else { return Ok(()) };
         let planned = self.with_tenure(|tenure, _| plan_config(tenure, operation));
-        let change = match planned.ok_or(End::Over)? {
-            Ok(change) => change,
-            Err(error) => {
+        let (change, holder) = match (planned, self.holder(term)) {
+            (Some(Ok(change)), Some(holder)) => (change, holder),
+            (Some(Err(error)), _) => {
                 item.answer(Err(Refusal::from(&error)));
                 return Ok(());
             }
+            _ => {
+                self.queue.put_back(item); // refused with the others
+                return Err(End::Over);
+            }
         };
-        let holder = self.holder(term).ok_or(End::Over)?;
+        if self.with_tenure(|tenure, _| says_the_same(tenure, &change)) == Some(true) {
+            let config = ConfigVersion::new(change.put.version.get() - 1);
+            item.answer(Ok(Outcome::Done(Done { config, ..Done::default() })));
+            return Ok(());
+        }
         item.begun.set(true);
         let result = records::write_settings(&self.kv, &holder, &change).await;
         let version = change.put.version;
@@ -188,7 +208,11 @@ impl<E: Env, K: Kv> Manager<E, K> {
                 Ok((change, outcome))
             }
         });
-        match planned.ok_or(End::Over)? {
+        let Some(planned) = planned else {
+            self.queue.put_back(item); // refused with the others
+            return Err(End::Over);
+        };
+        match planned {
             Planned::NotNow => {
                 self.queue.put_back(item);
                 self.rest().await;
@@ -221,6 +245,12 @@ fn accepted_change(tenure: &Tenure, accepted: Accepted) -> Found {
         Some(change) => Found::Change(Box::new(change), outcome),
         None => Found::Told(Ok(outcome)),
     }
+}
+
+/// True if the settings in force are those of the change, so that nothing has to be written.
+fn says_the_same(tenure: &Tenure, change: &ConfigChange) -> bool {
+    let newest = tenure.config.newest(change.put.role);
+    newest.map_or("", |entry| entry.text.as_str()) == change.put.text
 }
 
 fn plan_config(tenure: &Tenure, operation: &Operation) -> Result<ConfigChange, ConfigError> {

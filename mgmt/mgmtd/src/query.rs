@@ -19,9 +19,6 @@ const ROWS_MAX: usize = 1_000;
 /// Bytes of the texts of a page, from which on it ends: with one row more, and the fields of fixed
 /// size, that is far below the room that askers reserve.
 const PAGE_TEXT_BYTES_MAX: usize = 1 << 20;
-/// Chains looked at for a page of those that are not whole: a healthy cluster is gone through in a
-/// few requests without holding the manager up.
-const CHAINS_LOOKED_AT_MAX: usize = 65_536;
 /// Chains of a table in one page: four bytes each.
 const TABLE_ROWS_MAX: usize = 65_536;
 
@@ -125,18 +122,15 @@ fn is_whole(record: &ChainRecord) -> bool {
 
 fn chains(tenure: &Tenure, after: Option<ChainId>, unwhole: bool, now: Instant) -> Answer {
     let mut rows: Vec<ChainRow> = Vec::new();
-    let (mut looked_at, mut bytes) = (0, 0);
+    let mut bytes = 0;
     let mut all = tenure.cluster.chains_after(after);
     for (id, record) in all.by_ref() {
-        looked_at += 1;
         if !unwhole || !is_whole(record) {
             let row = chain_row(tenure, id, record, now);
             bytes += row.reasons.iter().map(String::len).sum::<usize>();
             rows.push(row);
         }
-        // The last row says where the next page begins, so an empty page is the last one.
-        let enough = ROWS_MAX <= rows.len() || PAGE_TEXT_BYTES_MAX <= bytes;
-        if enough || (CHAINS_LOOKED_AT_MAX <= looked_at && !rows.is_empty()) {
+        if ROWS_MAX <= rows.len() || PAGE_TEXT_BYTES_MAX <= bytes {
             break;
         }
     }

@@ -15,6 +15,7 @@
 use core::time::Duration;
 use std::collections::BTreeMap;
 
+use engine_runtime::all;
 use engine_types::{NodeId, SessionId};
 use meta_kv::{
     Abort, KeyRange, Kv, KvError, KvRetry, Policy, RangeRead, ReadMode, Transaction,
@@ -35,6 +36,9 @@ mod tests;
 
 /// Time for one attempt to write a change.
 const TRANSACTION_TIME: Duration = Duration::from_secs(5);
+
+/// Records that a transaction reads at once.
+pub(crate) const READS_AT_ONCE: usize = 64;
 
 /// Grants of standbys by node, as they are stored: only whether they have changed is of interest.
 pub type Grants = BTreeMap<NodeId, Vec<u8>>;
@@ -206,10 +210,16 @@ pub async fn write<K: Kv>(
 ) -> Result<(), WriteError> {
     write_guarded(kv, holder, async |t: &K::Transaction| {
         let mut moved = Grants::new();
-        for &node in &change.demoted {
-            let stored = t.get(&keys::grant(node), ReadMode::Conflict).await?;
-            if stored.as_ref() != known.get(&node) {
-                moved.insert(node, stored.unwrap_or_default());
+        let demoted: Vec<NodeId> = change.demoted.iter().copied().collect();
+        for some in demoted.chunks(READS_AT_ONCE) {
+            let reads = some.iter().map(|&node| async move {
+                (node, t.get(&keys::grant(node), ReadMode::Conflict).await)
+            });
+            for (node, stored) in all(reads).await {
+                let stored = stored?;
+                if stored.as_ref() != known.get(&node) {
+                    moved.insert(node, stored.unwrap_or_default());
+                }
             }
         }
         if !moved.is_empty() {

@@ -10,18 +10,23 @@ use core::time::Duration;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use engine_runtime::{Env, until};
+use engine_runtime::{Env, Gate, until};
 use engine_types::{Instant, RoutingVersion};
 use meta_kv::Kv;
 use mgmt_cluster::delta::RoutingUpdate;
 use mgmt_protocol::{Message, Refusal, RoutingAsk, RoutingTold};
 
 use crate::manager::Manager;
+use crate::tenure::Tenure;
 
 /// Bytes of a piece: a quarter of what a payload may have, so that others get their turn.
 const PIECE_BYTES: usize = 1 << 20;
-/// A delta above this size is sent as an image instead: half a piece.
+/// A delta above this size is sent as an image instead, which goes in pieces.
 const DELTA_BYTES_MAX: usize = PIECE_BYTES;
+/// Pieces that are made and sent at once: what those who start together fetch must not take the
+/// memory from which heartbeats are answered, and readers that stall hold a piece each until their
+/// connection is cut.
+pub(crate) const PIECES_AT_ONCE: u64 = 16;
 /// Images that are kept at most: the newest and those before it that are being fetched. One of the
 /// largest cluster has some 60 MiB.
 const IMAGES_MAX: usize = 3;
@@ -68,6 +73,24 @@ impl Images {
         }
     }
 
+    /// The first piece of an image: of a kept one if a delta leads on from it, for encoding takes
+    /// long and changes may follow each other quickly while a cluster starts.
+    fn begin(&mut self, tenure: &Tenure, now: Instant) -> RoutingTold {
+        let info = tenure.cluster.routing();
+        let leads_on = |version: RoutingVersion| {
+            let update = tenure.cluster.routing_update(info.timeline, version);
+            !matches!(update, None | Some(RoutingUpdate::Full(_)))
+        };
+        let newest = self.images.keys().next_back().copied();
+        let version = newest.filter(|&version| leads_on(version)).unwrap_or_else(|| {
+            self.forget_old(now);
+            let image = Image { bytes: Rc::new(info.encode()), asked: now };
+            self.images.insert(info.version, image);
+            info.version
+        });
+        self.piece(version, 0, now).expect("kept, or encoded above")
+    }
+
     fn piece(&mut self, version: RoutingVersion, offset: u64, now: Instant) -> Option<RoutingTold> {
         let image = self.images.get_mut(&version)?;
         image.asked = now;
@@ -79,64 +102,99 @@ impl Images {
     }
 }
 
+/// Room for a piece, until it is sent.
+pub(crate) struct Room<'a>(&'a Gate);
+
+impl<'a> Room<'a> {
+    async fn take(gate: &'a Gate) -> Self {
+        gate.take(1).await.expect("the gate of pieces is never closed");
+        Self(gate)
+    }
+}
+
+impl Drop for Room<'_> {
+    fn drop(&mut self) {
+        self.0.give(1);
+    }
+}
+
+/// An answer as bytes.
+pub(crate) struct Told<'a> {
+    pub(crate) bytes: Rc<Vec<u8>>,
+    /// Held until it is sent.
+    pub(crate) _room: Option<Room<'a>>,
+}
+
+impl Told<'_> {
+    pub(crate) fn of(message: &impl Message) -> Self {
+        Self { bytes: Rc::new(message.encode()), _room: None }
+    }
+}
+
+/// What is newer than what the asker has.
+enum Newer {
+    Delta(Rc<Vec<u8>>),
+    /// Too much for a delta, or nobody knows what the asker has.
+    Everything,
+}
+
 impl<E: Env, K: Kv> Manager<E, K> {
     /// Answers with routing info that is newer than what the asker has, waiting for it.
-    pub(crate) async fn tell_routing(&self, asked: RoutingAsk) -> Result<Rc<Vec<u8>>, Refusal> {
-        if let Some(told) = self.next_piece(&asked)? {
-            return Ok(Rc::new(told.encode()));
+    pub(crate) async fn tell_routing(&self, asked: RoutingAsk) -> Result<Told<'_>, Refusal> {
+        if asked.image.is_some() {
+            return self.tell_piece(asked.image).await;
         }
         let poll_time = self.as_primary(|tenure, _| tenure.poll_time)?;
         let deadline = self.env.now() + asked.wait.min(poll_time);
         loop {
             let published = self.published.notified();
-            if let Some(told) = self.newer(&asked)? {
-                return Ok(told);
+            match self.newer(&asked)? {
+                Some(Newer::Delta(bytes)) => return Ok(Told { bytes, _room: None }),
+                Some(Newer::Everything) => return self.tell_piece(None).await,
+                None => {}
             }
             if until(&self.env, deadline, published).await.is_err() {
                 self.as_primary(|_, _| ())?; // vouched for at this moment
-                return Ok(Rc::new(RoutingTold::Current.encode()));
+                return Ok(Told::of(&RoutingTold::Current));
             }
         }
     }
 
-    /// The piece that is asked for, if its image is kept.
-    fn next_piece(&self, asked: &RoutingAsk) -> Result<Option<RoutingTold>, Refusal> {
-        let Some((version, offset)) = asked.image else { return Ok(None) };
-        self.as_primary(|_, now| self.images.borrow_mut().piece(version, offset, now))
+    /// The piece that is asked for if its image is kept, else the first one of a newer image.
+    async fn tell_piece(&self, asked: Option<(RoutingVersion, u64)>) -> Result<Told<'_>, Refusal> {
+        let room = Room::take(&self.pieces).await;
+        let piece = self.as_primary(|tenure, now| {
+            let mut images = self.images.borrow_mut();
+            let piece = asked.and_then(|(version, offset)| images.piece(version, offset, now));
+            piece.unwrap_or_else(|| images.begin(tenure, now))
+        })?;
+        Ok(Told { _room: Some(room), ..Told::of(&piece) })
     }
 
-    /// What leads on from the asker's version, if there is anything newer. Who fetched an image
-    /// that is gone gets the newest.
-    fn newer(&self, asked: &RoutingAsk) -> Result<Option<Rc<Vec<u8>>>, Refusal> {
-        self.as_primary(|tenure, now| {
+    /// What leads on from the asker's version, if there is anything newer.
+    fn newer(&self, asked: &RoutingAsk) -> Result<Option<Newer>, Refusal> {
+        self.as_primary(|tenure, _| {
             let mut images = self.images.borrow_mut();
             let info = tenure.cluster.routing();
             images.at(info.version);
-            let wants_image = asked.image.is_some();
-            let same = info.timeline == asked.timeline && !wants_image;
-            if same && let Some(told) = images.deltas.get(&asked.since) {
-                return Some(told.clone());
+            if info.timeline == asked.timeline
+                && let Some(told) = images.deltas.get(&asked.since)
+            {
+                return Some(Newer::Delta(told.clone()));
             }
-            match tenure.cluster.routing_update(asked.timeline, asked.since)? {
-                RoutingUpdate::Current if !wants_image => return None,
-                RoutingUpdate::Delta(delta) if !wants_image => {
-                    let told = Rc::new(RoutingTold::Delta(delta).encode());
-                    if told.len() <= DELTA_BYTES_MAX {
-                        if images.deltas.len() < DELTAS_MAX {
-                            images.deltas.insert(asked.since, told.clone());
-                        }
-                        return Some(told);
-                    }
-                }
-                _ => {}
+            let delta = match tenure.cluster.routing_update(asked.timeline, asked.since)? {
+                RoutingUpdate::Current => return None,
+                RoutingUpdate::Full(_) => return Some(Newer::Everything),
+                RoutingUpdate::Delta(delta) => delta,
+            };
+            let told = Rc::new(RoutingTold::Delta(delta).encode());
+            if DELTA_BYTES_MAX < told.len() {
+                return Some(Newer::Everything);
             }
-            if !images.images.contains_key(&info.version) {
-                images.forget_old(now);
-                let image = Image { bytes: Rc::new(info.encode()), asked: now };
-                images.images.insert(info.version, image);
+            if images.deltas.len() < DELTAS_MAX {
+                images.deltas.insert(asked.since, told.clone());
             }
-            let piece = images.piece(info.version, 0, now).expect("encoded above");
-            Some(Rc::new(piece.encode()))
+            Some(Newer::Delta(told))
         })
     }
 }

@@ -14,6 +14,7 @@ use mgmt_protocol::{
 };
 
 use crate::manager::Manager;
+use crate::routing::Told;
 use crate::work::{Outcome, Work};
 
 impl<E: Env, K: Kv> Service<E> for Manager<E, K> {
@@ -38,11 +39,7 @@ trait Serve: Call {
         self,
         manager: &Manager<E, K>,
         from: NodeRole,
-    ) -> impl Future<Output = Result<Rc<Vec<u8>>, Refusal>>;
-}
-
-fn bytes(message: &impl Message) -> Rc<Vec<u8>> {
-    Rc::new(message.encode())
+    ) -> impl Future<Output = Result<Told<'_>, Refusal>>;
 }
 
 impl Serve for StatusAsk {
@@ -50,8 +47,8 @@ impl Serve for StatusAsk {
         self,
         manager: &Manager<E, K>,
         _: NodeRole,
-    ) -> Result<Rc<Vec<u8>>, Refusal> {
-        Ok(bytes(&manager.status()))
+    ) -> Result<Told<'_>, Refusal> {
+        Ok(Told::of(&manager.status()))
     }
 }
 
@@ -60,12 +57,12 @@ impl Serve for Register {
         self,
         manager: &Manager<E, K>,
         _: NodeRole,
-    ) -> Result<Rc<Vec<u8>>, Refusal> {
+    ) -> Result<Told<'_>, Refusal> {
         let Outcome::Registered(node) = manager.written(Work::Register(self.wanted)).await? else {
             panic!("a registration has its own outcome")
         };
         let beat = manager.as_primary(|tenure, _| tenure.beat)?;
-        Ok(bytes(&Registered { node, beat }))
+        Ok(Told::of(&Registered { node, beat }))
     }
 }
 
@@ -74,8 +71,8 @@ impl Serve for Beat {
         self,
         manager: &Manager<E, K>,
         _: NodeRole,
-    ) -> Result<Rc<Vec<u8>>, Refusal> {
-        Ok(bytes(&manager.answer_beat(&self.heartbeat).await?))
+    ) -> Result<Told<'_>, Refusal> {
+        Ok(Told::of(&manager.answer_beat(&self.heartbeat).await?))
     }
 }
 
@@ -84,7 +81,7 @@ impl Serve for RoutingAsk {
         self,
         manager: &Manager<E, K>,
         _: NodeRole,
-    ) -> Result<Rc<Vec<u8>>, Refusal> {
+    ) -> Result<Told<'_>, Refusal> {
         manager.tell_routing(self).await
     }
 }
@@ -94,7 +91,7 @@ impl Serve for SessionAsk {
         self,
         manager: &Manager<E, K>,
         _: NodeRole,
-    ) -> Result<Rc<Vec<u8>>, Refusal> {
+    ) -> Result<Told<'_>, Refusal> {
         let told = match self {
             Self::Open(client) => manager.written_session(Work::Open(client)).await?,
             Self::Close(session) => manager.written_session(Work::Close(session)).await?,
@@ -110,7 +107,7 @@ impl Serve for SessionAsk {
                 SessionTold::Fenced { fenced, waits_for }
             })?,
         };
-        Ok(bytes(&told))
+        Ok(Told::of(&told))
     }
 }
 
@@ -119,7 +116,7 @@ impl Serve for Operation {
         self,
         manager: &Manager<E, K>,
         from: NodeRole,
-    ) -> Result<Rc<Vec<u8>>, Refusal> {
+    ) -> Result<Told<'_>, Refusal> {
         // Everybody who is connected knows the cluster's secret; this is against mistakes.
         if from != NodeRole::Operator {
             let text = format!("commands are for operators, this comes from a {from:?}");
@@ -129,7 +126,7 @@ impl Serve for Operation {
         let Outcome::Done(done) = manager.written(Work::Operate(self)).await? else {
             panic!("a command has its own outcome")
         };
-        Ok(bytes(&done))
+        Ok(Told::of(&done))
     }
 }
 
@@ -138,8 +135,8 @@ impl Serve for Question {
         self,
         manager: &Manager<E, K>,
         _: NodeRole,
-    ) -> Result<Rc<Vec<u8>>, Refusal> {
-        Ok(bytes(&manager.answer_question(&self)?))
+    ) -> Result<Told<'_>, Refusal> {
+        Ok(Told::of(&manager.answer_question(&self)?))
     }
 }
 
@@ -161,7 +158,7 @@ impl<E: Env, K: Kv> Manager<E, K> {
             }
         };
         match told {
-            Ok(answer) => self.tell::<C>(request, 0, &answer).await,
+            Ok(told) => self.tell::<C>(request, 0, &told.bytes).await,
             Err(refusal) => {
                 let code = refusal.code.code();
                 self.tell::<C>(request, code, &refusal.encode()).await;
@@ -176,7 +173,8 @@ impl<E: Env, K: Kv> Manager<E, K> {
         }
         match pooled(&self.env, payload).await {
             Some(bytes) => request.respond(&body, &[Part::plain(bytes)]).await,
-            None => request.refuse(Status::Busy).await,
+            // Not `Busy`: what was asked for is done.
+            None => request.refuse(Status::Internal).await,
         }
     }
 

@@ -50,8 +50,26 @@ pub(crate) struct Item {
     pub(crate) begun: Cell<bool>,
 }
 
+/// Whoever waits is told something in any case.
+impl Drop for Item {
+    fn drop(&mut self) {
+        if self.slot.told.borrow().is_none() {
+            let text = "the manager gave this up";
+            let code = match self.begun.get() {
+                true => RefusalCode::UnknownResult,
+                false => RefusalCode::NotReady,
+            };
+            self.tell(Err(Refusal::new(code, text)));
+        }
+    }
+}
+
 impl Item {
     pub(crate) fn answer(self, told: Result<Outcome, Refusal>) {
+        self.tell(told);
+    }
+
+    fn tell(&self, told: Result<Outcome, Refusal>) {
         *self.slot.told.borrow_mut() = Some(told);
         self.slot.arrived.notify();
     }
@@ -85,7 +103,7 @@ impl Queue {
         queue.push_back(Item { work, slot: slot.clone(), begun: Cell::new(false) });
         Some(async move {
             slot.arrived.until(|| slot.told.borrow().is_some()).await;
-            slot.told.take().expect("waited for above")
+            slot.told.borrow().clone().expect("waited for above")
         })
     }
 

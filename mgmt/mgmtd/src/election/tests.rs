@@ -50,6 +50,12 @@ fn start(env: &SimEnv, kv: &Store, node: u32) -> (Manager, CancelToken, CancelTo
     (manager, stop, kill)
 }
 
+fn give_up(manager: &Manager) {
+    if let Some(term) = manager.with_holder(Holder::term) {
+        manager.step_down(term);
+    }
+}
+
 async fn becomes_valid(env: &SimEnv, manager: &Manager) -> Instant {
     while !manager.valid() {
         env.sleep_until(env.now() + Duration::from_millis(1)).await;
@@ -162,8 +168,8 @@ fn lost_answers_make_no_second_primary() {
                 assert!(valid < 2, "E287");
                 seen += valid;
                 if env.random().is_multiple_of(2_000) {
-                    managers[0].0.step_down();
-                    managers[1].0.step_down();
+                    give_up(&managers[0].0);
+                    give_up(&managers[1].0);
                 }
                 let pause = until(&env, env.now() + Duration::from_millis(20), async {
                     managers[0].0.changed().notified().await;

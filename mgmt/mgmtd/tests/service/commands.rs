@@ -67,6 +67,9 @@ fn settings_are_followed_at_once_and_survive_a_takeover() {
         };
         let done = operation(&env, &managers, set("heartbeat.interval", "\"200ms\"", None)).await;
         let version = done.unwrap().config;
+        let again = operation(&env, &managers, set("heartbeat.interval", "\"200ms\"", None)).await;
+        let again = again.unwrap();
+        assert!(!again.changed && again.config == version, "{again:?}");
         let stale = set("lease.storage", "\"3s\"", Some(ConfigVersion::new(0)));
         let Err(ManagerError::Refused(refusal)) = operation(&env, &managers, stale).await else {
             panic!("it is based on another version")

@@ -3,18 +3,18 @@
 use core::cell::Cell;
 use core::net::SocketAddr;
 use core::time::Duration;
-use std::fs;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Sender;
 
-use engine_net::{NetConfig, NetLimits};
 use engine_runtime::monoio::MonoioEnv;
 use engine_runtime::{CoreSpec, Env};
-use engine_types::{ClusterId, Incarnation, NodeId, NodeRole, StoreId};
-use engine_wire::handshake::{ClusterSecret, Identity, Local, Versions};
+use engine_types::{Incarnation, NodeId, NodeRole, StoreId};
+use engine_wire::handshake::Identity;
 use meta_kv::{Abort, AtomicOp, Kv, KvError, OwnKv, Policy, ReadMode, Transaction, transact};
 use meta_kvd::Remote;
+
+use crate::support::net;
 
 /// Time in which a transaction must be acknowledged, kills of the server included.
 const TIME_MAX: Duration = Duration::from_secs(50);
@@ -28,13 +28,7 @@ pub(crate) fn with_store<T: 'static, F: Future<Output = T> + 'static>(
     address: SocketAddr,
     main: impl FnOnce(MonoioEnv, RemoteKv) -> F + 'static,
 ) -> T {
-    let text = fs::read_to_string(cluster).unwrap();
-    let value = |key: &str| {
-        let line = text.lines().find(|line| line.starts_with(key)).unwrap();
-        line.split('"').nth(1).unwrap().to_owned()
-    };
-    let id: ClusterId = value("id").parse().unwrap();
-    let secret: ClusterSecret = value("secret").parse().unwrap();
+    let cluster = cluster.to_owned();
     let spec = CoreSpec { pool_bytes: 32 << 20, ..CoreSpec::new("client") };
     let run = engine_runtime::monoio::run(spec, move |env| {
         let identity = Identity {
@@ -43,9 +37,7 @@ pub(crate) fn with_store<T: 'static, F: Future<Output = T> + 'static>(
             process: StoreId::new(env.random().into()),
             incarnation: Incarnation::new(1),
         };
-        let local = Local { cluster: id, identity, secret, versions: Versions::BUILD };
-        let limits = NetLimits { credit_bytes: 8 << 20, ..NetLimits::default() };
-        let remote = Remote::new(&env, Rc::new(NetConfig { local, limits }), address);
+        let remote = Remote::new(&env, net(&cluster, identity), address);
         main(env.clone(), OwnKv::new(env, remote))
     });
     run.unwrap()

@@ -13,6 +13,7 @@ use meta_kv::{Kv as _, Transaction as _, TransactionOptions};
 
 use crate::client::{expected, number, with_store};
 use crate::ground::{Ground, Server, good, run_while};
+use crate::support::pause;
 
 const CHANNELS: u8 = 3;
 const ROUNDS: u32 = 8;
@@ -130,12 +131,6 @@ fn fill(ground: &Ground, server: &Server) {
             t.commit().await.unwrap();
         }
     });
-}
-
-/// Pauses without holding up anybody but this thread.
-fn pause(time: Duration) {
-    let (_open, never) = channel::<()>();
-    assert_eq!(never.recv_timeout(time), Err(RecvTimeoutError::Timeout));
 }
 
 #[test]

@@ -8,3 +8,5 @@ mod full;
 mod ground;
 mod life;
 mod paths;
+#[path = "../support/mod.rs"]
+mod support;
