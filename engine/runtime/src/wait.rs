@@ -76,11 +76,11 @@ pub enum First<A, B> {
 /// All of some waits, side by side; their results in the order given. Each is polled when any of
 /// them is woken, so this is for some tens of them.
 pub async fn all<F: Future>(waits: impl IntoIterator<Item = F>) -> Vec<F::Output> {
-    let mut waits: Vec<(Pin<Box<F>>, Option<F::Output>)> =
-        waits.into_iter().map(|wait| (Box::pin(wait), None)).collect();
+    let mut waits: Vec<Pin<Box<F>>> = waits.into_iter().map(Box::pin).collect();
+    let mut results: Vec<Option<F::Output>> = waits.iter().map(|_| None).collect();
     poll_fn(|cx| {
         let mut open = false;
-        for (wait, result) in &mut waits {
+        for (wait, result) in waits.iter_mut().zip(&mut results) {
             if result.is_none() {
                 match wait.as_mut().poll(cx) {
                     Poll::Ready(value) => *result = Some(value),
@@ -91,7 +91,7 @@ pub async fn all<F: Future>(waits: impl IntoIterator<Item = F>) -> Vec<F::Output
         if open { Poll::Pending } else { Poll::Ready(()) }
     })
     .await;
-    waits.into_iter().map(|(_, result)| result.expect("all have ended")).collect()
+    results.into_iter().map(|result| result.expect("all have ended")).collect()
 }
 
 /// Wakes tasks of this core that wait for a condition they check themselves.
