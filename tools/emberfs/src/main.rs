@@ -17,6 +17,7 @@ mod config;
 mod exit;
 mod ids;
 mod kv;
+mod log;
 mod manager;
 mod mgmt;
 mod node;

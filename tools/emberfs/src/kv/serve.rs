@@ -22,6 +22,7 @@ use super::{CACHE_DEFAULT, NODE_DEFAULT, directory, listen_default};
 use crate::cluster::ClusterFile;
 use crate::config::{ClusterSection, Config, HostPort, KvSection};
 use crate::exit::{Exit, Failure};
+use crate::log;
 use crate::output::Output;
 use crate::serve;
 use crate::size::ByteSize;
@@ -70,6 +71,9 @@ pub(super) struct Args {
     /// Print the line that says it is ready as JSON.
     #[arg(long)]
     pub(super) json: bool,
+
+    #[command(flatten)]
+    log: log::LogArgs,
 }
 
 /// What flags and file come to.
@@ -131,6 +135,7 @@ struct Ready {
 
 /// Runs the verb.
 pub(super) async fn run<E: Env>(env: &E, args: &Args, out: &mut Output) -> Result<Exit, Failure> {
+    args.log.begin()?;
     let settings = Settings::new(args)?;
     let signals = env.signals().context("signals").map_err(Failure::environment)?;
     serve::free(env, settings.listen).await?;

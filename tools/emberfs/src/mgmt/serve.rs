@@ -28,6 +28,7 @@ use crate::config::{
     ClusterName, ClusterSection, Config, HostPort, MgmtSection, check_addresses, duration,
 };
 use crate::exit::{Exit, Failure};
+use crate::log;
 use crate::output::Output;
 use crate::serve;
 
@@ -82,6 +83,9 @@ pub(super) struct Args {
     /// Print the line that says it is ready as JSON.
     #[arg(long)]
     pub(super) json: bool,
+
+    #[command(flatten)]
+    log: log::LogArgs,
 }
 
 /// Times for tests: as short as they may be, with a storage lease of four heartbeats.
@@ -156,6 +160,7 @@ struct Ready {
 
 /// Runs the verb.
 pub(super) async fn run<E: Env>(env: &E, args: &Args, out: &mut Output) -> Result<Exit, Failure> {
+    args.log.begin()?;
     let settings = Settings::new(args)?;
     let signals = env.signals().context("signals").map_err(Failure::environment)?;
     serve::free(env, settings.listen).await?;

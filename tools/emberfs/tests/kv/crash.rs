@@ -5,7 +5,7 @@ use core::time::Duration;
 use std::fs;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::sync::mpsc::{Receiver, channel};
 
 use engine_runtime::Env;
 use engine_types::Rng;

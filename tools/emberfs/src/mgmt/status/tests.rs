@@ -21,6 +21,7 @@ fn manager(node: u32, standing: StandingSaid, term: u64, holder: u32) -> Found {
         primary: times.primary(),
         storage: times.storage(),
         standby: times.storage(),
+        drift_ppm: times.drift_ppm(),
     };
     let summary = ClusterSummary {
         name: "test".to_owned(),
