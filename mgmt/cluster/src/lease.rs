@@ -36,6 +36,15 @@
 //! no longer lease is granted than the stored record is known to announce, and a term announces
 //! what it took over until those leases have ended, for it may be shorter than they are.
 //!
+//! **Whose drift bound.** Managers may know different values of `e`: it is a setting, which a standby
+//! has not read. So each record says the bound that its holder counts with, and whoever waits for
+//! what stands on a record takes the larger of that and his own. A holder writes the largest bound
+//! of its term, as what was granted by it is not told apart, and goes on writing what its
+//! predecessors announced until their leases have ended *and* it was told the cluster's own: a
+//! manager that has not read the settings knows only the default. A raised bound is thus relied on
+//! (clocks that need it may join) when a record has announced it and what was granted before has
+//! run out; a lowered one when the operator, who vouches for the clocks, sets it.
+//!
 //! **Planned handover.** The primary ends itself, then writes its record with `released`; whoever
 //! reads that may take at once, for the holder is not valid any more. No storage lease is harmed:
 //! they run on, nodes renew them with the successor, and the successor obeys L3. The other
@@ -238,6 +247,14 @@ impl LeaseTimes {
         let factor = MILLION + u128::from(self.drift_ppm);
         let nanos = length.as_nanos().saturating_mul(factor).div_ceil(MILLION);
         Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
+    }
+
+    /// The same times on clocks that differ by `drift_ppm`, if that is more: for counting what
+    /// stands on the record of a manager with another setting.
+    #[must_use]
+    pub(crate) fn drifting(mut self, drift_ppm: u32) -> Self {
+        self.drift_ppm = self.drift_ppm.max(drift_ppm);
+        self
     }
 
     /// When a lease that answers a heartbeat received at `received` is over for certain, on the

@@ -80,6 +80,13 @@ pub struct Holder {
     pub(super) longest: Duration,
     /// The D_s that the stored record names at least, whichever attempt it is of.
     pub(super) announced: Duration,
+    /// The largest drift bound that was set in this term.
+    pub(super) drift_ppm: u32,
+    /// The one that predecessors announced. It counts until their leases are over and the times
+    /// are known to be the cluster's.
+    pub(super) inherited_ppm: u32,
+    /// Whether `set_times` was called: before that, the times are what a standby had.
+    pub(super) informed: bool,
     pub(super) over: bool,
 }
 
@@ -90,8 +97,10 @@ impl Holder {
     /// counted from behind it.
     pub fn taken(taking: Taking, times: LeaseTimes, known: Instant) -> Self {
         let Taking { record, expected, sent } = taking;
-        let inherited = expected.map_or(Duration::ZERO, |expected| expected.storage);
+        let inherited = expected.map(|expected| (expected.storage, expected.drift_ppm));
+        let (inherited, inherited_ppm) = inherited.unwrap_or_default();
         let storage = inherited.max(record.storage);
+        let stretched = times.drifting(record.drift_ppm).stretched(storage);
         Self {
             inherited,
             longest: times.storage().max(record.standby),
@@ -100,7 +109,10 @@ impl Holder {
             pending: None,
             begun: sent,
             took: sent,
-            demotes_from: known.max(sent) + times.stretched(storage),
+            demotes_from: known.max(sent) + stretched,
+            drift_ppm: times.drift_ppm(),
+            inherited_ppm,
+            informed: false,
             over: false,
             record,
             times,
@@ -147,11 +159,22 @@ impl Holder {
         self.begun + self.times.renewal_interval()
     }
 
-    /// The times of the next record. Storage leases longer than before are granted only when
+    /// The times of the cluster, for the next record: to be called when its settings are known,
+    /// before anything is granted, and when they change. Storage leases longer than before are granted only when
     /// [`storage`](Self::storage) says so, that is after a renewal has announced them.
     pub fn set_times(&mut self, times: LeaseTimes) {
         self.times = times;
         self.longest = self.longest.max(times.storage());
+        self.drift_ppm = self.drift_ppm.max(times.drift_ppm());
+        self.informed = true;
+    }
+
+    /// By how much clocks may differ, for waits at `now` and for the record that is written then.
+    fn drift_ppm(&self, now: Instant) -> u32 {
+        if self.informed && self.demotes_from <= now {
+            return self.drift_ppm;
+        }
+        self.drift_ppm.max(self.inherited_ppm)
     }
 
     /// D_s of the leases that may be granted now: what is set, or less while the record that
@@ -167,7 +190,7 @@ impl Holder {
         // Leases granted before this moment, by standbys too, answer heartbeats received before it
         // (E288); none is longer than the longest of this term, and those of predecessors end at
         // `demotes_from`.
-        let longest = self.times.stretched(self.longest);
+        let longest = self.times.drifting(self.drift_ppm(now)).stretched(self.longest);
         let until = self.demotes_from.max(now + longest);
         StorageLeases { lasts: self.storage(), until }
     }
@@ -201,6 +224,7 @@ impl Holder {
         let inherited = if now < self.demotes_from { self.inherited } else { Duration::ZERO };
         record.storage = self.longest.max(inherited);
         record.standby = self.times.storage();
+        record.drift_ppm = self.drift_ppm(now);
         assert!(record.standby <= record.storage, "L5: standbys grant what is announced");
         // E286: whoever reads this record waits for these lengths only.
         self.until = self.until.min(now + record.primary);

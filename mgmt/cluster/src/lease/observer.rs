@@ -4,8 +4,6 @@
 //! time is counted from before the record was read, for the holder may have begun to write it
 //! after that.
 
-use core::time::Duration;
-
 use engine_types::{Instant, reached};
 
 use super::record::{Contact, LeaseConflict, PrimaryLease, Term};
@@ -85,7 +83,7 @@ impl Observer {
         Self { times, seen: None }
     }
 
-    /// A drift bound that has changed.
+    /// Other times; the drift bound of the observed record counts if that is larger.
     pub const fn set_times(&mut self, times: LeaseTimes) {
         self.times = times;
     }
@@ -121,8 +119,9 @@ impl Observer {
         let seen = self.seen.as_ref()?;
         Some(match &seen.record {
             Some(record) if !record.released && !seen.holder_ended => {
-                // The holder counts what its record says, whatever is configured here.
-                seen.since + self.times.stretched(record.primary)
+                // The holder counts what its record says, whatever is configured here. Its clock may
+                // be off by what its settings allow, which a standby has not read.
+                seen.since + self.times.drifting(record.drift_ppm).stretched(record.primary)
             }
             Some(_) => {
                 reached!("L2: the holder has ended, nobody waits for its lease");
@@ -152,8 +151,10 @@ impl Observer {
         };
         let expected = seen.record.clone();
         let old = expected.as_ref().map_or(Term::default(), |record| record.term);
-        // Leases of predecessors may outlive a term that ends at once: it hands their length on.
-        let inherited = expected.as_ref().map_or(Duration::ZERO, |record| record.storage);
+        // Leases of predecessors may outlive a term that ends at once: it hands their length on,
+        // and what their clocks may be off by.
+        let inherited = expected.as_ref().map(|record| (record.storage, record.drift_ppm));
+        let (storage, drift_ppm) = inherited.unwrap_or_default();
         if now < until {
             return Err(TooEarly::MayBeValid { term: old, until, now });
         }
@@ -165,8 +166,9 @@ impl Observer {
             sequence: now.nanos(),
             released: false,
             primary: self.times.primary(),
-            storage: self.times.storage().max(inherited),
+            storage: self.times.storage().max(storage),
             standby: self.times.storage(),
+            drift_ppm: self.times.drift_ppm().max(drift_ppm),
         };
         Ok(Taking { record, expected, sent: now })
     }

@@ -4,7 +4,8 @@
 //!   0  version u8 = 1, body length u32          the frame of `fields`
 //!   5  node u32  incarnation u64  term u64  sequence u64  flags u8 (bit 0: released)
 //!  34  primary lease u64 ns  storage lease u64 ns  lease that standbys grant u64 ns
-//!  58  addresses u8, then each: length u32, bytes
+//!  58  drift bound u32 ppm
+//!  62  addresses u8, then each: length u32, bytes
 //! ```
 //! It holds lengths but no point in time: nobody could compare one with his own clock (L2).
 
@@ -88,6 +89,10 @@ pub struct PrimaryLease {
     /// `storage`. It is not `storage` itself, which a term hands on from its predecessors until
     /// their leases are over: they would never be, if standbys granted more of that length.
     pub standby: Duration,
+    /// e: by how many parts per million clocks may differ, for whoever waits for the end of what
+    /// stands on this record. The largest bound of this holder's term, and of former ones while
+    /// their leases may be in force.
+    pub drift_ppm: u32,
 }
 
 /// The stored record is not the one that a transaction stands on.
@@ -144,6 +149,7 @@ impl PrimaryLease {
         out.u64(nanos(self.primary));
         out.u64(nanos(self.storage));
         out.u64(nanos(self.standby));
+        out.u32(self.drift_ppm);
         let addresses = &self.holder.addresses;
         let count = Some(addresses.len()).filter(|&count| count <= NODE_ADDRESSES_MAX);
         out.u8(count.and_then(|count| u8::try_from(count).ok()).expect("E299: few addresses"));
@@ -171,6 +177,7 @@ impl PrimaryLease {
         let primary = Duration::from_nanos(reader.u64("primary lease")?);
         let storage = Duration::from_nanos(reader.u64("storage lease")?);
         let standby = Duration::from_nanos(reader.u64("lease of standbys")?);
+        let drift_ppm = reader.u32("drift bound")?;
         let count = usize::from(reader.u8("addresses")?);
         if NODE_ADDRESSES_MAX < count {
             return Err(reader.bad_number("addresses", count as u64, "at most 8"));
@@ -181,7 +188,7 @@ impl PrimaryLease {
         }
         let holder = Contact { node, incarnation, addresses };
         let released = flags & RELEASED != 0;
-        Ok(Self { holder, term, sequence, released, primary, storage, standby })
+        Ok(Self { holder, term, sequence, released, primary, storage, standby, drift_ppm })
     }
 
     /// Whether it is of the same tenure: one term belongs to one start of one manager.

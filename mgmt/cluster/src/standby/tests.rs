@@ -47,6 +47,7 @@ impl Case {
             primary: Duration::from_secs(10),
             storage: Duration::from_secs(5),
             standby: Duration::from_secs(3),
+            drift_ppm: 10_000,
         };
         let record = |key| small.kv.get(&key).cloned();
         let Some(Record::Cluster(cluster)) = record(RecordKey::Cluster) else { panic!("none") };

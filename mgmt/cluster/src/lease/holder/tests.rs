@@ -198,3 +198,41 @@ fn standbys_grant_what_is_set() {
     let until = holder.storage_leases(at(43_500)).until;
     assert_eq!(until, at(73_800), "a standby may have read the record of unknown result");
 }
+
+/// Who takes over has not read the settings: what predecessors announced counts until it has, and
+/// until their leases are over.
+#[test]
+fn a_predecessors_drift_bound_counts_until_the_clusters_is_known() {
+    let mut observer = Observer::new(LeaseTimes::DEFAULT);
+    let mut record = crate::lease::record::tests::record(2, 1, 1);
+    record.drift_ppm = 30_000;
+    observer.observe(at(0), Some(record));
+    let taking = observer.begin_take(at(11_000), contact(1)).unwrap();
+    let mut holder = Holder::taken(taking, LeaseTimes::DEFAULT, at(12_000));
+    assert_eq!(holder.demotes_from(), at(14_060));
+    assert_eq!(holder.storage_leases(at(13_000)).until, at(15_060));
+    // Nobody has told it what the operator has set.
+    assert_eq!(renew(&mut holder, 20_000, WriteResult::Committed).drift_ppm, 30_000);
+    assert_eq!(holder.storage_leases(at(20_000)).until, at(22_060));
+    let mut informed = holder.clone();
+    informed.set_times(LeaseTimes::DEFAULT);
+    assert_eq!(renew(&mut informed, 20_100, WriteResult::Committed).drift_ppm, 10_000);
+    // Told early, it goes on until the leases are over.
+    holder.informed = true;
+    assert_eq!(renew(&mut holder, 14_059, WriteResult::Committed).drift_ppm, 30_000);
+    assert_eq!(renew(&mut holder, 14_060, WriteResult::Committed).drift_ppm, 10_000);
+}
+
+#[test]
+fn the_largest_drift_bound_of_a_term_counts() {
+    let mut holder = holder();
+    let second = Duration::from_secs(1);
+    let loose = LeaseTimes::new(second, 2 * second, 10 * second, 30_000).unwrap();
+    assert_eq!(renew(&mut holder, 4000, WriteResult::Committed).drift_ppm, 10_000);
+    holder.set_times(loose);
+    assert_eq!(holder.storage_leases(at(5000)).until, at(7060), "at once");
+    assert_eq!(renew(&mut holder, 5000, WriteResult::Unknown).drift_ppm, 30_000);
+    holder.set_times(LeaseTimes::DEFAULT);
+    assert_eq!(renew(&mut holder, 6000, WriteResult::Committed).drift_ppm, 30_000);
+    assert_eq!(holder.storage_leases(at(6000)).until, at(8060), "what was granted before");
+}

@@ -1,3 +1,5 @@
+use core::time::Duration;
+
 use engine_types::{Incarnation, NodeId};
 
 use super::*;
@@ -43,6 +45,24 @@ fn the_length_is_the_holders() {
     long.primary = Duration::from_secs(100);
     observer.observe(at(0), Some(long));
     assert_eq!(observer.may_take_at(), Some(at(101_000)));
+}
+
+/// The holder's clock is off by what its settings allow, which a standby has not read.
+#[test]
+fn the_larger_drift_bound_counts() {
+    let second = Duration::from_secs(1);
+    let of = |ppm| LeaseTimes::new(second, 2 * second, 10 * second, ppm).unwrap();
+    let mut observer = Observer::new(of(10_000));
+    let mut loose = record(1, 4, 1);
+    loose.drift_ppm = 30_000;
+    observer.observe(at(0), Some(loose));
+    assert_eq!(observer.may_take_at(), Some(at(10_300)));
+    let taking = observer.begin_take(at(10_300), me()).unwrap();
+    assert_eq!(taking.record.drift_ppm, 30_000, "its leases may still run");
+    observer.set_times(of(50_000));
+    assert_eq!(observer.may_take_at(), Some(at(10_500)), "its own is larger");
+    let taking = observer.begin_take(at(10_500), me()).unwrap();
+    assert_eq!(taking.record.drift_ppm, 50_000);
 }
 
 #[test]

@@ -4,6 +4,8 @@
 //! Real time is known to the checks only: at no instant two holders are valid (E287), no storage
 //! lease outlives its grantor's count (E288), and none of a former term outlives `demotes_from`.
 
+mod drift;
+
 use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::string::String;
@@ -14,6 +16,7 @@ use core::time::Duration;
 use engine_types::{ChainVersion, Incarnation, Instant, NodeId, Rng, TargetId};
 
 use super::super::*;
+use drift::Setting;
 
 const MS: u64 = 1_000_000;
 const SECOND: u64 = 1000 * MS;
@@ -41,6 +44,10 @@ enum Bug {
     ReloadForgets,
     TakingsEqual,
     WallClock,
+    OwnDriftObserved,
+    OwnDriftAtTakeover,
+    DriftNotInherited,
+    DriftForgottenUnread,
 }
 
 /// A clock that advances by `ppm` millionths of real time.
@@ -76,6 +83,8 @@ struct Manager {
     observer: Observer,
     holder: Option<Holder>,
     taking: Option<Taking>,
+    /// Whether the primary knows the settings.
+    loaded: bool,
     /// The latest end of a lease that it granted, in any term.
     granted_until: Instant,
 }
@@ -106,6 +115,7 @@ impl Manager {
                 Some(record) if bug == Bug::OwnLengthObserved => {
                     record.primary = observer.times.primary();
                 }
+                Some(record) if bug == Bug::OwnDriftObserved => record.drift_ppm = 0,
                 _ => {}
             }
         }
@@ -154,6 +164,9 @@ struct Stats {
     unknown: u32,
     grants: u32,
     late: u32,
+    /// Drift bounds that clocks went up to after they were raised, and that were lowered.
+    raised: u32,
+    lowered: u32,
 }
 
 struct World {
@@ -165,6 +178,7 @@ struct World {
     queued: u64,
     kv: Option<PrimaryLease>,
     kv_down: bool,
+    setting: Setting,
     managers: Vec<Manager>,
     nodes: Vec<Node>,
     stats: Stats,
@@ -198,6 +212,7 @@ impl World {
                 observer: Observer::new(lease_times(&mut rng, varied)),
                 holder: None,
                 taking: None,
+                loaded: false,
                 granted_until: Instant::ZERO,
             })
             .collect();
@@ -220,6 +235,7 @@ impl World {
             queued: 0,
             kv: None,
             kv_down: false,
+            setting: Setting::new(seed % 4 == 3),
             managers,
             nodes,
             stats: Stats::default(),
@@ -259,6 +275,7 @@ impl World {
             }
             self.maybe_sleep(&event);
             self.handle(event)?;
+            self.rely();
             self.check_holders()?;
         }
         Ok(self.stats)
@@ -335,11 +352,13 @@ impl World {
 
     fn tick_holder(&mut self, m: usize, now: Instant) {
         let changes = self.rng.chance(20);
-        let times = lease_times(&mut self.rng, self.varied);
-        let holder = self.managers[m].holder.as_mut().unwrap();
+        let times = lease_times(&mut self.rng, self.varied).drifting(self.setting.drift_ppm);
+        self.operate(m, now, times);
+        let manager = &mut self.managers[m];
+        let holder = manager.holder.as_mut().unwrap();
         let is_new = now.saturating_since(holder.took_at()) < Duration::from_millis(500);
         let releases = self.rng.chance(if is_new { 40 } else { 4 });
-        if changes {
+        if changes && manager.loaded {
             holder.set_times(times);
             if self.bug == Bug::LongerNotAnnounced {
                 holder.announced = times.storage();
@@ -379,6 +398,9 @@ impl World {
         let observer = manager.observer_with(bug);
         let Ok(mut taking) = observer.begin_take(now, me) else { return };
         taking.expected = manager.observer.record().cloned();
+        if let Some(expected) = &taking.expected {
+            taking.record.drift_ppm = taking.record.drift_ppm.max(expected.drift_ppm);
+        }
         if bug == Bug::TakingsEqual {
             taking.record.sequence = 0;
         }
@@ -421,7 +443,18 @@ impl World {
         let manager = &mut self.managers[m];
         // No standby grants anything here: the worlds of `cluster` are for that.
         let known = taking.sent;
-        let holder = Holder::taken(taking, manager.observer.times, known);
+        let mut holder = Holder::taken(taking, manager.observer.times, known);
+        match self.bug {
+            Bug::DriftNotInherited => holder.inherited_ppm = 0,
+            Bug::DriftForgottenUnread => holder.informed = true,
+            Bug::OwnDriftAtTakeover => {
+                let length = holder.demotes_from.saturating_since(known).as_nanos();
+                let factor = 1_000_000 + u128::from(holder.record.drift_ppm);
+                let own = length * 1_010_000 / factor;
+                holder.demotes_from = known + Duration::from_nanos(u64::try_from(own).unwrap());
+            }
+            _ => {}
+        }
         let mut from = holder.demotes_from();
         if self.bug == Bug::TakeoverWithoutDrift {
             from = holder.took_at() + from.saturating_since(holder.took_at()) * 100 / 101;
@@ -429,6 +462,7 @@ impl World {
         let event = Event::CheckTakeover(m, holder.term(), from);
         let real = manager.clock.real_of(from);
         manager.holder = Some(holder);
+        manager.loaded = false;
         self.at(real.max(self.real), event);
     }
 
@@ -527,7 +561,8 @@ impl World {
     fn beat_at(&mut self, m: usize, n: usize, sent: Instant, start: u64) {
         let manager = &mut self.managers[m];
         let now = manager.clock.read(self.real);
-        let Some(holder) = manager.holder.as_ref().filter(|holder| holder.valid(now)) else {
+        let loaded = manager.loaded || !self.setting.changes;
+        let Some(holder) = manager.holder.as_ref().filter(|h| loaded && h.valid(now)) else {
             return;
         };
         let lasts = holder.storage_leases(now).lasts;
@@ -564,7 +599,9 @@ impl World {
         let clocks = self.managers.iter_mut().map(|manager| &mut manager.clock);
         for clock in clocks.chain(self.nodes.iter_mut().map(|node| &mut node.clock)) {
             if self.rng.chance(150) {
-                let ppm = *self.rng.pick(&[0, 0, 5_000, 9_999, 9_999]).unwrap();
+                let relied = u64::from(self.setting.relied_ppm);
+                let rates = [0, 0, relied / 2, relied - 1, relied - 1];
+                let ppm = *self.rng.pick(&rates).unwrap();
                 let step = self.rng.below(step + 1);
                 clock.adjust(self.real, 1_000_000 + ppm, step);
             }
@@ -645,11 +682,17 @@ fn e287_e288_no_interleaving_breaks_the_leases() {
         all.unknown += stats.unknown;
         all.grants += stats.grants;
         all.late += stats.late;
+        all.raised += stats.raised;
+        all.lowered += stats.lowered;
     }
     // The worlds are not idle.
     let least = [(all.takeovers, 300), (all.releases, 100), (all.renewals, 2000)];
     let more = [(all.unknown, 500), (all.grants, 10_000), (all.late, 1000)];
-    assert!(least.iter().chain(&more).all(|(found, least)| least <= found), "{all:?}");
+    let drifts = [(all.raised, 10), (all.lowered, 10)];
+    assert!(
+        least.iter().chain(&more).chain(&drifts).all(|(found, least)| least <= found),
+        "{all:?}"
+    );
 }
 
 #[test]
@@ -673,6 +716,10 @@ fn every_planted_bug_is_found() {
         (Bug::ReloadForgets, "L3", 0),
         (Bug::TakingsEqual, "E287", 0),
         (Bug::WallClock, "E28", 0),
+        (Bug::OwnDriftObserved, "E287", 1010),
+        (Bug::OwnDriftAtTakeover, "L3", 5120),
+        (Bug::DriftNotInherited, "E287", 1340),
+        (Bug::DriftForgottenUnread, "E287", 24136),
     ];
     for (bug, expected, from) in bugs {
         let found = (from..from + 2000).find_map(|seed| {

@@ -201,7 +201,9 @@ enums! {
 
 structs! {
     Contact { node, incarnation, addresses: addresses(rng), } in rng;
-    PrimaryLease { holder, term, sequence, released, primary, storage, standby, } in rng;
+    PrimaryLease {
+        holder, term, sequence, released, primary, storage, standby, drift_ppm,
+    } in rng;
     ManagerStatus { me, cluster, standing, lease, since, summary, } in rng;
     ClusterSummary {
         name: text(rng, 256), timeline, stopped, routing, nodes, nodes_alive, targets,
