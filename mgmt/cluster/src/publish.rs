@@ -88,8 +88,9 @@ pub(crate) struct Publisher {
     revocation: Option<RoutingVersion>,
 }
 
-/// Numbers below the one that is kept for a revocation: what is published while its transaction
-/// is in flight takes one each, at most a few hundred in the five seconds that it may take.
+/// Numbers below the one that is kept for a revocation: what is published while its transaction is
+/// in flight takes one each. In the ten seconds that a guarded write may take a manager publishes a
+/// few hundred versions, and what finds no number left waits for the end of the transaction.
 const REVOCATION_ROOM: u64 = 1024;
 
 impl Publisher {
@@ -265,7 +266,7 @@ impl Cluster {
         let until = holders.iter().filter_map(|d| self.holds_until(*d, now)).max();
         #[cfg(test)]
         let until = until.filter(|_| self.rules.planted != Some(Planted::PublishAtOnce));
-        let settles = self.chains.get(&id).is_some_and(|c| c.record.version == record.version);
+        let same_version = self.chains.get(&id).is_some_and(|c| c.record.version == record.version);
         // Whoever departed by a former version is over; those of this one may not be.
         self.unsettled.remove(&id);
         let withheld = until.map(|until| {
@@ -273,10 +274,10 @@ impl Cluster {
             self.due.insert((until, Due::Chain(id)));
             Withheld { holders }
         });
-        if withheld.is_none() && !settles {
-            if !record.departed.is_empty() {
-                self.unsettled.insert(id);
-            }
+        if withheld.is_none() && !record.departed.is_empty() {
+            self.unsettled.insert(id);
+        }
+        if withheld.is_none() && !same_version {
             self.publisher.set_chain(id, record.info());
         }
         self.chains.insert(id, Chain { record, withheld });

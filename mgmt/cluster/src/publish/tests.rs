@@ -269,6 +269,23 @@ fn revocations_of_a_predecessor_are_in_the_first_version() {
     assert_eq!(small.cluster.routing().revoked_below, SessionId::new(9));
 }
 
+/// A command on a chain that is published but not settled leaves the settling to be done.
+#[test]
+fn another_order_does_not_forget_the_settling() {
+    let mut small = Small::whole();
+    small.command(&drain(2)).expect("drained");
+    small.beat(2).expect("it is told");
+    let beat = small.message(2);
+    small.cluster.heartbeat(&beat, &mut small.fences, small.now).expect("it acknowledges");
+    let (committed, published) = small.versions();
+    assert_eq!(committed, published);
+    let departed = |small: &Small| small.cluster.chains[&CHAIN].record.departed.len();
+    assert_eq!(departed(&small), 1, "published, not settled");
+    let order = Vec::from([3, 1, 2].map(TargetId::new));
+    small.command(&Command::SetPreferredOrder(CHAIN, order)).expect("an order");
+    assert_eq!(departed(&small), 0, "the next takeover does not wait");
+}
+
 /// E261: what a settled version did not list yet is not taken from the next one.
 #[test]
 fn a_demotion_right_behind_a_published_one_keeps_its_departed() {
