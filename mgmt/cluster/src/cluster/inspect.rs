@@ -52,7 +52,17 @@ impl Cluster {
 
     /// All nodes, in the order of ids. Costs a look at every target.
     pub fn nodes(&self) -> impl Iterator<Item = NodeView<'_>> {
-        self.nodes.iter().map(|(&id, node)| NodeView {
+        self.nodes_from(Bound::Unbounded)
+    }
+
+    /// Nodes behind `after`, in the order of ids. Costs a look at the targets of those that are
+    /// taken.
+    pub fn nodes_after(&self, after: NodeId) -> impl Iterator<Item = NodeView<'_>> {
+        self.nodes_from(Bound::Excluded(after))
+    }
+
+    fn nodes_from(&self, from: Bound<NodeId>) -> impl Iterator<Item = NodeView<'_>> {
+        self.nodes.range((from, Bound::Unbounded)).map(|(&id, node)| NodeView {
             id,
             record: &node.record,
             state: node.state(),

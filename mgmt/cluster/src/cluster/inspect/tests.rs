@@ -16,6 +16,9 @@ fn an_operator_sees_what_is_committed_and_reported() {
     assert_eq!(counts, [(1, 1, 1), (2, 1, 1), (3, 1, 0), (4, 0, 0)]);
     assert!(nodes.iter().all(|node| node.state == NodeState::Alive));
     assert_eq!(nodes[2].heard, small.now);
+    let behind = |id| small.cluster.nodes_after(NodeId::new(id)).collect::<Vec<_>>();
+    assert_eq!((behind(0), behind(2)), (nodes.clone(), nodes[2..].to_vec()));
+    assert!(behind(4).is_empty());
     let local = |target| small.cluster.target(TargetId::new(target)).map(|target| target.local);
     assert_eq!(local(3), Some(Some(LocalState::Offline)));
     assert_eq!(local(1), Some(Some(LocalState::UpToDate)));
