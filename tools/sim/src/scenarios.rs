@@ -5,8 +5,10 @@ use crate::scenario::Scenario;
 pub mod disk;
 pub mod election;
 pub mod kv;
+pub mod manager;
 pub mod rpc;
 pub mod store;
+pub mod takeover;
 
 /// All of them, in the order in which seeds visit them.
 pub const ALL: &[Scenario] = &[
@@ -18,4 +20,6 @@ pub const ALL: &[Scenario] = &[
     store::limits::SCENARIO,
     kv::SCENARIO,
     election::SCENARIO,
+    manager::SCENARIO,
+    takeover::SCENARIO,
 ];

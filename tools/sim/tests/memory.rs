@@ -17,11 +17,15 @@ fn a_world_leaves_no_memory_behind() {
     const BEFORE: u64 = 20;
     const WORLDS: u64 = 200;
     const GROWTH_MB_MAX: u64 = 64;
+    /// Worlds of a dozen processes take half a second each, and hold some ten megabytes.
+    const LARGE: [&str; 2] = ["manager", "takeover"];
+    const LARGE_WORLDS: u64 = 25;
     for scenario in Scenario::all() {
+        let worlds = if LARGE.contains(&scenario.name) { LARGE_WORLDS } else { WORLDS };
         (0..BEFORE).for_each(|seed| drop(scenario.run(seed)));
         let before = resident_mb();
-        (BEFORE..BEFORE + WORLDS).for_each(|seed| drop(scenario.run(seed)));
+        (BEFORE..BEFORE + worlds).for_each(|seed| drop(scenario.run(seed)));
         let grown = resident_mb().saturating_sub(before);
-        assert!(grown < GROWTH_MB_MAX, "{}: {WORLDS} worlds leave {grown} MB", scenario.name);
+        assert!(grown < GROWTH_MB_MAX, "{}: {worlds} worlds leave {grown} MB", scenario.name);
     }
 }

@@ -3,6 +3,7 @@
 
 mod fuzz;
 mod store;
+mod takeover;
 mod trace_hash;
 
 use std::io::{Write, stdout};
@@ -40,6 +41,8 @@ enum Which {
     StoreKill(store::KillArgs),
     /// The chunk store and a reference agree over 10,000,000 operations
     StoreModel(store::ModelArgs),
+    /// A cluster gets over a death within its bounds; prints how long it takes
+    Takeover(takeover::Args),
     /// The same seed gives the same trace in every build profile
     TraceHash(trace_hash::Args),
 }
@@ -52,7 +55,7 @@ struct Campaign {
 }
 
 /// In the order of the list that `cargo x campaign` prints.
-const CAMPAIGNS: [Campaign; 6] = [
+const CAMPAIGNS: [Campaign; 7] = [
     Campaign {
         name: "fuzz",
         proves: "no input makes a decoder panic, hang or allocate beyond its limits",
@@ -77,6 +80,11 @@ const CAMPAIGNS: [Campaign; 6] = [
         name: "store-model",
         proves: "a chunk store and a reference agree over 10,000,000 operations",
         takes: "four to ten minutes on two cores, or --operations",
+    },
+    Campaign {
+        name: "takeover",
+        proves: "a cluster gets over a death within its bounds in 1,000 worlds; prints the times",
+        takes: "five minutes on two cores, or --seeds",
     },
     Campaign {
         name: "trace-hash",
@@ -112,6 +120,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<bool> {
         Some(Which::StoreCrash(args)) => store::crash(args),
         Some(Which::StoreKill(args)) => store::kill(args),
         Some(Which::StoreModel(args)) => store::model(args),
+        Some(Which::Takeover(args)) => takeover::run(args),
         Some(Which::TraceHash(args)) => trace_hash::run(args),
     }
 }
