@@ -28,6 +28,7 @@
 mod apply;
 mod inspect;
 mod lapse;
+mod order;
 mod stage;
 
 use core::time::Duration;
@@ -46,7 +47,7 @@ pub use stage::Change;
 pub(crate) use stage::InFlight;
 use stage::RESERVED_STEP;
 
-use crate::chain::{LocalState, Moment, View, rotate, update};
+use crate::chain::{LocalState, Moment, View, update};
 use crate::fields::DecodeError;
 use crate::lease::ClockCheck;
 use crate::publish::{Publisher, Withheld};
@@ -141,6 +142,10 @@ pub struct Cluster {
     pub(crate) slots: SyncSlots,
     /// The last tick or heartbeat.
     attended: Instant,
+    /// How often silence was found to say nothing.
+    lapses: u64,
+    /// A longer wait for the death of nodes than the rules say, and until when it counts.
+    patience: (Duration, Instant),
     /// How long a lease lasts that is granted now.
     pub(crate) lease: Duration,
 }
@@ -201,6 +206,8 @@ impl Cluster {
             due: BTreeSet::from([(grace_until, Due::Grace)]),
             slots: SyncSlots::default(),
             attended: now,
+            lapses: 0,
+            patience: (Duration::ZERO, now),
         };
         for (key, record) in records {
             cluster.load_one(key, record, now)?;
@@ -212,7 +219,16 @@ impl Cluster {
     /// Other rules from now on. Leases that were granted before count for as long as they were
     /// granted for; longer ones are granted when `set_lease` says that they are announced. Clocks
     /// are observed anew where another drift is allowed.
-    pub fn set_rules(&mut self, rules: Rules) {
+    ///
+    /// Nodes learn of another interval with the answer to their next heartbeat, so who beats at the
+    /// former one is not dead by the new wait: the longer of both counts until everybody could be
+    /// heard, that is for the former wait and beat from `now` on.
+    pub fn set_rules(&mut self, rules: Rules, now: Instant) {
+        let until = now + self.wait(now) + self.rules.times.beat();
+        if rules.wait() < self.wait(now) {
+            self.patience = (self.wait(now), self.patience.1.max(until));
+        }
+        let restores = rules.restore_order && !self.rules.restore_order;
         if self.rules.times.drift_ppm() != rules.times.drift_ppm() {
             for node in self.nodes.values_mut() {
                 node.clock = ClockCheck::new(&rules.times);
@@ -220,6 +236,9 @@ impl Cluster {
         }
         self.lease = self.lease.min(rules.times.storage());
         self.rules = rules;
+        if restores {
+            self.mark_disordered();
+        }
     }
 
     /// What may be granted from now on, as the holder of the primary's lease says
@@ -314,6 +333,7 @@ impl Cluster {
         let moment = Moment { may_demote: self.may_demote(now), stopped: self.record.stopped };
         let views: Vec<View> = chain.record.members.iter().map(|m| self.view(m, now)).collect();
         self.queue_for_slots(id, &views);
+        self.look_after_mover(id, &views);
         let chain = &self.chains[&id];
         if moment.may_demote || is_settled(&chain.record, &views, moment) {
             self.suppressed.remove(&id);
@@ -323,8 +343,7 @@ impl Cluster {
         #[cfg(test)]
         let chain = &planted::chain(chain, self.rules.planted);
         let Some(updated) = update(&chain.record, &views, moment) else {
-            let wanted = self.rules.restore_order && moment.may_demote && !moment.stopped;
-            return wanted.then(|| rotate(&chain.record))?.map(|record| (record, Vec::new()));
+            return self.restore_order(id, moment).map(|record| (record, Vec::new()));
         };
         let syncs = |record: &ChainRecord| {
             let mut members = record.members.iter();
@@ -355,6 +374,8 @@ impl Cluster {
     pub fn abort(&mut self) {
         let in_flight = self.in_flight.take().expect("E270: a change is in flight");
         self.slots.forget_promises();
+        // A chain that did not move asks for a slot again.
+        in_flight.chains.iter().for_each(|id| self.slots.keep_none(*id));
         self.dirty.extend(in_flight.chains);
     }
 
@@ -382,7 +403,12 @@ impl Cluster {
         {
             self.due.pop_first();
             match due {
-                Due::Grace => self.dirty.append(&mut self.suppressed),
+                Due::Grace => {
+                    self.dirty.append(&mut self.suppressed);
+                    if self.rules.restore_order {
+                        self.mark_disordered();
+                    }
+                }
                 Due::Node(node) => self.check_node(node, now),
                 Due::Chain(chain) => self.check_withheld(chain, now),
             }
@@ -399,11 +425,11 @@ impl Cluster {
 
     /// A node whose heartbeats ceased dies (L4); one that was heard meanwhile is looked at again.
     fn check_node(&mut self, id: NodeId, now: Instant) {
-        let wait = self.wait();
+        let wait = self.wait(now);
         let Some(node) = self.nodes.get_mut(&id) else { return };
         let until = node.heard + wait;
         if now < until {
-            self.due.insert((until, Due::Node(id)));
+            self.look_again(id, now);
             return;
         }
         node.dead = true;
@@ -412,15 +438,26 @@ impl Cluster {
         self.mark_node_dirty(id);
     }
 
+    /// The node was heard: it may be dead when it was silent for long enough, or when patience
+    /// ends.
+    pub(crate) fn look_again(&mut self, id: NodeId, now: Instant) {
+        let dies = self.nodes[&id].heard + self.wait(now);
+        let (_, patient) = self.patience;
+        let at = if now < patient { dies.min(patient) } else { dies };
+        self.due.insert((at, Due::Node(id)));
+    }
+
     pub(crate) fn mark_node_dirty(&mut self, id: NodeId) {
         let Some(node) = self.nodes.get(&id) else { return };
         let chains = node.targets.iter().map(|target| self.targets[target].record.chain);
         self.dirty.extend(chains);
     }
 
-    /// How long a lease may be held from the moment at which its request was received.
-    pub(crate) fn wait(&self) -> Duration {
-        self.rules.wait()
+    /// The silence after which a node is dead: no lease is granted for longer than the rules say,
+    /// and patience with those who know other rules comes on top.
+    pub(crate) fn wait(&self, now: Instant) -> Duration {
+        let (longer, until) = self.patience;
+        if now < until { longer.max(self.rules.wait()) } else { self.rules.wait() }
     }
 }
 

@@ -46,7 +46,7 @@ use engine_types::{
 };
 
 use crate::chain::{LocalState, View};
-use crate::cluster::{Cluster, Due};
+use crate::cluster::Cluster;
 use crate::lease::own_clock_is_suspect;
 use crate::record::{Leaving, UNADOPTED};
 use crate::registry::{Node, Progress, Report};
@@ -203,13 +203,12 @@ impl Cluster {
 
     /// The node lives at `now`.
     fn hear(&mut self, id: NodeId, now: Instant) {
-        let wait = self.rules.wait();
         let Some(node) = self.nodes.get_mut(&id) else { return };
         node.heard = node.heard.max(now);
         if core::mem::take(&mut node.dead) {
             reached!("L4: a dead node was heard again");
-            self.due.insert((node.heard + wait, Due::Node(id)));
             let info = node.info();
+            self.look_again(id, now);
             self.publisher.set_node(id, Some(info));
             self.mark_node_dirty(id);
         }
@@ -356,7 +355,8 @@ impl Cluster {
             damaged: report.is_some_and(|report| report.damaged),
             store: record.store,
             leaving,
-            may_sync: self.slots.is_free(record.node, &self.rules),
+            may_sync: self.slots.kept(record.chain) == Some(member.target)
+                || self.slots.is_free(record.node, &self.rules),
         };
         #[cfg(test)]
         let view = crate::cluster::planted::view(self, member, view);

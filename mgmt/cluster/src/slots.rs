@@ -1,7 +1,8 @@
 //! How many targets are synced at a time, and which chains wait for a slot.
 //!
 //! Owner: `Cluster`. Counts follow committed records; slots that the change in flight takes count
-//! as taken until it is committed or aborted.
+//! as taken until it is committed or aborted, and so do those kept for members that were taken out
+//! to restore an order and have not begun to sync yet.
 //!
 //! Invariants
 //!   E269  no more than `syncing_max` targets, and `syncing_per_node_max` of one node, begin to
@@ -9,7 +10,7 @@
 
 use alloc::collections::{BTreeMap, BTreeSet};
 
-use engine_types::{ChainId, NodeId};
+use engine_types::{ChainId, NodeId, TargetId};
 
 use crate::rules::Rules;
 
@@ -21,6 +22,9 @@ pub(crate) struct SyncSlots {
     /// Of the change that is being made or in flight.
     promised: BTreeMap<NodeId, usize>,
     promised_total: usize,
+    /// For whom slots are kept, and their number on each node.
+    kept: BTreeMap<ChainId, (TargetId, NodeId)>,
+    kept_on: BTreeMap<NodeId, usize>,
     /// Chains whose next target to sync is on that node and found no slot.
     waiting: BTreeMap<NodeId, BTreeSet<ChainId>>,
 }
@@ -28,9 +32,38 @@ pub(crate) struct SyncSlots {
 impl SyncSlots {
     /// True if a target of `node` may begin to sync.
     pub(crate) fn is_free(&self, node: NodeId, rules: &Rules) -> bool {
+        self.used_on(node) < rules.syncing_per_node_max && self.used() < rules.syncing_max
+    }
+
+    fn used_on(&self, node: NodeId) -> usize {
         let count = |of: &BTreeMap<NodeId, usize>| of.get(&node).copied().unwrap_or(0);
-        count(&self.taken) + count(&self.promised) < rules.syncing_per_node_max
-            && self.total + self.promised_total < rules.syncing_max
+        count(&self.taken) + count(&self.promised) + count(&self.kept_on)
+    }
+
+    fn used(&self) -> usize {
+        self.total + self.promised_total + self.kept.len()
+    }
+
+    /// `target` of `chain`, on `node`, is taken out and will come back.
+    pub(crate) fn keep(&mut self, chain: ChainId, target: TargetId, node: NodeId) {
+        self.keep_none(chain);
+        self.kept.insert(chain, (target, node));
+        *self.kept_on.entry(node).or_default() += 1;
+    }
+
+    /// No slot is kept for a member of `chain` any more.
+    pub(crate) fn keep_none(&mut self, chain: ChainId) {
+        let Some((_, node)) = self.kept.remove(&chain) else { return };
+        let count = self.kept_on.get_mut(&node).expect("E269: counted when it was kept");
+        *count -= 1;
+        if *count == 0 {
+            self.kept_on.remove(&node);
+        }
+    }
+
+    /// The member of `chain` that a slot is kept for.
+    pub(crate) fn kept(&self, chain: ChainId) -> Option<TargetId> {
+        self.kept.get(&chain).map(|(target, _)| *target)
     }
 
     /// The change being made lets a target of `node` sync.
@@ -70,14 +103,13 @@ impl SyncSlots {
     /// One that makes no use of its slot leaves it to the next call.
     pub(crate) fn wake(&mut self, rules: &Rules) -> BTreeSet<ChainId> {
         let mut woken = BTreeSet::new();
-        let mut left = rules.syncing_max.saturating_sub(self.total + self.promised_total);
-        for (node, chains) in &mut self.waiting {
+        let mut left = rules.syncing_max.saturating_sub(self.used());
+        let mut waiting = core::mem::take(&mut self.waiting);
+        for (node, chains) in &mut waiting {
             if left == 0 {
                 break; // this is asked with every proposal, and hundreds of nodes may wait
             }
-            let count = |of: &BTreeMap<NodeId, usize>| of.get(node).copied().unwrap_or(0);
-            let taken = count(&self.taken) + count(&self.promised);
-            let free = rules.syncing_per_node_max.saturating_sub(taken).min(left);
+            let free = rules.syncing_per_node_max.saturating_sub(self.used_on(*node)).min(left);
             for _ in 0..free {
                 let Some(chain) = chains.pop_first() else { break };
                 woken.insert(chain);
@@ -85,8 +117,9 @@ impl SyncSlots {
             }
         }
         if !woken.is_empty() {
-            self.waiting.retain(|_, chains| !chains.is_empty());
+            waiting.retain(|_, chains| !chains.is_empty());
         }
+        self.waiting = waiting;
         woken
     }
 }

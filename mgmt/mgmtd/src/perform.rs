@@ -150,7 +150,7 @@ impl<E: Env, K: Kv> Manager<E, K> {
 
     /// The settings in force are followed at once.
     fn apply_settings(&self) {
-        let times = self.with_tenure(|tenure, _| {
+        let times = self.with_tenure(|tenure, now| {
             let settings = match Settings::of(tenure.config.clone(), self.config.times) {
                 Ok(settings) => settings,
                 Err(error) => panic!("E296: settings are checked before they are kept: {error}"),
@@ -160,7 +160,7 @@ impl<E: Env, K: Kv> Manager<E, K> {
             tenure.poll_time = settings.poll_time;
             tenure.session_timeout = settings.session_timeout;
             tenure.sessions.set_timeout(settings.session_timeout);
-            tenure.cluster.set_rules(settings.rules);
+            tenure.cluster.set_rules(settings.rules, now);
             times
         });
         if let Some(times) = times {

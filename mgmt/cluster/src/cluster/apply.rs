@@ -152,7 +152,7 @@ impl Cluster {
         match self.nodes.get_mut(&id) {
             None => {
                 self.nodes.insert(id, Node::new(record, now, &self.rules.times));
-                self.due.insert((now + self.rules.wait(), Due::Node(id)));
+                self.look_again(id, now);
             }
             Some(node) => {
                 let restarted = node.record.incarnation != record.incarnation;
@@ -168,7 +168,7 @@ impl Cluster {
                         target.named_in = None;
                     }
                     if was_dead {
-                        self.due.insert((now + self.rules.wait(), Due::Node(id)));
+                        self.look_again(id, now);
                     }
                 }
                 self.mark_node_dirty(id);

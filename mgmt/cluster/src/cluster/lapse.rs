@@ -17,9 +17,20 @@ use super::Cluster;
 pub const LAPSE: Duration = Duration::from_secs(1);
 
 impl Cluster {
+    /// True if the manager did not attend for so long that silence says nothing: whatever else
+    /// judges by silence has to be told so before it does.
+    pub fn is_away(&self, now: Instant) -> bool {
+        self.attended + LAPSE < now
+    }
+
+    /// How many lapses there were since `load`, noticed here or told by `resumed`.
+    pub const fn lapses(&self) -> u64 {
+        self.lapses
+    }
+
     /// The manager attends at `now`; was it away before?
     pub(crate) fn attend(&mut self, now: Instant) {
-        if self.attended + LAPSE < now {
+        if self.is_away(now) {
             self.resumed(now);
         }
         self.attended = self.attended.max(now);
@@ -30,6 +41,7 @@ impl Cluster {
     /// `tick` nor `heartbeat` is called are found without it.
     pub fn resumed(&mut self, now: Instant) {
         reached!("L4: the manager was away");
+        self.lapses += 1;
         for node in self.nodes.values_mut().filter(|node| !node.dead) {
             node.heard = node.heard.max(now);
         }

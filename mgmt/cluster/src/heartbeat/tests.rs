@@ -73,7 +73,7 @@ fn leases_that_standbys_granted_are_waited_for() {
     small.wait(1500);
     small.beat(1).expect("it lives");
     small.beat(3).expect("it lives");
-    let until = small.now + small.cluster.wait();
+    let until = small.now + small.cluster.rules.wait();
     small.cluster.standby_granted(NodeId::new(2), until, &mut small.fences, small.now);
     small.wait(1500);
     small.beat(1).expect("it lives");
@@ -283,12 +283,12 @@ fn longer_leases_are_granted_when_they_are_announced() {
     let mut rules = small.cluster.rules.clone();
     rules.times = LeaseTimes::new(Duration::from_secs(1), long, rules.times.primary(), 10_000)
         .expect("they fit");
-    small.cluster.set_rules(rules);
+    small.cluster.set_rules(rules, small.now);
     assert_eq!(small.beat(1).expect("it lives").lease, short);
     small.cluster.set_lease(long);
     assert_eq!(small.beat(1).expect("it lives").lease, long);
     let rules = crate::rules::Rules::default();
-    small.cluster.set_rules(rules);
+    small.cluster.set_rules(rules, small.now);
     assert_eq!(small.beat(1).expect("it lives").lease, short, "a shorter one at once");
 }
 
@@ -303,6 +303,66 @@ fn clocks_are_judged_by_the_drift_that_is_set() {
     let times = rules.times;
     rules.times = LeaseTimes::new(Duration::from_secs(1), times.storage(), times.primary(), 5_000)
         .expect("they fit");
-    small.cluster.set_rules(rules);
+    small.cluster.set_rules(rules, small.now);
     assert!(clocks(&mut small, 300, off).contains_key(&1), "4 of 5 per mille");
+}
+
+fn times(beat: u64, storage: u64) -> LeaseTimes {
+    let second = Duration::from_secs(1);
+    LeaseTimes::new(
+        second * u32::try_from(beat).unwrap(),
+        second * u32::try_from(storage).unwrap(),
+        second * 10,
+        10_000,
+    )
+    .expect("they fit")
+}
+
+/// L4: nodes learn of shorter intervals with the answer to their next heartbeat.
+#[test]
+fn shorter_intervals_kill_nobody_who_beats_at_the_former_ones() {
+    let mut small = Small::whole();
+    let long = crate::rules::Rules { times: times(10, 20), ..crate::rules::Rules::default() };
+    small.cluster.set_rules(long, small.now);
+    small.beat_all();
+    small.wait(9000);
+    small.cluster.set_rules(crate::rules::Rules::default(), small.now);
+    small.wait(900);
+    assert_eq!(small.states(), "1:Serving 2:Serving 3:Serving");
+    // An interval that grows, or shrinks again, does not cut the patience short.
+    let other = crate::rules::Rules { times: times(1, 3), ..crate::rules::Rules::default() };
+    small.cluster.set_rules(other, small.now);
+    small.cluster.set_rules(crate::rules::Rules::default(), small.now);
+    small.beat_all();
+    let others_live = |small: &mut Small, alive: &[u32], seconds| {
+        for _ in 0..seconds {
+            small.wait(1000);
+            alive.iter().for_each(|&node| drop(small.beat(node).expect("it lives")));
+        }
+    };
+    others_live(&mut small, &[1, 2, 4], 20);
+    assert_eq!(small.states(), "1:Serving 2:Serving 3:Serving");
+    others_live(&mut small, &[1, 2, 4], 1);
+    assert_eq!(small.states(), "1:Serving 2:Serving 3:Offline");
+    // The former wait and beat are over: from now on the new wait counts.
+    others_live(&mut small, &[1, 2, 4], 11);
+    others_live(&mut small, &[1, 4], 2);
+    assert_eq!(small.states(), "1:Serving 2:Serving 3:Offline");
+    small.wait(20);
+    assert_eq!(small.states(), "1:Serving 2:Offline 3:Offline");
+}
+
+#[test]
+fn lapses_are_counted_whoever_notices_them() {
+    let mut small = Small::whole();
+    assert_eq!(small.cluster.lapses(), 0);
+    small.now += crate::cluster::LAPSE;
+    assert!(!small.cluster.is_away(small.now));
+    small.now += Duration::from_nanos(1);
+    assert!(small.cluster.is_away(small.now));
+    small.cluster.tick(small.now);
+    assert!(!small.cluster.is_away(small.now));
+    assert_eq!(small.cluster.lapses(), 1, "it noticed by itself");
+    small.cluster.resumed(small.now);
+    assert_eq!(small.cluster.lapses(), 2, "it was told");
 }

@@ -3,7 +3,7 @@
 use std::string::String;
 use std::vec::Vec;
 
-use engine_types::{CoreId, NodeId, StoreId, TargetId};
+use engine_types::{CoreId, Instant, NodeId, StoreId, TargetId};
 
 use super::world::{Event, MS, NODES, World};
 use crate::command::{Command, NewTarget};
@@ -199,9 +199,10 @@ impl World {
         }
         self.paused = 0;
         self.rules.times = LeaseTimes::DEFAULT;
+        let now = Instant::from_nanos(self.now);
         if let (Some(holder), Some(cluster)) = (&mut self.holder, &mut self.cluster) {
             holder.set_times(self.rules.times);
-            cluster.set_rules(self.rules.clone());
+            cluster.set_rules(self.rules.clone(), now);
         }
         for slot in self.slots.values_mut().filter(|slot| slot.offline) {
             slot.offline = false;

@@ -148,7 +148,7 @@ impl World {
             let times = LeaseTimes::new(second, storage, 10 * second, 10_000);
             self.rules.times = times.expect("within the limits");
             holder.set_times(self.rules.times);
-            cluster.set_rules(self.rules.clone());
+            cluster.set_rules(self.rules.clone(), now);
         }
         let write = holder.begin_renewal(now).expect("it is not over");
         let ms = self.delay();
