@@ -1,10 +1,10 @@
 //! Chain replication with apportioned queries (CRAQ): what one replica decides.
 //!
-//! A `Replica` is one target of one chain in one start of its store. Its owner, the shard of a
-//! storage node, tells it what happened (`Event`) and does what it answers (`Effect`), in order
+//! A [`Replica`] is one target of one chain in one start of its store. Its owner, the shard of a
+//! storage node, tells it what happened ([`Event`]) and does what it answers ([`Effect`]), in order
 //! and before the next event. Nothing here knows a clock, a socket, a file or a byte of data:
 //! payloads are tokens, the lease is a boolean in the events that need it (R8), and what the store
-//! knows of a chunk comes along as `Local`.
+//! knows of a chunk comes along as [`Local`].
 //!
 //! Invariants of the crate; each assertion names its number
 //!   E340  chain versions and timelines that are installed never go down (R20)
@@ -26,9 +26,21 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+pub mod effect;
+mod entry;
+pub mod event;
 pub mod limits;
+pub mod message;
+mod planted;
+mod read;
+pub mod replica;
 pub mod standing;
 pub mod words;
 
+pub use effect::{Effect, Left, Source};
+pub use entry::Recovered;
+pub use event::{Event, Local, Received, Space, Update};
+pub use message::{Message, Refusal, Version};
+pub use replica::{Effects, Replica, Start};
 pub use standing::{Peer, Standing};
 pub use words::{Digest, Payload, QueryId, ReadId, UpdateId, Walk};

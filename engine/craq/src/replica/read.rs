@@ -1,0 +1,117 @@
+//! Apportioned reads (R8, R9): every serving replica answers, with the version that is committed
+//! at the tail, or a newer one.
+//!
+//! Without a version in flight the own committed version is that of the tail. With one, the tail
+//! may have committed it: a read asks. The answer counts only for the version that was in flight
+//! when it asked; it is then the one before it, which is served, or another, and then the commit
+//! here is on its way and the read waits for it.
+
+use engine_types::{ChainVersion, ChunkId, ChunkVersion, reached};
+
+use super::{Effects, Replica};
+use crate::effect::Effect;
+use crate::event::Local;
+use crate::limits::{ASKS_MAX, READS_MAX};
+use crate::message::{Message, Refusal};
+use crate::planted::Bug;
+use crate::read::{For, WaitingRead};
+use crate::standing::Peer;
+use crate::words::{QueryId, ReadId};
+
+impl Replica {
+    pub(super) fn read(
+        &mut self,
+        id: ReadId,
+        chain: ChainVersion,
+        chunk: ChunkId,
+        out: &mut Effects,
+    ) {
+        if self.version < chain {
+            out.push(Effect::FetchRouting { version: chain });
+        }
+        if chain != self.version || self.left || !self.standing.serves() {
+            return out.push(Effect::RefuseRead { id, why: Refusal::StaleChain });
+        }
+        self.pick(id, chunk, 0, out);
+    }
+
+    /// Picks the version of a read, or has it wait.
+    fn pick(&mut self, id: ReadId, chunk: ChunkId, asks: u8, out: &mut Effects) {
+        if !self.leased && !self.bug(Bug::ReadWithoutLease) {
+            return out.push(Effect::RefuseRead { id, why: Refusal::NotLeased });
+        }
+        let pending = self.is_pending(chunk) && !self.bug(Bug::NeverAsk);
+        if !pending || self.is_tail() {
+            return out.push(Effect::Serve(id));
+        }
+        if READS_MAX <= self.reads.len() {
+            return out.push(Effect::RefuseRead { id, why: Refusal::Busy });
+        }
+        let (Some(to), true) = (self.standing.tail, asks < ASKS_MAX) else {
+            return self.reads.wait(chunk, WaitingRead { id, asks, waits: For::Commit });
+        };
+        let query = self.reads.next_query();
+        let serial = self.entries.get(&chunk).map_or(0, |entry| entry.serial);
+        let waits = For::Answer { query, serial };
+        self.reads.wait(chunk, WaitingRead { id, asks: asks + 1, waits });
+        self.send(to, Message::Query { query, chunk }, out);
+    }
+
+    /// Another replica asks the tail.
+    pub(super) fn query(&self, from: Peer, query: QueryId, local: &Local, out: &mut Effects) {
+        let leased = self.leased || self.bug(Bug::AnswerWithoutLease);
+        let committed = (self.is_tail() && leased).then(|| local.version());
+        self.send(from, Message::Answer { query, committed }, out);
+    }
+
+    /// The tail's answer; sender's chain version and own are the same.
+    pub(super) fn answered(
+        &mut self,
+        from: Peer,
+        query: QueryId,
+        committed: Option<Option<ChunkVersion>>,
+        out: &mut Effects,
+    ) {
+        if Some(from) != self.standing.tail {
+            return;
+        }
+        let Some((chunk, read)) = self.reads.take_asked(query) else { return };
+        let For::Answer { serial, .. } = read.waits else { return };
+        let asked = self.entries.get(&chunk).filter(|entry| entry.serial == serial);
+        if self.bug(Bug::StaleAnswerCounts) {
+            return out.push(Effect::Serve(read.id));
+        }
+        match (asked, committed) {
+            (None, _) => {
+                reached!("E345: the chunk has changed while the tail was asked");
+                self.pick(read.id, chunk, read.asks, out);
+            }
+            (Some(entry), Some(committed)) if committed == entry.base => {
+                if self.leased || self.bug(Bug::ReadWithoutLease) {
+                    out.push(Effect::Serve(read.id));
+                } else {
+                    out.push(Effect::RefuseRead { id: read.id, why: Refusal::NotLeased });
+                }
+            }
+            // The tail has committed, or may not say: the end of the version will tell.
+            (Some(_), _) => self.reads.wait(chunk, WaitingRead { waits: For::Commit, ..read }),
+        }
+    }
+
+    /// The version in flight has left: reads that waited for it pick anew.
+    pub(super) fn wake_reads(&mut self, chunk: ChunkId, out: &mut Effects) {
+        for read in self.reads.take(chunk) {
+            self.pick(read.id, chunk, read.asks, out);
+        }
+    }
+
+    pub(super) fn refuse_reads(&mut self, why: Refusal, out: &mut Effects) {
+        let all = self.reads.take_all();
+        out.extend(all.into_iter().map(|read| Effect::RefuseRead { id: read.id, why }));
+    }
+
+    /// The tail is out of reach.
+    pub(super) fn reads_wait(&mut self) {
+        self.reads.expect_commits();
+    }
+}
