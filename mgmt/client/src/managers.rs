@@ -36,7 +36,8 @@ pub(crate) use search::jittered;
 /// round trips, across continents too.
 const PROBE_TIME: Duration = Duration::from_secs(1);
 /// Time for one answer to a call that can be repeated; then another manager is asked. Most are one
-/// transaction of the KV, which gives up after five.
+/// transaction of the KV and take milliseconds. One may go on for ten seconds while the KV is away:
+/// the repetition then finds what it has done, or waits behind it.
 const ATTEMPT_TIME: Duration = Duration::from_secs(3);
 /// Before a call that must not be repeated, the manager has to have answered so recently: a machine
 /// that died is found by a probe, not by a call of unknown effect.
@@ -292,7 +293,7 @@ impl<E: Env> Managers<E> {
         let now = self.inner.env.now();
         // With little time left, half of it is for those who answer.
         let patience = PROBE_TIME.min(deadline.saturating_since(now) / 2);
-        match self.ask(address, &StatusAsk, now + patience).await {
+        match self.ask(address, &StatusAsk::default(), now + patience).await {
             Ok(status) => {
                 if let Some(lease) = &status.lease {
                     self.inner.list.borrow_mut().learn(&lease.holder);

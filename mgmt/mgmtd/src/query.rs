@@ -41,6 +41,7 @@ impl<E: Env, K: Kv> Manager<E, K> {
             lease: self.lease(),
             since: self.env.now().saturating_since(self.since.get()),
             summary,
+            trouble: String::new(),
         }
     }
 

@@ -21,7 +21,11 @@ use mgmt_cluster::session::{Client, SessionRecord};
 
 /// How are you? Any manager answers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct StatusAsk;
+pub struct StatusAsk {
+    /// With the cluster in numbers. Counting all chains is work on the core that answers
+    /// heartbeats, so whoever only looks for the primary asks without.
+    pub summary: bool,
+}
 
 /// What a manager is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,8 +51,11 @@ pub struct ManagerStatus {
     pub lease: Option<PrimaryLease>,
     /// Since when it is what it is, by its own clock.
     pub since: Duration,
-    /// Of a primary.
+    /// Of a primary that is asked for it.
     pub summary: Option<ClusterSummary>,
+    /// Why its last takeover failed, for people; empty if it did not. Longer ones than
+    /// [`Refusal::MESSAGE_BYTES_MAX`](crate::Refusal::MESSAGE_BYTES_MAX) are cut.
+    pub trouble: String,
 }
 
 /// A cluster in numbers.
@@ -230,10 +237,11 @@ pub enum Operation {
     HandOver,
 }
 
-/// It is done, and durable.
+/// It is done, and durable; a handover is begun and may yet find no other manager.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Done {
-    /// False if everything was as wanted already.
+    /// False if nothing had to be written, as everything was as wanted already. True for a
+    /// handover, which writes nothing before this is told.
     pub changed: bool,
     /// Chains that were created, in the order given.
     pub chains: Vec<ChainId>,

@@ -46,7 +46,8 @@ codes! {
     NotReady = 2;
     /// Too much waits to be written: ask again later. Nothing was done.
     Overloaded = 3;
-    /// The KV cannot be reached. Nothing was done.
+    /// The KV cannot be reached. Nothing was done; a standby may have counted a renewal of leases
+    /// that it does not answer, for which the primary waits though nobody holds any by it.
     KvUnavailable = 4;
     /// It may have been done, or may yet be.
     UnknownResult = 5;
@@ -81,7 +82,7 @@ codes! {
 }
 
 impl RefusalCode {
-    /// True if nothing was done and the same request may succeed soon, here or at another manager.
+    /// True if nothing was done that its sender would notice, and the same request may succeed soon, here or at another manager.
     pub const fn is_transient(self) -> bool {
         matches!(self, Self::NotPrimary | Self::NotReady | Self::Overloaded | Self::KvUnavailable)
     }

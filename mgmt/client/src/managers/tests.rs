@@ -237,7 +237,8 @@ fn one_manager_is_asked_and_nobody_else() {
         let told = managers.call_at(one.address, &QUESTION, env.now() + ms(100)).await;
         let Err(ManagerError::Refused(refusal)) = told else { panic!("{told:?}") };
         assert_eq!(refusal.code, RefusalCode::NotPrimary);
-        let status = managers.call_at(one.address, &StatusAsk, env.now() + ms(100)).await;
+        let status =
+            managers.call_at(one.address, &StatusAsk::default(), env.now() + ms(100)).await;
         assert_eq!(status.unwrap().me.addresses, [one.address.to_string()]);
         let told = managers.call_at(gone, &QUESTION, env.now() + ms(100)).await;
         assert!(matches!(told, Err(ManagerError::Unreachable { tried }) if tried[0].0 == gone));

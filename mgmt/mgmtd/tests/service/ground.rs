@@ -397,7 +397,7 @@ pub(crate) fn chain(raw: u32) -> ChainId {
 pub(crate) async fn summary(env: &SimEnv, managers: &Managers<SimEnv>) -> ClusterSummary {
     for address in managers.addresses() {
         let deadline = env.now() + Duration::from_millis(500);
-        if let Ok(status) = managers.call_at(address, &StatusAsk, deadline).await
+        if let Ok(status) = managers.call_at(address, &StatusAsk { summary: true }, deadline).await
             && let Some(summary) = status.summary
         {
             return summary;

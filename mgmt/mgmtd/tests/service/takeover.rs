@@ -16,7 +16,7 @@ fn primary(ground: &Ground) -> Option<usize> {
     ground.operate(move |env, managers| async move {
         for (index, address) in managers.addresses().into_iter().enumerate().take(2) {
             let deadline = env.now() + Duration::from_millis(500);
-            let status = managers.call_at(address, &StatusAsk, deadline).await;
+            let status = managers.call_at(address, &StatusAsk { summary: true }, deadline).await;
             if status.is_ok_and(|status| status.standing == StandingSaid::Primary) {
                 told.set(Some(index));
             }

@@ -1,9 +1,9 @@
 //! Managers and their cluster in numbers.
 //!
 //! ```text
-//! StatusAsk       no fields
+//! StatusAsk       summary bool
 //! ManagerStatus   me contact, cluster u128, standing u8, lease (option) record, since duration,
-//!                 summary (option) row
+//!                 summary (option) row, trouble text
 //! summary         name text, timeline u32, stopped bool, routing u64, nodes u32, nodes alive u32,
 //!                 targets u32, targets serving u32, targets syncing u32, chains u32,
 //!                 chains whole u32, chains unserved u32, sessions u32, changes u64,
@@ -14,8 +14,9 @@ use mgmt_cluster::fields::{DecodeError, Reader, Writer};
 use mgmt_cluster::lease::PrimaryLease;
 use mgmt_cluster::record::codec::NAME_BYTES_MAX;
 
-use super::{Field, Fields, messages, numbered};
+use super::{Field, Fields, cut, messages, numbered};
 use crate::message::{ClusterSummary, ManagerStatus, StandingSaid, StatusAsk};
+use crate::refusal::Refusal;
 
 /// Largest record of the primary's lease: 8 addresses take 2.2 KB; later versions grow.
 const LEASE_RECORD_BYTES_MAX: usize = 16 << 10;
@@ -30,12 +31,14 @@ numbered! {
 }
 
 impl Fields for StatusAsk {
-    const FIELDS_BYTES_MIN: usize = 0;
+    const FIELDS_BYTES_MIN: usize = 1;
 
-    fn write_fields(&self, _: &mut Writer) {}
+    fn write_fields(&self, out: &mut Writer) {
+        self.summary.write(out);
+    }
 
-    fn read_fields(_: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        Ok(Self)
+    fn read_fields(from: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        Ok(Self { summary: Field::read("summary", from)? })
     }
 }
 
@@ -54,16 +57,17 @@ impl Field for PrimaryLease {
 }
 
 impl Fields for ManagerStatus {
-    const FIELDS_BYTES_MIN: usize = 45;
+    const FIELDS_BYTES_MIN: usize = 49;
 
     fn write_fields(&self, out: &mut Writer) {
-        let Self { me, cluster, standing, lease, since, summary } = self;
+        let Self { me, cluster, standing, lease, since, summary, trouble } = self;
         me.write(out);
         cluster.write(out);
         standing.write(out);
         lease.write(out);
         since.write(out);
         summary.write(out);
+        out.text(cut(trouble, Refusal::MESSAGE_BYTES_MAX));
     }
 
     fn read_fields(from: &mut Reader<'_>) -> Result<Self, DecodeError> {
@@ -74,6 +78,7 @@ impl Fields for ManagerStatus {
             lease: Field::read("lease", from)?,
             since: Field::read("since", from)?,
             summary: Field::read("summary", from)?,
+            trouble: from.text("trouble", Refusal::MESSAGE_BYTES_MAX)?,
         })
     }
 }

@@ -115,7 +115,7 @@ async fn ask<E: Env>(
     let told = match tried {
         Err(error) => Err(error.to_string()),
         Ok(()) => {
-            let told = client.call_at(address, &StatusAsk, deadline).await;
+            let told = client.call_at(address, &StatusAsk { summary: true }, deadline).await;
             told.map_err(|error| reason(address, error))
         }
     };

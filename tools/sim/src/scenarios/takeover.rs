@@ -365,7 +365,8 @@ async fn watch(env: SimEnv, cluster: Rc<Cluster>, manager: NodeId, probe: Rc<Pro
     let managers = Managers::new(&env, cluster.net(&env, NodeRole::Operator), vec![address]);
     loop {
         env.sleep_until(env.now() + PROBE_EVERY).await;
-        let told = managers.call_at(address, &StatusAsk, env.now() + PROBE_TIME).await;
+        let told =
+            managers.call_at(address, &StatusAsk { summary: true }, env.now() + PROBE_TIME).await;
         let Ok(status) = told else { continue };
         let term = status.lease.map(|lease| lease.term);
         let acts = status.standing == StandingSaid::Primary && status.summary.is_some();

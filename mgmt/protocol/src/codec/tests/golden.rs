@@ -88,7 +88,8 @@ const TABLE: &str = "11000000 01 0c000000 03000000 01000000 04000000";
 
 #[test]
 fn managers_and_nodes() {
-    check(&StatusAsk, "");
+    check(&StatusAsk { summary: false }, "00");
+    check(&StatusAsk { summary: true }, "01");
     let mut status = ManagerStatus {
         me: contact(),
         cluster: ClusterId::new(3),
@@ -96,9 +97,10 @@ fn managers_and_nodes() {
         lease: None,
         since: Duration::from_nanos(4),
         summary: None,
+        trouble: "t".into(),
     };
     let head = std::format!("{CONTACT} 03000000000000000000000000000000 03 00 0400000000000000");
-    check(&status, &std::format!("{head} 00"));
+    check(&status, &std::format!("{head} 00 01000000 74"));
     status.summary = Some(ClusterSummary {
         name: "c".into(),
         timeline: Timeline::new(1),
@@ -120,7 +122,7 @@ fn managers_and_nodes() {
     let summary = std::format!(
         "4600 01000000 63 01000000 01 0200000000000000 {counts} 0c00000000000000 0d00000000000000"
     );
-    check(&status, &std::format!("{head} 01 {summary}"));
+    check(&status, &std::format!("{head} 01 {summary} 01000000 74"));
     let wanted = Registration {
         node: Some(NodeId::new(1)),
         uuid: StoreId::new(2),

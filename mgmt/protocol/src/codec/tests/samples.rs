@@ -204,7 +204,11 @@ structs! {
     PrimaryLease {
         holder, term, sequence, released, primary, storage, standby, drift_ppm,
     } in rng;
-    ManagerStatus { me, cluster, standing, lease, since, summary, } in rng;
+    StatusAsk { summary, } in rng;
+    ManagerStatus {
+        me, cluster, standing, lease, since, summary,
+        trouble: text(rng, Refusal::MESSAGE_BYTES_MAX),
+    } in rng;
     ClusterSummary {
         name: text(rng, 256), timeline, stopped, routing, nodes, nodes_alive, targets,
         targets_serving, targets_syncing, chains, chains_whole, chains_unserved, sessions, changes,
@@ -247,7 +251,8 @@ structs! {
     NewTarget { node, core, store, disk, } in rng;
     Done { changed, chains: some(rng, 4), targets: some(rng, 9), config, } in rng;
     NodeRecord {
-        uuid, role, addresses: addresses(rng), incarnation, enabled, draining,
+        // No record of a node has the uuid 0.
+        uuid: StoreId::new(any::<StoreId>(rng).get().max(1)), role, addresses: addresses(rng), incarnation, enabled, draining,
         domain: text(rng, 256), tags: tags(rng),
     } in rng;
     NodeRow { node, record, state, silent, clock_away, targets, serving, } in rng;
@@ -261,12 +266,6 @@ structs! {
     ConfigEntry { role, version, note: text(rng, 256), text: text(rng, 1 << 15), } in rng;
     DrainProgress { targets, serving, last_servers, waiting_for_leases, } in rng;
     Refusal { code, message: text(rng, Refusal::MESSAGE_BYTES_MAX), primary, } in rng;
-}
-
-impl Sample for StatusAsk {
-    fn every(_: &mut Rng) -> Vec<Self> {
-        vec![Self]
-    }
 }
 
 impl Sample for RefusalCode {

@@ -38,6 +38,7 @@ fn manager(node: u32, standing: StandingSaid, term: u64, holder: u32) -> Found {
         lease: Some(lease),
         since: Duration::from_secs(90),
         summary: (standing == StandingSaid::Primary).then_some(summary),
+        trouble: String::new(),
     };
     Found { address: contact(node).addresses[0].parse().unwrap(), told: Ok(status) }
 }
