@@ -36,11 +36,11 @@
 //! no longer lease is granted than the stored record is known to announce, and a term announces
 //! what it took over until those leases have ended, for it may be shorter than they are.
 //!
-//! **Whose drift bound.** Managers may know different values of `e`: it is a setting, which a standby
-//! has not read. So each record says the bound that its holder counts with, and whoever waits for
-//! what stands on a record takes the larger of that and his own. A holder writes the largest bound
-//! of its term, as what was granted by it is not told apart, and goes on writing what its
-//! predecessors announced until their leases have ended *and* it was told the cluster's own: a
+//! **Whose drift bound.** Managers may know different values of `e`: it is a setting, which a
+//! standby has not read. So each record says the bound that its holder counts with, and whoever
+//! waits for what stands on a record takes the larger of that and his own. A holder writes the
+//! largest bound of its term, as what was granted by it is not told apart, and goes on writing what
+//! its predecessors announced until their leases have ended *and* it was told the cluster's own: a
 //! manager that has not read the settings knows only the default. A raised bound is thus relied on
 //! (clocks that need it may join) when a record has announced it and what was granted before has
 //! run out; a lowered one when the operator, who vouches for the clocks, sets it.

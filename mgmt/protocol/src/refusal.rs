@@ -82,7 +82,8 @@ codes! {
 }
 
 impl RefusalCode {
-    /// True if nothing was done that its sender would notice, and the same request may succeed soon, here or at another manager.
+    /// True if nothing was done that its sender would notice, and the same request may succeed
+    /// soon, here or at another manager.
     pub const fn is_transient(self) -> bool {
         matches!(self, Self::NotPrimary | Self::NotReady | Self::Overloaded | Self::KvUnavailable)
     }

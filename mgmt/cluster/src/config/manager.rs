@@ -72,7 +72,8 @@ pub const SETTINGS: &[Setting] = &[
     hot(
         LEASE_DRIFT,
         Range::Permille { default: DEFAULT.drift_ppm() / 1000, min: 2, max: DRIFT_PERMILLE_MAX },
-        "By how many thousandths one clock may run faster than another. All leases rest on it.",
+        "By how many thousandths one clock may run faster than another. All leases rest on it: \
+         raise it some minutes before clocks that need it join, lower it after they have left.",
     ),
     // One sync fills a link of 25 Gbit/s by half; four leave room for clients on any faster one.
     hot(

@@ -160,8 +160,9 @@ impl Holder {
     }
 
     /// The times of the cluster, for the next record: to be called when its settings are known,
-    /// before anything is granted, and when they change. Storage leases longer than before are granted only when
-    /// [`storage`](Self::storage) says so, that is after a renewal has announced them.
+    /// before anything is granted, and when they change. Storage leases longer than before are
+    /// granted only when [`storage`](Self::storage) says so, that is after a renewal has announced
+    /// them.
     pub fn set_times(&mut self, times: LeaseTimes) {
         self.times = times;
         self.longest = self.longest.max(times.storage());

@@ -119,8 +119,8 @@ impl Observer {
         let seen = self.seen.as_ref()?;
         Some(match &seen.record {
             Some(record) if !record.released && !seen.holder_ended => {
-                // The holder counts what its record says, whatever is configured here. Its clock may
-                // be off by what its settings allow, which a standby has not read.
+                // The holder counts what its record says, whatever is configured here. Its clock
+                // may be off by what its settings allow, which a standby has not read.
                 seen.since + self.times.drifting(record.drift_ppm).stretched(record.primary)
             }
             Some(_) => {

@@ -252,7 +252,8 @@ structs! {
     Done { changed, chains: some(rng, 4), targets: some(rng, 9), config, } in rng;
     NodeRecord {
         // No record of a node has the uuid 0.
-        uuid: StoreId::new(any::<StoreId>(rng).get().max(1)), role, addresses: addresses(rng), incarnation, enabled, draining,
+        uuid: StoreId::new(any::<StoreId>(rng).get().max(1)),
+        role, addresses: addresses(rng), incarnation, enabled, draining,
         domain: text(rng, 256), tags: tags(rng),
     } in rng;
     NodeRow { node, record, state, silent, clock_away, targets, serving, } in rng;
