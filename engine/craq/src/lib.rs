@@ -36,6 +36,8 @@ mod read;
 pub mod replica;
 pub mod standing;
 pub mod words;
+#[cfg(test)]
+mod world;
 
 pub use effect::{Effect, Left, Source};
 pub use entry::Recovered;

@@ -42,4 +42,38 @@ pub(crate) enum Bug {
     AbortNotJournaled,
     /// L6: revoked sessions are admitted.
     RevokedAdmitted,
+    /// R4 (of the manager): a demotion is published at once.
+    PublishedAtOnce,
+    /// R10 (of the manager): anybody may restart a chain.
+    RestartedByAnybody,
+    /// R15 (of the store): only the head remembers what was done.
+    RecordAtHeadAlone,
+}
+
+#[cfg(test)]
+impl Bug {
+    /// All, with the number of worlds within which each is found.
+    pub(crate) const ALL: &[(Self, u64)] = &[
+        (Self::TailIgnoresTrailer, 400),
+        (Self::TrailerBeforeDurable, 400),
+        (Self::MarkedLate, 400),
+        (Self::AbortedStreamStored, 400),
+        (Self::ReadWithoutLease, 400),
+        (Self::StartInherits, 400),
+        (Self::PendingsNotWalked, 400),
+        (Self::PendingsKept, 400),
+        (Self::AnyChainVersion, 400),
+        (Self::WorkKept, 400),
+        (Self::CommitWithoutLease, 400),
+        (Self::AnswerWithoutLease, 400),
+        (Self::NeverAsk, 400),
+        (Self::StaleAnswerCounts, 400),
+        (Self::RepeatedExecuted, 400),
+        (Self::PendingAnswered, 400),
+        (Self::AbortNotSent, 400),
+        (Self::AbortNotJournaled, 400),
+        (Self::PublishedAtOnce, 400),
+        (Self::RestartedByAnybody, 400),
+        (Self::RecordAtHeadAlone, 400),
+    ];
 }

@@ -1,0 +1,245 @@
+//! A model world: three replicas of one chain, links that delay and break, stores that lose what
+//! was not flushed, a manager that obeys R4, R5 and R10, clients that retry, readers anywhere.
+//! Everything follows from one seed.
+//!
+//! Checked throughout: what is committed anywhere forms one line per chunk, on which each write
+//! stands at most once; an acknowledged write and a read stand behind whatever was acknowledged or
+//! read before they began. In the end, without further faults, all writes end, all replicas serve
+//! and hold the same.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::vec;
+use std::vec::Vec;
+
+use engine_store::tables::Known;
+use engine_store::{ChunkKey, Outcome, Slot, Tag};
+use engine_types::checksum::mix64;
+use engine_types::{
+    ChainInfo, ChainVersion, ChannelId, ChunkId, ChunkVersion, Incarnation, InodeId, Rng,
+    SessionId, TargetId, Timeline,
+};
+
+use crate::effect::{Effect, Source};
+use crate::event::{Event, Local, Received, Space, Update};
+use crate::message::{Message, Refusal, Version};
+use crate::planted::Bug;
+use crate::replica::{Replica, Start};
+use crate::standing::Peer;
+use crate::words::{Digest, Payload, ReadId, UpdateId};
+
+mod client;
+mod manager;
+mod network;
+mod node;
+mod store;
+mod tests;
+
+use client::Slots;
+use manager::Manager;
+use network::Links;
+use node::Node;
+
+/// Replicas.
+const NODES: usize = 3;
+/// Chunks that clients write and read.
+const CHUNKS: u64 = 2;
+/// Steps with faults.
+const STEPS: usize = 4000;
+/// Steps without them, within which everything has to be healed.
+const HEALING: usize = 6000;
+
+/// What an operation does to a chunk. `state` names the content that results from all that was
+/// done to the chunk, so that no two ways lead to the same one.
+#[derive(Clone, Copy, Debug)]
+struct Content {
+    removal: bool,
+    what: What,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum What {
+    /// A write of a client, by its number.
+    Write(u64),
+    /// All of another replica's record.
+    Whole(u64),
+}
+
+/// What was committed anywhere, in order, and what clients know of it.
+#[derive(Default)]
+struct Line {
+    states: Vec<u64>,
+    writes: Vec<u64>,
+    /// Places up to here were acknowledged or read.
+    floor: usize,
+}
+
+/// See the module.
+struct World {
+    rng: Rng,
+    bug: Option<Bug>,
+    faults: bool,
+    nodes: Vec<Node>,
+    links: Links,
+    manager: Manager,
+    slots: Slots,
+    lines: BTreeMap<ChunkId, Line>,
+    /// The write and the state before, by state.
+    origins: BTreeMap<u64, (u64, u64)>,
+    tokens: u64,
+    served: usize,
+    acked: usize,
+}
+
+impl World {
+    fn new(seed: u64, bug: Option<Bug>) -> Self {
+        let mut world = Self {
+            rng: Rng::new(seed),
+            bug,
+            faults: true,
+            nodes: (0..NODES).map(|index| Node::new(index, bug)).collect(),
+            links: Links::new(),
+            manager: Manager::new(),
+            slots: Slots::new(),
+            lines: BTreeMap::new(),
+            origins: BTreeMap::new(),
+            tokens: 0,
+            served: 0,
+            acked: 0,
+        };
+        for node in 0..NODES {
+            world.deliver_routing(node);
+        }
+        world
+    }
+
+    fn token(&mut self) -> u64 {
+        self.tokens += 1;
+        self.tokens
+    }
+
+    fn below(&mut self, bound: usize) -> usize {
+        usize::try_from(self.rng.below(bound as u64)).unwrap()
+    }
+
+    fn any_node(&mut self) -> usize {
+        self.below(NODES)
+    }
+
+    /// One thing happens.
+    fn act(&mut self) {
+        let faults = self.faults;
+        match self.rng.below(1000) {
+            0..=449 => {
+                let node = self.any_node();
+                self.handle_one(node);
+            }
+            450..=599 => self.carry_one(),
+            600..=679 => {
+                let node = self.any_node();
+                self.store_one(node);
+            }
+            680..=759 => {
+                let node = self.any_node();
+                self.flush(node);
+            }
+            760..=839 => self.client_acts(),
+            840..=879 => {
+                let node = self.any_node();
+                self.deliver_routing(node);
+            }
+            880..=919 => {
+                let node = self.any_node();
+                self.grant(node);
+            }
+            920..=949 => self.manage(),
+            950..=959 => self.connect_one(),
+            960..=967 if faults => self.cut_one(),
+            968..=973 if faults => {
+                let node = self.any_node();
+                self.nodes[node].frozen ^= true;
+            }
+            974..=977 if faults => {
+                let node = self.any_node();
+                self.crash(node);
+            }
+            978..=979 if faults && self.rng.chance(100) => {
+                for node in 0..NODES {
+                    self.crash(node);
+                }
+            }
+            980..=987 => {
+                let node = self.any_node();
+                self.start(node);
+            }
+            988..=995 if faults => {
+                let node = self.any_node();
+                self.nodes[node].lease = None;
+            }
+            996..=997 if faults => self.manager.drain = Some(self.rng.below(NODES as u64)),
+            _ => {}
+        }
+    }
+
+    /// A replica commits: everything committed anywhere is one line.
+    fn committed(&mut self, chunk: ChunkId, state: u64) {
+        let (write, before) = self.origins[&state];
+        let line = self.lines.entry(chunk).or_default();
+        if line.states.contains(&state) {
+            return;
+        }
+        let last = line.states.last().copied().unwrap_or(0);
+        assert_eq!(before, last, "the line of {chunk} forks");
+        assert!(!line.writes.contains(&write), "write {write} is done twice");
+        line.states.push(state);
+        line.writes.push(write);
+    }
+
+    /// Runs a whole life.
+    fn run(seed: u64, bug: Option<Bug>) -> Self {
+        let mut world = Self::new(seed, bug);
+        for _ in 0..STEPS {
+            world.act();
+        }
+        world.heal();
+        world
+    }
+
+    fn heal(&mut self) {
+        self.faults = false;
+        self.slots.quiet = true;
+        for node in &mut self.nodes {
+            node.frozen = false;
+        }
+        for _ in 0..HEALING {
+            for _ in 0..10 {
+                self.act();
+            }
+            if self.is_healed() {
+                return self.check_healed();
+            }
+        }
+        panic!("not healed: {:?} {:?}", self.manager, self.slots);
+    }
+
+    fn is_healed(&self) -> bool {
+        self.manager.all_serve()
+            && self.slots.all_idle()
+            && self.nodes.iter().all(|node| {
+                node.inbox.is_empty()
+                    && node.replica.as_ref().is_some_and(|replica| {
+                        replica.in_flight() == 0 && replica.version() == self.manager.chain.version
+                    })
+            })
+            && self.links.is_quiet()
+    }
+
+    fn check_healed(&self) {
+        for node in &self.nodes {
+            for (chunk, line) in &self.lines {
+                let held = node.store.now.chunks.get(chunk).map_or(0, |held| held.state);
+                assert_eq!(held, line.states.last().copied().unwrap_or(0), "{chunk} differs");
+            }
+            assert!(node.store.now.pendings.is_empty(), "a pending version stays");
+        }
+    }
+}

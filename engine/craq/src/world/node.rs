@@ -1,0 +1,320 @@
+//! A storage node around one replica: does its effects, brings it events.
+
+use super::store::{Done, Pending, Record, Store};
+use super::*;
+use crate::entry::Recovered;
+
+/// What waits at a node, in its sockets and queues.
+#[derive(Clone, Debug)]
+pub(super) enum In {
+    Event(Event),
+    Update(Update),
+    Message { from: Peer, chain: ChainVersion, message: Message, payload: Option<Payload> },
+    End { payload: Payload, complete: bool },
+}
+
+/// A payload at a node.
+#[derive(Clone, Debug)]
+pub(super) struct Stream {
+    content: Content,
+    ended: Option<bool>,
+    /// Where it passes through to: link generation, node, token there.
+    relays: Vec<(u64, usize, Payload)>,
+    /// The link it comes over.
+    pub(super) link: Option<(u64, usize)>,
+}
+
+pub(super) struct Node {
+    pub(super) index: usize,
+    pub(super) incarnation: Incarnation,
+    pub(super) replica: Option<Replica>,
+    pub(super) frozen: bool,
+    pub(super) lease: Option<(ChainVersion, Incarnation)>,
+    pub(super) store: Store,
+    pub(super) inbox: VecDeque<In>,
+    pub(super) streams: BTreeMap<Payload, Stream>,
+}
+
+impl Node {
+    pub(super) fn new(index: usize, bug: Option<Bug>) -> Self {
+        let mut node = Self {
+            index,
+            incarnation: Incarnation::new(0),
+            replica: None,
+            frozen: false,
+            lease: None,
+            store: Store::default(),
+            inbox: VecDeque::new(),
+            streams: BTreeMap::new(),
+        };
+        node.boot(bug);
+        node
+    }
+
+    pub(super) fn peer(&self) -> Peer {
+        Peer { target: target(self.index), incarnation: self.incarnation }
+    }
+
+    pub(super) fn boot(&mut self, bug: Option<Bug>) {
+        self.incarnation = self.incarnation.next().unwrap();
+        let now = &self.store.now;
+        let recovered = now.pendings.iter().map(|(chunk, pending)| Recovered {
+            at: Version { chunk: *chunk, version: pending.version },
+            base: now.chunks.get(chunk).and_then(|held| held.version),
+            removal: pending.removal,
+            tag: pending.tag,
+            digest: Digest(pending.state),
+        });
+        let mut replica = Replica::new(Start {
+            own: self.peer(),
+            version: now.chain,
+            timeline: Timeline::new(1),
+            pendings: recovered.collect(),
+            reserve: Space::ZERO,
+        });
+        replica.plant(bug);
+        let plenty = Space { bytes: 1 << 20, records: 1 << 20 };
+        replica.step(Event::SpaceMeasured(plenty), false, &mut Vec::new());
+        self.replica = Some(replica);
+    }
+
+    fn leased(&self, bug: Option<Bug>) -> bool {
+        let version = self.replica.as_ref().map(Replica::version);
+        self.lease.is_some_and(|(of, start)| {
+            Some(of) == version && (start == self.incarnation || bug == Some(Bug::StartInherits))
+        })
+    }
+}
+
+pub(super) fn target(index: usize) -> TargetId {
+    TargetId::new(index as u64 + 1)
+}
+
+pub(super) fn index_of(target: TargetId) -> usize {
+    usize::try_from(target.get() - 1).unwrap()
+}
+
+impl World {
+    /// A node takes the first thing that waits.
+    pub(super) fn handle_one(&mut self, index: usize) {
+        let node = &mut self.nodes[index];
+        if node.frozen || node.replica.is_none() {
+            return;
+        }
+        let Some(first) = node.inbox.pop_front() else { return };
+        let event = match first {
+            In::Event(event) => event,
+            In::Update(update) => {
+                let local = node.store.local(update.chunk, Some(update.tag));
+                Event::UpdateAsked { update, local }
+            }
+            In::Message { from, chain, message, payload } => {
+                let local = match message {
+                    Message::Forward { at, tag, .. } => node.store.local(at.chunk, tag),
+                    Message::Query { chunk, .. } => node.store.local(chunk, None),
+                    _ => Local::default(),
+                };
+                Event::Received(Received { from, chain, message, payload, local })
+            }
+            In::End { payload, complete } => {
+                let Some(stream) = node.streams.get_mut(&payload) else { return };
+                if stream.ended.is_some() {
+                    return;
+                }
+                stream.ended = Some(complete);
+                if let (false, What::Write(write)) = (complete, stream.content.what) {
+                    stream.content.what = What::Write(write | 1 << 63);
+                }
+                let relays = core::mem::take(&mut stream.relays);
+                self.end_relays(index, &relays, complete);
+                Event::PayloadEnded { payload, complete }
+            }
+        };
+        self.step(index, event);
+    }
+
+    pub(super) fn step(&mut self, index: usize, event: Event) {
+        let node = &mut self.nodes[index];
+        let leased = node.leased(self.bug);
+        let mut out = Vec::new();
+        let Some(replica) = &mut node.replica else { return };
+        replica.step(event, leased, &mut out);
+        for effect in out {
+            self.perform(index, effect);
+        }
+    }
+
+    fn perform(&mut self, index: usize, effect: Effect) {
+        let bug = self.bug;
+        let node = &mut self.nodes[index];
+        match effect {
+            Effect::Install { version, .. } => {
+                node.lease = node.lease.filter(|(of, _)| version <= *of);
+                node.store.log(Record::Chain(version));
+            }
+            Effect::FetchRouting { .. } => self.deliver_routing(index),
+            Effect::Store { at, tag, payload, .. } => {
+                let stream = &node.streams[&payload];
+                let ended = stream.ended == Some(true) || bug == Some(Bug::AbortedStreamStored);
+                assert!(ended, "R3: stored before it is complete");
+                node.store.working.push((at, tag, stream.content));
+            }
+            Effect::Commit(at) => {
+                let pending = node.store.now.pendings[&at.chunk];
+                assert_eq!(pending.version, at.version);
+                let head = node.replica.as_ref().is_some_and(|r| r.standing().is_head());
+                let remember = head || bug != Some(Bug::RecordAtHeadAlone);
+                node.store.log(Record::Commit(at.chunk, remember));
+                self.committed(at.chunk, pending.state);
+            }
+            Effect::Abort(at) => {
+                assert_eq!(node.store.now.pendings[&at.chunk].version, at.version);
+                node.store.log_and_tell(Record::Abort(at.chunk), Done::Aborted(at));
+            }
+            Effect::Discard(payload) => {
+                if let Some(stream) = node.streams.remove(&payload)
+                    && stream.ended.is_none()
+                {
+                    self.end_relays(index, &stream.relays, false);
+                }
+            }
+            Effect::Send { to, chain, message, source } => {
+                self.send(index, to, chain, message, source);
+            }
+            Effect::AnswerUpdate { id, result } => self.update_answered(id, result),
+            Effect::Serve(id) => self.serve(index, id),
+            Effect::RefuseRead { id, why } => self.read_refused(id, why),
+            Effect::DropSession(_) => unreachable!("no session is revoked in this world"),
+            Effect::Leave(why) => panic!("node {index} leaves: {why:?}"),
+        }
+    }
+
+    fn send(
+        &mut self,
+        index: usize,
+        to: Peer,
+        chain: ChainVersion,
+        message: Message,
+        source: Source,
+    ) {
+        let from = self.nodes[index].peer();
+        let other = index_of(to.target);
+        let Some(link) = self.links.generation(index, other) else { return };
+        let mut payload = None;
+        let mut ended = None;
+        if let Message::Forward { at, .. } = message {
+            let token = Payload(self.token());
+            let node = &mut self.nodes[index];
+            let (content, end) = match source {
+                Source::Payload(own) => {
+                    let stream = node.streams.get_mut(&own).expect("its bytes are here");
+                    if stream.ended.is_none() {
+                        stream.relays.push((link, other, token));
+                    }
+                    (stream.content, stream.ended)
+                }
+                _ => {
+                    let pending = node.store.now.pendings[&at.chunk];
+                    assert_eq!(pending.version, at.version);
+                    let what = What::Whole(pending.state);
+                    (Content { removal: pending.removal, what }, Some(true))
+                }
+            };
+            ended = end.map(|complete| In::End { payload: token, complete });
+            payload = Some((token, content));
+        }
+        let token = payload.map(|(token, _)| token);
+        let packet = In::Message { from, chain, message, payload: token };
+        self.links.push(index, other, (packet, payload.map(|(_, content)| content)));
+        if let Some(end) = ended {
+            self.links.push(index, other, (end, None));
+        }
+    }
+
+    fn end_relays(&mut self, index: usize, relays: &[(u64, usize, Payload)], complete: bool) {
+        for &(link, other, payload) in relays {
+            if self.links.generation(index, other) == Some(link) {
+                self.links.push(index, other, (In::End { payload, complete }, None));
+            }
+        }
+    }
+
+    /// A payload begins at a node.
+    pub(super) fn begin_stream(
+        &mut self,
+        index: usize,
+        payload: Payload,
+        content: Content,
+        link: Option<(u64, usize)>,
+    ) {
+        let stream = Stream { content, ended: None, relays: vec![], link };
+        self.nodes[index].streams.insert(payload, stream);
+    }
+
+    /// The store of a node makes a record, or refuses to.
+    pub(super) fn store_one(&mut self, index: usize) {
+        let count = self.nodes[index].store.working.len();
+        if count == 0 || self.nodes[index].replica.is_none() {
+            return;
+        }
+        let place = self.below(count);
+        let refuse = self.faults && self.rng.chance(60);
+        let node = &mut self.nodes[index];
+        let (at, tag, content) = node.store.working.remove(place);
+        if refuse {
+            let result = Err(Refusal::NoSpace);
+            let event = Event::Stored { chunk: at.chunk, version: at.version, result };
+            return node.inbox.push_back(In::Event(event));
+        }
+        let before = node.store.now.chunks.get(&at.chunk).map_or(0, |held| held.state);
+        let state = match content.what {
+            What::Write(write) => {
+                let state = mix64(before ^ mix64(write)) | 1;
+                self.origins.insert(state, (write, before));
+                state
+            }
+            What::Whole(state) => state,
+        };
+        let pending = Pending { version: at.version, state, removal: content.removal, tag };
+        node.store.log_and_tell(Record::Put(at.chunk, pending), Done::Stored(at));
+    }
+
+    pub(super) fn flush(&mut self, index: usize) {
+        let node = &mut self.nodes[index];
+        for done in node.store.flush() {
+            let event = match done {
+                Done::Stored(Version { chunk, version }) => {
+                    let state = node.store.now.pendings[&chunk].state;
+                    Event::Stored { chunk, version, result: Ok(Digest(state)) }
+                }
+                Done::Aborted(Version { chunk, version }) => Event::AbortStored { chunk, version },
+            };
+            node.inbox.push_back(In::Event(event));
+        }
+    }
+
+    pub(super) fn crash(&mut self, index: usize) {
+        let inherits = self.bug == Some(Bug::StartInherits);
+        let node = &mut self.nodes[index];
+        if node.replica.take().is_none() {
+            return;
+        }
+        node.store.crash(&mut self.rng);
+        node.inbox.clear();
+        node.streams.clear();
+        node.frozen = false;
+        if !inherits {
+            node.lease = None;
+        }
+        for other in 0..NODES {
+            self.cut(index, other);
+        }
+    }
+
+    pub(super) fn start(&mut self, index: usize) {
+        let node = &mut self.nodes[index];
+        if node.replica.is_none() {
+            node.boot(self.bug);
+        }
+    }
+}
