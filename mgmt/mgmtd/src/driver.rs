@@ -24,8 +24,8 @@ use crate::tenure::{Settings, TakeoverError, Tenure};
 /// Time for what has arrived to be read before a tick (E326): a turn of the executor and of the
 /// ring takes far less.
 const INPUT_TIME: Duration = Duration::from_millis(2);
-/// Polls are told of new routing info this often at most: while a cluster starts or fails over there
-/// may be hundreds of versions a second, and thousands who follow each.
+/// Polls are told of new routing info this often at most: while a cluster starts or fails over
+/// there may be hundreds of versions a second, and thousands who follow each.
 const ANNOUNCE_EVERY: Duration = Duration::from_millis(20);
 /// Pause after a transaction that failed: the KV is away or overloaded.
 const RETRY_PAUSE: Duration = Duration::from_millis(50);
@@ -180,10 +180,7 @@ impl<E: Env, K: Kv> Manager<E, K> {
             if self.holder(term).is_none() {
                 return false;
             }
-            self.with_tenure(|tenure, now| {
-                tenure.cluster.resumed(now);
-                tenure.sessions.resumed(now);
-            });
+            self.with_tenure(|tenure, now| tenure.cluster.resumed(now));
         }
         self.with_tenure(|tenure, now| {
             tenure.cluster.set_lease(holder.storage_leases(now).lasts);

@@ -44,9 +44,9 @@ mod tests;
 pub const POLL_EVERY: Duration = Duration::from_millis(200);
 /// Pause before a renewal that failed is tried again.
 const RETRY_PAUSE: Duration = Duration::from_millis(100);
-/// Shortest time for one transaction on the record. It is an interval of renewals if that is longer:
-/// two seconds with the defaults, so that a renewal has several attempts, and a KV that is slow but
-/// works deposes nobody.
+/// Shortest time for one transaction on the record. It is an interval of renewals if that is
+/// longer: two seconds with the defaults, so that a renewal has several attempts, and a KV that is
+/// slow but works deposes nobody.
 const TRANSACTION_TIME_MIN: Duration = Duration::from_secs(1);
 /// Longest: what a transaction may take at all.
 const TRANSACTION_TIME_MAX: Duration = Duration::from_secs(5);
@@ -160,8 +160,8 @@ impl<E: Env, K: Kv> Election<E, K> {
         mine <= self.settled.get()
     }
 
-    /// Hands the lease to whoever wants it, now and not at the end of the process, and does not take
-    /// it for `pause`. Nothing happens unless this manager holds it.
+    /// Hands the lease to whoever wants it, now and not at the end of the process, and does not
+    /// take it for `pause`. Nothing happens unless this manager holds it.
     pub fn hand_over(&self, pause: Duration) {
         if self.with_holder(Holder::is_over) == Some(false) {
             self.handing_over.set(Some(pause));
@@ -252,8 +252,8 @@ impl<E: Env, K: Kv> Election<E, K> {
         self.stand(Standing::Standby(None));
     }
 
-    /// Waits for `at`, for `stop` (true), for a call of `settle` or `hand_over`, or for the lease to
-    /// be given up.
+    /// Waits for `at`, for `stop` (true), for a call of `settle` or `hand_over`, or for the lease
+    /// to be given up.
     async fn wait(&self, at: Instant, stop: &CancelToken) -> bool {
         let over = self.changed.until(|| {
             self.with_holder(Holder::is_over) != Some(false)

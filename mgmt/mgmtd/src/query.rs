@@ -8,7 +8,7 @@ use mgmt_cluster::lease::Holder;
 use mgmt_cluster::record::{ChainRecord, Record};
 use mgmt_protocol::{
     Answer, ChainMember, ChainRow, ClusterSummary, ManagerStatus, NodeRow, Question, Refusal,
-    RefusalCode, SessionRow, StandingSaid,
+    RefusalCode, SessionRow, StandingSaid, StatusAsk,
 };
 
 use crate::manager::Manager;
@@ -26,13 +26,13 @@ const _: () = assert!(TABLE_ROWS_MAX < CHAINS_MAX);
 
 impl<E: Env, K: Kv> Manager<E, K> {
     /// How this manager is; a standby answers too.
-    pub(crate) fn status(&self) -> ManagerStatus {
-        let summary = self.as_primary(|tenure, now| summary(tenure, now)).ok();
+    pub(crate) fn status(&self, asked: StatusAsk) -> ManagerStatus {
+        let told = self.as_primary(|tenure, now| asked.summary.then(|| summary(tenure, now)));
         let holds = self.election.with_holder(Holder::is_over) == Some(false);
-        let standing = match (&summary, holds) {
-            (Some(_), _) => StandingSaid::Primary,
-            (None, true) => StandingSaid::TakingOver,
-            (None, false) => StandingSaid::Standby,
+        let standing = match (&told, holds) {
+            (Ok(_), _) => StandingSaid::Primary,
+            (Err(_), true) => StandingSaid::TakingOver,
+            (Err(_), false) => StandingSaid::Standby,
         };
         ManagerStatus {
             me: self.config.me.clone(),
@@ -40,8 +40,8 @@ impl<E: Env, K: Kv> Manager<E, K> {
             standing,
             lease: self.lease(),
             since: self.env.now().saturating_since(self.since.get()),
-            summary,
-            trouble: String::new(),
+            summary: told.ok().flatten(),
+            trouble: self.trouble.borrow().clone().unwrap_or_default(),
         }
     }
 
@@ -104,7 +104,7 @@ fn number(count: usize) -> u32 {
 }
 
 fn nodes(tenure: &Tenure, after: NodeId, now: Instant) -> Answer {
-    let rows = tenure.cluster.nodes().filter(|node| after < node.id).map(|node| NodeRow {
+    let rows = tenure.cluster.nodes_after(after).map(|node| NodeRow {
         node: node.id,
         record: node.record.clone(),
         state: node.state,

@@ -48,7 +48,7 @@ impl Serve for StatusAsk {
         manager: &Manager<E, K>,
         _: NodeRole,
     ) -> Result<Told<'_>, Refusal> {
-        Ok(Told::of(&manager.status()))
+        Ok(Told::of(&manager.status(self)))
     }
 }
 
@@ -122,11 +122,22 @@ impl Serve for Operation {
             let text = format!("commands are for operators, this comes from a {from:?}");
             return Err(Refusal::new(RefusalCode::InvalidArgument, text));
         }
-        tracing::info!(operation = ?self, "an operator's command");
-        let Outcome::Done(done) = manager.written(Work::Operate(self)).await? else {
-            panic!("a command has its own outcome")
-        };
-        Ok(Told::of(&done))
+        let command = format!("{self:?}");
+        match manager.written(Work::Operate(self)).await {
+            Ok(Outcome::Done(done)) => {
+                let changed = done.changed;
+                tracing::info!(command, changed, "an operator's command is done");
+                Ok(Told::of(&done))
+            }
+            Ok(other) => panic!("a command has its own outcome, not {other:?}"),
+            Err(refusal) => {
+                // Those that will be repeated are nothing to remember.
+                if !refusal.code.is_transient() {
+                    tracing::info!(command, %refusal, "an operator's command is refused");
+                }
+                Err(refusal)
+            }
+        }
     }
 }
 

@@ -96,8 +96,14 @@ impl<E: Env, K: Kv> Manager<E, K> {
 
     /// Ends silent sessions, declares revoked ones fenced, forgets old ones.
     pub(crate) async fn look_after_sessions(&self, term: Term) -> Result<(), End> {
-        let expired =
-            self.plan_sessions(|tenure, at, now| Ok((tenure.sessions.plan_expire(now, at)?, ())));
+        // Silence counts only while this manager listened, and may act upon it.
+        if !self.holder(term).is_some_and(|h| h.valid(self.env.now())) {
+            return Ok(());
+        }
+        let expired = self.plan_sessions(|tenure, at, now| {
+            tenure.hear_all_after_a_lapse(now);
+            Ok((tenure.sessions.plan_expire(now, at)?, ()))
+        });
         if let Some(Planned::Change(change, ())) = expired {
             tracing::info!(sessions = change.put.len(), "sessions of silent clients end");
             self.write_sessions(term, change).await?;

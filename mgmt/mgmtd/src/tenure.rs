@@ -71,6 +71,8 @@ pub(crate) struct Tenure {
     pub(crate) beat: Duration,
     /// How long a request for routing info may wait.
     pub(crate) poll_time: Duration,
+    /// Lapses of attention that sessions were told of.
+    pub(crate) lapses: u64,
     /// Silence that ends a session.
     pub(crate) session_timeout: Duration,
 }
@@ -150,6 +152,7 @@ impl Tenure {
             beat,
             poll_time,
             session_timeout,
+            lapses: 0,
         })
     }
 
@@ -158,6 +161,17 @@ impl Tenure {
         for (node, grant) in moved {
             self.cluster.standby_granted(node, until, self.sessions.fences_mut(), now);
             self.grants.insert(node, grant);
+        }
+    }
+
+    /// Sessions that nobody listened to count as heard.
+    pub(crate) fn hear_all_after_a_lapse(&mut self, now: Instant) {
+        if self.cluster.is_away(now) {
+            self.cluster.resumed(now);
+        }
+        if self.lapses != self.cluster.lapses() {
+            self.lapses = self.cluster.lapses();
+            self.sessions.resumed(now);
         }
     }
 

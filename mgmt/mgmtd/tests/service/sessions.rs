@@ -1,6 +1,6 @@
 //! Sessions of clients: opened, extended, revoked, fenced.
 
-use core::cell::Cell;
+use core::cell::{Cell, RefCell};
 use core::time::Duration;
 use std::rc::Rc;
 
@@ -11,7 +11,7 @@ use mgmt_cluster::command::Command;
 use mgmt_cluster::session::Client;
 use mgmt_protocol::{Answer, Operation, Question, SessionAsk, SessionTold};
 
-use crate::ground::{Ground, command, operation};
+use crate::ground::{CLUSTER, Ground, MANAGERS, command, operation};
 
 fn client(epoch: u32) -> Client {
     Client {
@@ -129,4 +129,22 @@ fn a_raised_timeline_ends_all_sessions() {
     });
     let serve = |_: &_| models.iter().any(|model| model.serving() < 1);
     assert!(ground.sim.run_while(Duration::from_secs(60), serve).unwrap(), "chains serve again");
+}
+
+/// Silence that the manager did not listen to ends no session: it slept longer than the timeout.
+#[test]
+fn a_manager_that_was_away_ends_no_session() {
+    let ground = Ground::without_managers(4);
+    ground.manage(MANAGERS[0], CLUSTER);
+    let session = Rc::new(RefCell::new(None));
+    let told = session.clone();
+    ground.act_as(NodeRole::Client, 1, move |env, managers| async move {
+        let deadline = env.now() + Duration::from_secs(20);
+        let opened = Session::open(&managers, client(1), deadline).await.unwrap();
+        *told.borrow_mut() = Some(opened);
+    });
+    ground.sim.freeze(MANAGERS[0], Duration::from_secs(90));
+    ground.run(Duration::from_secs(135));
+    let session = session.borrow().clone().unwrap();
+    assert!(!session.is_lost(), "its client was there all the time");
 }
