@@ -87,6 +87,9 @@ pub struct Replica {
     promised: Space,
     #[cfg(test)]
     bug: Option<Bug>,
+    /// Serials up to this one are of versions that the start has found.
+    #[cfg(test)]
+    recovered: u64,
 }
 
 impl Replica {
@@ -125,6 +128,8 @@ impl Replica {
             promised: Space::ZERO,
             #[cfg(test)]
             bug: None,
+            #[cfg(test)]
+            recovered: serial,
         }
     }
 
@@ -286,16 +291,20 @@ impl Replica {
     fn check_tables(&self) {
         let offers = || self.entries.values().flat_map(|entry| entry.queue.iter());
         assert_eq!(offers().count(), self.queued, "E347: queued");
-        let tags = self.entries.values().filter_map(|entry| entry.tag);
-        let tags = tags.chain(offers().filter_map(|offer| offer.tag)).count();
-        assert!(self.tags.len() <= tags, "E348: {} names of {tags}", self.tags.len());
+        let mut named = 0;
         for (chunk, entry) in &self.entries {
+            let tags = entry.queue.iter().map(|offer| offer.tag).filter(|tag| *tag != entry.tag);
+            for tag in tags.chain([entry.tag]).flatten() {
+                assert_eq!(self.tags.get(&tag), Some(chunk), "E348: {tag:?}");
+                named += 1;
+            }
             assert!(entry.queue.len() <= CHUNK_QUEUE_MAX, "E347: queue of {chunk}");
             assert!(entry.joined.len() <= JOINED_MAX, "E347: joined at {chunk}");
             if let Own::Receiving { payload, .. } = entry.own {
                 assert_eq!(self.payloads.get(&payload), Some(chunk), "E343: {payload:?}");
             }
         }
+        assert_eq!(self.tags.len(), named, "E348: a tag of nothing in flight");
     }
 
     fn bug(&self, bug: Bug) -> bool {
@@ -308,8 +317,13 @@ impl Replica {
         }
     }
 
+    /// Whether something is in flight that a former start of the store has left.
     #[cfg(test)]
-    #[allow(dead_code)]
+    pub(crate) fn holds_recovered(&self) -> bool {
+        self.entries.values().any(|entry| entry.serial <= self.recovered)
+    }
+
+    #[cfg(test)]
     pub(crate) fn plant(&mut self, bug: Option<Bug>) {
         self.bug = bug;
     }
@@ -321,16 +335,22 @@ impl Replica {
     }
 
     /// Forgets an offer: its client is refused, its bytes are thrown away.
-    fn refuse_offer(&mut self, offer: Offer, why: Refusal, out: &mut Effects) {
-        self.untag(offer.tag);
+    fn refuse_offer(&mut self, chunk: ChunkId, offer: Offer, why: Refusal, out: &mut Effects) {
+        self.untag(chunk, offer.tag);
         self.payloads.remove(&offer.payload);
         out.push(Effect::Discard(offer.payload));
         self.promised = self.promised.minus(offer.growth);
         self.answer_all(offer.joined, Err(why), out);
     }
 
-    fn untag(&mut self, tag: Option<Tag>) {
-        if let Some(tag) = tag {
+    /// Forgets a request, unless another version of the chunk is of the same: one that is being
+    /// given up, and its repetition behind it.
+    fn untag(&mut self, chunk: ChunkId, tag: Option<Tag>) {
+        let names =
+            |entry: &Entry| entry.tag == tag || entry.queue.iter().any(|offer| offer.tag == tag);
+        if let Some(tag) = tag
+            && !self.entries.get(&chunk).is_some_and(names)
+        {
             self.tags.remove(&tag);
         }
     }

@@ -68,6 +68,8 @@ enum What {
 #[derive(Default)]
 struct Line {
     states: Vec<u64>,
+    /// Whether each leaves the chunk absent.
+    absent: Vec<bool>,
     writes: Vec<u64>,
     /// Places up to here were acknowledged or read.
     floor: usize,
@@ -78,6 +80,8 @@ struct World {
     rng: Rng,
     bug: Option<Bug>,
     faults: bool,
+    /// Of 10,000 steps, those that do harm.
+    harm: u64,
     nodes: Vec<Node>,
     links: Links,
     manager: Manager,
@@ -86,8 +90,11 @@ struct World {
     /// The write and the state before, by state.
     origins: BTreeMap<u64, (u64, u64)>,
     tokens: u64,
+    chunks: u64,
     served: usize,
     acked: usize,
+    /// Prints what happens, to find out why.
+    trace: bool,
 }
 
 impl World {
@@ -96,6 +103,7 @@ impl World {
             rng: Rng::new(seed),
             bug,
             faults: true,
+            harm: [0, 10, 30, 100, 300][usize::try_from(seed % 5).unwrap()],
             nodes: (0..NODES).map(|index| Node::new(index, bug)).collect(),
             links: Links::new(),
             manager: Manager::new(),
@@ -103,8 +111,10 @@ impl World {
             lines: BTreeMap::new(),
             origins: BTreeMap::new(),
             tokens: 0,
+            chunks: 1 + seed / 5 % CHUNKS,
             served: 0,
             acked: 0,
+            trace: false,
         };
         for node in 0..NODES {
             world.deliver_routing(node);
@@ -127,61 +137,66 @@ impl World {
 
     /// One thing happens.
     fn act(&mut self) {
-        let faults = self.faults;
-        match self.rng.below(1000) {
-            0..=449 => {
-                let node = self.any_node();
-                self.handle_one(node);
+        if self.faults && self.rng.below(10_000) < self.harm {
+            return self.harm_something();
+        }
+        match self.rng.below(100) {
+            0..=33 => {
+                let ready = |node: &&Node| !node.inbox.is_empty() && !node.frozen;
+                let ready: Vec<_> = self.nodes.iter().filter(ready).map(|n| n.index).collect();
+                if let Some(&node) = self.rng.pick(&ready) {
+                    self.handle_one(node);
+                }
             }
-            450..=599 => self.carry_one(),
-            600..=679 => {
+            34..=49 => self.carry_one(),
+            50..=55 => {
                 let node = self.any_node();
                 self.store_one(node);
             }
-            680..=759 => {
+            56..=61 => {
                 let node = self.any_node();
                 self.flush(node);
             }
-            760..=839 => self.client_acts(),
-            840..=879 => {
+            62..=81 => self.client_acts(),
+            82..=84 => {
                 let node = self.any_node();
                 self.deliver_routing(node);
             }
-            880..=919 => {
+            85..=90 => {
                 let node = self.any_node();
                 self.grant(node);
             }
-            920..=949 => self.manage(),
-            950..=959 => self.connect_one(),
-            960..=967 if faults => self.cut_one(),
-            968..=973 if faults => {
+            91..=93 => self.manage(),
+            94..=96 => self.connect_one(),
+            97 => {
                 let node = self.any_node();
-                self.nodes[node].frozen ^= true;
+                self.start(node);
             }
-            974..=977 if faults => {
+            _ => {
                 let node = self.any_node();
-                self.crash(node);
+                self.nodes[node].frozen &= !self.rng.chance(300);
             }
-            978..=979 if faults && self.rng.chance(100) => {
+        }
+    }
+
+    fn harm_something(&mut self) {
+        let node = self.any_node();
+        match self.rng.below(100) {
+            0..=24 => self.cut_one(),
+            25..=44 => self.nodes[node].frozen = true,
+            45..=56 => self.crash(node),
+            57..=59 => {
                 for node in 0..NODES {
                     self.crash(node);
                 }
             }
-            980..=987 => {
-                let node = self.any_node();
-                self.start(node);
-            }
-            988..=995 if faults => {
-                let node = self.any_node();
-                self.nodes[node].lease = None;
-            }
-            996..=997 if faults => self.manager.drain = Some(self.rng.below(NODES as u64)),
-            _ => {}
+            60..=89 => self.nodes[node].lease = None,
+            _ => self.manager.drain = Some(node as u64),
         }
     }
 
     /// A replica commits: everything committed anywhere is one line.
-    fn committed(&mut self, chunk: ChunkId, state: u64) {
+    fn committed(&mut self, chunk: ChunkId, state: u64, absent: bool) {
         let (write, before) = self.origins[&state];
         let line = self.lines.entry(chunk).or_default();
         if line.states.contains(&state) {
@@ -191,12 +206,14 @@ impl World {
         assert_eq!(before, last, "the line of {chunk} forks");
         assert!(!line.writes.contains(&write), "write {write} is done twice");
         line.states.push(state);
+        line.absent.push(absent);
         line.writes.push(write);
     }
 
     /// Runs a whole life.
-    fn run(seed: u64, bug: Option<Bug>) -> Self {
+    fn run(seed: u64, bug: Option<Bug>, trace: bool) -> Self {
         let mut world = Self::new(seed, bug);
+        world.trace = trace;
         for _ in 0..STEPS {
             world.act();
         }

@@ -88,7 +88,7 @@ impl Replica {
         if let Some(offer) = entry.queue.pop_front() {
             reached!("E346: an abort of a version that waits for its number");
             self.queued -= 1;
-            self.refuse_offer(offer, Refusal::StreamEnded, out);
+            self.refuse_offer(at.chunk, offer, Refusal::StreamEnded, out);
         }
         let entry = self.entries.get_mut(&at.chunk).expect("its queue was changed, not itself");
         match &mut entry.ending {

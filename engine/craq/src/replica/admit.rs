@@ -301,7 +301,7 @@ impl Replica {
         let Some(version) = next(base) else {
             self.queued -= queue.len();
             for offer in queue.into_iter().chain([offer]) {
-                self.refuse_offer(offer, Refusal::Busy, out);
+                self.refuse_offer(chunk, offer, Refusal::Busy, out);
             }
             return;
         };
@@ -356,7 +356,7 @@ impl Replica {
         }
         if let Some(offer) = entry.queue.remove(place) {
             self.queued -= 1;
-            self.refuse_offer(offer, Refusal::StreamEnded, out);
+            self.refuse_offer(chunk, offer, Refusal::StreamEnded, out);
         }
     }
 
@@ -381,7 +381,9 @@ impl Replica {
         result: Result<Option<ChunkVersion>, Refusal>,
         out: &mut Effects,
     ) {
-        self.untag(entry.tag);
+        if !entry.queue.iter().any(|offer| offer.tag == entry.tag) {
+            self.untag(chunk, entry.tag);
+        }
         self.unpromise(entry.growth);
         let answer = result.map(|_| entry.version);
         self.answer_all(entry.joined, answer, out);
@@ -411,13 +413,13 @@ impl Replica {
             self.queued -= queue.len();
             let why = if self.is_head() { Refusal::NotLeased } else { Refusal::StaleChain };
             for offer in queue.into_iter().chain([offer]) {
-                self.refuse_offer(offer, why, out);
+                self.refuse_offer(chunk, offer, why, out);
             }
         } else if client || version == next(base) {
             self.open(chunk, base, offer, queue, out);
         } else {
             let at = Version { chunk, version: version.unwrap_or_default() };
-            self.untag(offer.tag);
+            self.untag(chunk, offer.tag);
             self.payloads.remove(&payload);
             out.push(Effect::Discard(payload));
             self.leave(Left::PeerBroke { at }, out);

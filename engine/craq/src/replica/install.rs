@@ -81,7 +81,7 @@ impl Replica {
             let queue = self.entries.get_mut(&chunk).map(|entry| core::mem::take(&mut entry.queue));
             for offer in queue.into_iter().flatten() {
                 self.queued -= 1;
-                self.refuse_offer(offer, Refusal::StaleChain, out);
+                self.refuse_offer(chunk, offer, Refusal::StaleChain, out);
             }
         }
     }

@@ -69,7 +69,7 @@ impl Replica {
             let own = entry.own;
             for offer in parked {
                 self.queued -= 1;
-                self.refuse_offer(offer, Refusal::StreamEnded, out);
+                self.refuse_offer(chunk, offer, Refusal::StreamEnded, out);
             }
             if matches!(own, Own::Receiving { .. }) {
                 self.stream_aborted(chunk, out);

@@ -43,7 +43,7 @@ impl Replica {
             };
             if let Some(offer) = entry.queue.remove(place) {
                 self.queued -= 1;
-                self.refuse_offer(offer, Refusal::Fenced, out);
+                self.refuse_offer(chunk, offer, Refusal::Fenced, out);
             }
         }
     }

@@ -38,7 +38,7 @@ impl Slots {
             known: ChainInfo { version: ChainVersion::new(0), members: vec![] },
             sending: None,
         };
-        Self { slots: (0..5).map(slot).collect(), quiet: false }
+        Self { slots: (0..8).map(slot).collect(), quiet: false }
     }
 
     pub(super) fn all_idle(&self) -> bool {
@@ -63,7 +63,7 @@ impl World {
             return;
         }
         if !matches!(self.slots.slots[place].doing, Doing::Nothing) {
-            if self.rng.chance(150) {
+            if self.rng.chance(50) {
                 self.slots.slots[place].known = self.manager.chain.clone();
                 self.attempt(place);
             }
@@ -72,13 +72,13 @@ impl World {
         if self.slots.quiet {
             return;
         }
-        let index = u32::try_from(self.rng.below(CHUNKS)).unwrap();
+        let index = u32::try_from(self.rng.below(self.chunks)).unwrap();
         let chunk = ChunkId { inode: InodeId::new(1), index };
         let floor = self.floor(chunk);
         let write = self.token();
         let removal = self.rng.chance(150);
         let slot = &mut self.slots.slots[place];
-        slot.doing = if self.rng.chance(500) {
+        slot.doing = if self.rng.chance(350) {
             slot.seq += 1;
             Doing::Write { write, chunk, removal, floor, attempts: vec![] }
         } else {
@@ -176,7 +176,12 @@ impl World {
         let state = self.nodes[index].store.now.chunks.get(&chunk).map_or(0, |held| held.state);
         let line = self.lines.entry(chunk).or_default();
         let read = line.states.iter().position(|known| *known == state);
-        let read = read.map_or(0, |place| place + 1);
+        let mut read = read.map_or(0, |place| place + 1);
+        // Removals of an absent chunk are not seen.
+        let absent = read == 0 || line.absent[read - 1];
+        while absent && read < floor && line.absent[read] {
+            read += 1;
+        }
         assert!(state == 0 || read != 0, "what was read is not committed anywhere");
         assert!(floor <= read, "node {index} serves {read}, {floor} was known before");
         line.floor = line.floor.max(read);

@@ -179,6 +179,12 @@ impl World {
         let dropped = node.store.working.is_empty()
             && (node.store.now.pendings.is_empty() || kept)
             && node.replica.as_ref().is_some_and(|r| r.in_flight() == 0 || kept);
+        // Resync passes no chunk with a version in flight (R12). Those of an earlier start may be
+        // acknowledged, and the new member would not hold them; those of this one are not.
+        let recovered = self.nodes[tail].replica.as_ref().is_none_or(Replica::holds_recovered);
+        if recovered {
+            return;
+        }
         if !installed(index) || !installed(tail) || self.nodes[tail].frozen || !dropped {
             return;
         }

@@ -138,8 +138,14 @@ impl World {
         let leased = node.leased(self.bug);
         let mut out = Vec::new();
         let Some(replica) = &mut node.replica else { return };
+        if self.trace {
+            std::println!("node {index} {leased}: {event:?}");
+        }
         replica.step(event, leased, &mut out);
         for effect in out {
+            if self.trace {
+                std::println!("    {effect:?}");
+            }
             self.perform(index, effect);
         }
     }
@@ -165,7 +171,7 @@ impl World {
                 let head = node.replica.as_ref().is_some_and(|r| r.standing().is_head());
                 let remember = head || bug != Some(Bug::RecordAtHeadAlone);
                 node.store.log(Record::Commit(at.chunk, remember));
-                self.committed(at.chunk, pending.state);
+                self.committed(at.chunk, pending.state, pending.removal);
             }
             Effect::Abort(at) => {
                 assert_eq!(node.store.now.pendings[&at.chunk].version, at.version);
@@ -298,6 +304,9 @@ impl World {
         let node = &mut self.nodes[index];
         if node.replica.take().is_none() {
             return;
+        }
+        if self.trace {
+            std::println!("node {index} crashes");
         }
         node.store.crash(&mut self.rng);
         node.inbox.clear();

@@ -8,26 +8,30 @@ use super::World;
 use crate::planted::Bug;
 
 /// Worlds without a bug.
-const WORLDS: u64 = 400;
+const WORLDS: u64 = 2000;
 
 #[test]
 fn worlds_hold() {
     let (mut served, mut acked) = (0, 0);
     for seed in 0..WORLDS {
-        let world = match catch_unwind(AssertUnwindSafe(|| World::run(seed, None))) {
+        let world = match catch_unwind(AssertUnwindSafe(|| World::run(seed, None, false))) {
             Ok(world) => world,
             Err(_) => panic!("seed {seed}"),
         };
         served += world.served;
         acked += world.acked;
     }
+    for (name, count) in engine_types::reached::marks() {
+        println!("{count} {name}");
+    }
     println!("{served} reads, {acked} writes");
     assert!(1000 < served && 1000 < acked, "worlds are busy: {served} reads, {acked} writes");
 }
 
 fn first_found(bug: Bug, worlds: u64) -> Option<u64> {
-    let fails =
-        |seed: &u64| catch_unwind(AssertUnwindSafe(|| World::run(*seed, Some(bug)))).is_err();
+    let fails = |seed: &u64| {
+        catch_unwind(AssertUnwindSafe(|| World::run(*seed, Some(bug), false))).is_err()
+    };
     (0..worlds).find(fails)
 }
 
@@ -42,4 +46,11 @@ fn planted_bugs_are_found() {
         }
     }
     assert!(missed.is_empty(), "not found within these numbers of worlds: {missed:?}");
+}
+
+/// Prints the life of one world: `CRAQ_SEED=7 cargo test -p engine-craq one_world -- --nocapture`.
+#[test]
+fn one_world() {
+    let Ok(seed) = std::env::var("CRAQ_SEED") else { return };
+    World::run(seed.parse().unwrap(), None, true);
 }
