@@ -86,6 +86,8 @@ pub(crate) struct Entry {
     pub(crate) growth: Space,
     /// The predecessor named it in the present dialogue.
     pub(crate) covered: bool,
+    /// It was in flight before the present chain version: a former tail may have committed it.
+    pub(crate) inherited: bool,
     /// Its trailer has arrived in the present dialogue.
     pub(crate) trailer: bool,
     /// The digest it named.
@@ -125,6 +127,7 @@ impl Entry {
             joined: Vec::new(),
             growth: Space::ZERO,
             covered: false,
+            inherited: true,
             trailer: false,
             expected: None,
             told: Told::Nothing,

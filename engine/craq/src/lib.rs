@@ -20,6 +20,8 @@
 //!   E348  a request is named by at most one version in flight or one queued request (R14)
 //!   E349  records of a session are dropped only when it is fenced and nothing of it is admitted
 //!   E350  who is not serving answers no client
+//!   E351  a tail shows the version before one in flight only if that one came to it while it was
+//!         the tail of this chain version
 #![no_std]
 
 extern crate alloc;

@@ -87,9 +87,6 @@ pub struct Replica {
     promised: Space,
     #[cfg(test)]
     bug: Option<Bug>,
-    /// Serials up to this one are of versions that the start has found.
-    #[cfg(test)]
-    recovered: u64,
 }
 
 impl Replica {
@@ -128,8 +125,6 @@ impl Replica {
             promised: Space::ZERO,
             #[cfg(test)]
             bug: None,
-            #[cfg(test)]
-            recovered: serial,
         }
     }
 
@@ -188,7 +183,7 @@ impl Replica {
             self.other_version(from, chain, message, out);
         } else {
             match message {
-                Message::Query { query, chunk: _ } => self.query(from, query, &local, out),
+                Message::Query { query, chunk } => self.query(from, query, chunk, &local, out),
                 Message::Answer { query, committed } => self.answered(from, query, committed, out),
                 Message::Retry => {}
                 _ if Some(from) == self.standing.successor => self.hear_successor(message, out),
@@ -315,12 +310,6 @@ impl Replica {
             let _ = bug;
             false
         }
-    }
-
-    /// Whether something is in flight that a former start of the store has left.
-    #[cfg(test)]
-    pub(crate) fn holds_recovered(&self) -> bool {
-        self.entries.values().any(|entry| entry.serial <= self.recovered)
     }
 
     #[cfg(test)]

@@ -91,6 +91,8 @@ struct World {
     origins: BTreeMap<u64, (u64, u64)>,
     tokens: u64,
     chunks: u64,
+    /// Which harm is frequent.
+    profile: u64,
     served: usize,
     acked: usize,
     /// Prints what happens, to find out why.
@@ -103,7 +105,7 @@ impl World {
             rng: Rng::new(seed),
             bug,
             faults: true,
-            harm: [0, 10, 30, 100, 300][usize::try_from(seed % 5).unwrap()],
+            harm: [3, 10, 20, 50, 100][usize::try_from(seed % 5).unwrap()],
             nodes: (0..NODES).map(|index| Node::new(index, bug)).collect(),
             links: Links::new(),
             manager: Manager::new(),
@@ -112,6 +114,7 @@ impl World {
             origins: BTreeMap::new(),
             tokens: 0,
             chunks: 1 + seed / 5 % CHUNKS,
+            profile: seed / 10 % 3,
             served: 0,
             acked: 0,
             trace: false,
@@ -135,6 +138,12 @@ impl World {
         self.below(NODES)
     }
 
+    /// One of the nodes with something to do, or any.
+    fn node_that(&mut self, does: impl Fn(&Node) -> bool) -> usize {
+        let able: Vec<_> = self.nodes.iter().filter(|node| does(node)).map(|n| n.index).collect();
+        self.rng.pick(&able).copied().unwrap_or_else(|| self.any_node())
+    }
+
     /// One thing happens.
     fn act(&mut self) {
         if self.faults && self.rng.below(10_000) < self.harm {
@@ -142,19 +151,16 @@ impl World {
         }
         match self.rng.below(100) {
             0..=33 => {
-                let ready = |node: &&Node| !node.inbox.is_empty() && !node.frozen;
-                let ready: Vec<_> = self.nodes.iter().filter(ready).map(|n| n.index).collect();
-                if let Some(&node) = self.rng.pick(&ready) {
-                    self.handle_one(node);
-                }
+                let node = self.node_that(|node| !node.inbox.is_empty() && !node.frozen);
+                self.handle_one(node);
             }
             34..=49 => self.carry_one(),
             50..=55 => {
-                let node = self.any_node();
+                let node = self.node_that(|node| !node.store.working.is_empty());
                 self.store_one(node);
             }
             56..=61 => {
-                let node = self.any_node();
+                let node = self.node_that(|node| node.store.is_awaited());
                 self.flush(node);
             }
             62..=81 => self.client_acts(),
@@ -175,23 +181,33 @@ impl World {
             _ => {
                 let node = self.any_node();
                 self.nodes[node].frozen &= !self.rng.chance(300);
+                self.nodes[node].isolated &= self.faults && !self.rng.chance(100);
             }
         }
     }
 
     fn harm_something(&mut self) {
         let node = self.any_node();
-        match self.rng.below(100) {
-            0..=24 => self.cut_one(),
-            25..=44 => self.nodes[node].frozen = true,
-            45..=56 => self.crash(node),
-            57..=59 => {
-                for node in 0..NODES {
-                    self.crash(node);
-                }
-            }
-            60..=89 => self.nodes[node].lease = None,
-            _ => self.manager.drain = Some(node as u64),
+        // Out of 100: links, frozen, isolated, crash, power, lease; the rest is drained.
+        let weights: [u64; 6] = match self.profile {
+            0 => [25, 10, 10, 12, 3, 30],
+            1 => [10, 0, 0, 50, 30, 10],
+            _ => [10, 20, 40, 0, 0, 10],
+        };
+        let mut drawn = self.rng.below(100);
+        let drawn = weights.iter().position(|weight| {
+            let found = drawn < *weight;
+            drawn = drawn.saturating_sub(*weight);
+            found
+        });
+        match drawn {
+            Some(0) => self.cut_one(),
+            Some(1) => self.nodes[node].frozen = true,
+            Some(2) => self.nodes[node].isolated = true,
+            Some(3) => self.crash(node),
+            Some(4) => (0..NODES).for_each(|node| self.crash(node)),
+            Some(_) => self.nodes[node].lease = None,
+            None => self.manager.drain = Some(node as u64),
         }
     }
 
@@ -226,6 +242,7 @@ impl World {
         self.slots.quiet = true;
         for node in &mut self.nodes {
             node.frozen = false;
+            node.isolated = false;
         }
         for _ in 0..HEALING {
             for _ in 0..10 {

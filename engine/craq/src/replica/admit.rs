@@ -70,7 +70,7 @@ impl Replica {
         if !self.leased {
             return Err(Some(Refusal::NotLeased));
         }
-        if local.fenced && !self.bug(Bug::RevokedAdmitted) {
+        if local.fenced {
             return Err(Some(Refusal::Fenced));
         }
         match local.known {
@@ -182,8 +182,11 @@ impl Replica {
     /// Nothing of the chunk is in flight here: it is the next version, or one that is committed.
     fn forwarded_anew(&mut self, at: Version, offer: Offer, local: &Local, out: &mut Effects) {
         let committed = local.version();
-        // A removal that is committed leaves nothing to compare it with.
-        let removed = offer.removal && committed.is_none() && at.version != ChunkVersion::new(1);
+        // A removal that is committed leaves nothing to compare it with. One of an absent chunk
+        // leaves what is remembered of its request.
+        let first = at.version == ChunkVersion::new(1);
+        let gone = !first || matches!(local.known, Known::Repeated(_));
+        let removed = offer.removal && committed.is_none() && gone;
         if committed == Some(at.version) || removed {
             out.push(Effect::Discard(offer.payload));
             let own = local.committed.map(|(_, digest)| digest);
@@ -316,6 +319,7 @@ impl Replica {
             joined: offer.joined,
             growth: offer.growth,
             covered: offer.version.is_some(),
+            inherited: false,
             trailer: offer.trailer,
             expected: offer.expected,
             told: Told::Nothing,

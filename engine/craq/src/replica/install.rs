@@ -49,6 +49,7 @@ impl Replica {
         self.refuse_queue(out);
         for entry in self.entries.values_mut() {
             entry.forget_above();
+            entry.inherited = true;
             entry.told = Told::Nothing;
             entry.refused = None;
         }
@@ -132,9 +133,6 @@ impl Replica {
     pub(super) fn stand_aside(&mut self, out: &mut Effects) {
         self.refuse_reads(Refusal::StaleChain, out);
         self.refuse_queue(out);
-        if self.bug(Bug::WorkKept) {
-            return;
-        }
         let chunks: Vec<ChunkId> = self.entries.keys().copied().collect();
         for chunk in chunks {
             let entry = self.entries.get_mut(&chunk).expect("only this loop removes entries");

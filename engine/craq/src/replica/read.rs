@@ -1,6 +1,10 @@
 //! Apportioned reads (R8, R9): every serving replica answers, with the version that is committed
 //! at the tail, or a newer one.
 //!
+//! A tail knows, except for what was in flight before it was the tail of this chain version: the
+//! tail before it, or its own former start, may have committed that and shown it (E351). Until the
+//! version is committed or given up, it neither serves nor answers.
+//!
 //! Without a version in flight the own committed version is that of the tail. With one, the tail
 //! may have committed it: a read asks. The answer counts only for the version that was in flight
 //! when it asked; it is then the one before it, which is served, or another, and then the commit
@@ -40,14 +44,15 @@ impl Replica {
         if !self.leased && !self.bug(Bug::ReadWithoutLease) {
             return out.push(Effect::RefuseRead { id, why: Refusal::NotLeased });
         }
-        let pending = self.is_pending(chunk) && !self.bug(Bug::NeverAsk);
-        if !pending || self.is_tail() {
+        let pending = self.entries.contains_key(&chunk) && !self.bug(Bug::NeverAsk);
+        if !pending || (self.is_tail() && !self.is_inherited(chunk)) {
             return out.push(Effect::Serve(id));
         }
         if READS_MAX <= self.reads.len() {
             return out.push(Effect::RefuseRead { id, why: Refusal::Busy });
         }
-        let (Some(to), true) = (self.standing.tail, asks < ASKS_MAX) else {
+        let other = self.standing.tail.filter(|_| !self.is_tail());
+        let (Some(to), true) = (other, asks < ASKS_MAX) else {
             return self.reads.wait(chunk, WaitingRead { id, asks, waits: For::Commit });
         };
         let query = self.reads.next_query();
@@ -57,10 +62,23 @@ impl Replica {
         self.send(to, Message::Query { query, chunk }, out);
     }
 
+    /// Whether a former tail may have committed the version in flight (E351).
+    fn is_inherited(&self, chunk: ChunkId) -> bool {
+        let inherited = self.entries.get(&chunk).is_some_and(|entry| entry.inherited);
+        inherited && !self.bug(Bug::InheritedServed)
+    }
+
     /// Another replica asks the tail.
-    pub(super) fn query(&self, from: Peer, query: QueryId, local: &Local, out: &mut Effects) {
-        let leased = self.leased || self.bug(Bug::AnswerWithoutLease);
-        let committed = (self.is_tail() && leased).then(|| local.version());
+    pub(super) fn query(
+        &self,
+        from: Peer,
+        query: QueryId,
+        chunk: ChunkId,
+        local: &Local,
+        out: &mut Effects,
+    ) {
+        let knows = self.is_tail() && self.leased && !self.is_inherited(chunk);
+        let committed = knows.then(|| local.version());
         self.send(from, Message::Answer { query, committed }, out);
     }
 

@@ -142,7 +142,7 @@ impl Replica {
     }
 
     fn commit_at_end(&mut self, chunk: ChunkId, out: &mut Effects) {
-        if self.is_tail() && !self.leased && !self.bug(Bug::CommitWithoutLease) {
+        if self.is_tail() && !self.leased {
             reached!("E345: a tail waits for its lease");
             self.lease_wanted = true;
             return;
@@ -159,12 +159,5 @@ impl Replica {
         for chunk in chunks {
             self.advance(chunk, out);
         }
-    }
-
-    /// Whether a version counts as pending for readers (R2).
-    pub(super) fn is_pending(&self, chunk: ChunkId) -> bool {
-        let late = self.bug(Bug::MarkedLate);
-        let entry = self.entries.get(&chunk);
-        entry.is_some_and(|entry| !late || matches!(entry.own, Own::Durable(_)))
     }
 }

@@ -38,7 +38,7 @@ impl Slots {
             known: ChainInfo { version: ChainVersion::new(0), members: vec![] },
             sending: None,
         };
-        Self { slots: (0..8).map(slot).collect(), quiet: false }
+        Self { slots: (0..12).map(slot).collect(), quiet: false }
     }
 
     pub(super) fn all_idle(&self) -> bool {

@@ -49,7 +49,7 @@ impl World {
             _ => &self.manager.chain,
         };
         let event = Event::ChainArrived { timeline: Timeline::new(1), chain: chain.clone() };
-        if self.nodes[index].replica.is_some() {
+        if self.nodes[index].replica.is_some() && !self.nodes[index].isolated {
             self.nodes[index].inbox.push_back(In::Event(event));
         }
     }
@@ -62,7 +62,7 @@ impl World {
         let serves = self.manager.chain.serving().any(|member| {
             member.target == target(index) && (member.incarnation == node.incarnation || inherits)
         });
-        if demoted || !serves || node.frozen || node.replica.is_none() {
+        if demoted || !serves || !node.is_heard() {
             return;
         }
         node.lease = Some((self.manager.chain.version, node.incarnation));
@@ -71,6 +71,14 @@ impl World {
 
     /// The manager looks at its members.
     pub(super) fn manage(&mut self) {
+        if let Some((_, demoted)) = &self.manager.change {
+            // Time passes.
+            for index in demoted.clone() {
+                if self.rng.chance(300) {
+                    self.nodes[index].lease = None;
+                }
+            }
+        }
         if let Some((chain, demoted)) = &self.manager.change {
             let out = |index: &usize| {
                 self.nodes[*index].lease.is_none() || self.bug == Some(Bug::PublishedAtOnce)
@@ -91,7 +99,7 @@ impl World {
                 let node = &self.nodes[*index];
                 let other =
                     self.bug != Some(Bug::StartInherits) && node.incarnation != *incarnation;
-                node.replica.is_none() || node.frozen || other || drain == Some(*index as u64)
+                !node.is_heard() || other || drain == Some(*index as u64)
             })
             .map(|(index, _)| index)
             .collect();
@@ -125,10 +133,7 @@ impl World {
     /// Restarts a chain, lets members sync, promotes who has synced.
     fn admit_members(&mut self) {
         let mut chain = next(self.manager.newest());
-        let alive = |member: &Member, world: &Self| {
-            let node = &world.nodes[index_of(member.target)];
-            node.replica.is_some() && !node.frozen
-        };
+        let alive = |member: &Member, world: &Self| world.nodes[index_of(member.target)].is_heard();
         if chain.serving().next().is_none() {
             let any = self.bug == Some(Bug::RestartedByAnybody);
             let last = |m: &Member| (any || m.state == PublicState::LastServing) && alive(m, self);
@@ -165,7 +170,7 @@ impl World {
         let index = index_of(member.target);
         let tail = index_of(chain.tail().expect("somebody serves"));
         let node = &self.nodes[index];
-        let same = node.replica.is_some() && !node.frozen && node.incarnation == member.incarnation;
+        let same = node.is_heard() && node.incarnation == member.incarnation;
         if !same {
             chain.members[place].state = PublicState::Offline;
             self.manager.chain = chain;
@@ -179,13 +184,13 @@ impl World {
         let dropped = node.store.working.is_empty()
             && (node.store.now.pendings.is_empty() || kept)
             && node.replica.as_ref().is_some_and(|r| r.in_flight() == 0 || kept);
-        // Resync passes no chunk with a version in flight (R12). Those of an earlier start may be
-        // acknowledged, and the new member would not hold them; those of this one are not.
-        let recovered = self.nodes[tail].replica.as_ref().is_none_or(Replica::holds_recovered);
-        if recovered {
+        // Resync passes no chunk with a version in flight (R12): it may have been committed by a
+        // former tail, and the new member would not hold it.
+        let replica = self.nodes[tail].replica.as_ref();
+        if replica.is_none_or(|replica| replica.in_flight() != 0) {
             return;
         }
-        if !installed(index) || !installed(tail) || self.nodes[tail].frozen || !dropped {
+        if !installed(index) || !installed(tail) || !self.nodes[tail].is_heard() || !dropped {
             return;
         }
         // In one moment the tail learns the new version and what it holds is copied: what commits

@@ -29,6 +29,8 @@ pub(super) struct Node {
     pub(super) incarnation: Incarnation,
     pub(super) replica: Option<Replica>,
     pub(super) frozen: bool,
+    /// The manager and it do not hear each other.
+    pub(super) isolated: bool,
     pub(super) lease: Option<(ChainVersion, Incarnation)>,
     pub(super) store: Store,
     pub(super) inbox: VecDeque<In>,
@@ -42,6 +44,7 @@ impl Node {
             incarnation: Incarnation::new(0),
             replica: None,
             frozen: false,
+            isolated: false,
             lease: None,
             store: Store::default(),
             inbox: VecDeque::new(),
@@ -76,6 +79,11 @@ impl Node {
         let plenty = Space { bytes: 1 << 20, records: 1 << 20 };
         replica.step(Event::SpaceMeasured(plenty), false, &mut Vec::new());
         self.replica = Some(replica);
+    }
+
+    /// Whether its heartbeats arrive.
+    pub(super) fn is_heard(&self) -> bool {
+        self.replica.is_some() && !self.frozen && !self.isolated
     }
 
     fn leased(&self, bug: Option<Bug>) -> bool {
@@ -312,6 +320,7 @@ impl World {
         node.inbox.clear();
         node.streams.clear();
         node.frozen = false;
+        node.isolated = false;
         if !inherits {
             node.lease = None;
         }

@@ -100,6 +100,11 @@ impl Store {
         core::mem::take(&mut self.waiting).into_iter().map(|(_, done)| done).collect()
     }
 
+    /// Whether somebody waits for a flush.
+    pub(super) fn is_awaited(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
     /// Power is lost.
     pub(super) fn crash(&mut self, rng: &mut Rng) {
         let kept = usize::try_from(rng.below(self.journal.len() as u64 + 1)).unwrap();
