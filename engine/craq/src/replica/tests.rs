@@ -9,12 +9,16 @@ use engine_types::{
     PublicState, SessionId, TargetId, Timeline,
 };
 
+mod admission;
+mod dialogue;
+mod reads;
+
 use super::{Effects, Replica, Start};
 use crate::effect::Effect;
-use crate::event::{Event, Local, Space, Update};
-use crate::message::Version;
+use crate::event::{Event, Local, Received, Space, Update};
+use crate::message::{Message, Version};
 use crate::standing::Peer;
-use crate::words::{Digest, Payload, UpdateId};
+use crate::words::{Digest, Payload, UpdateId, Walk};
 
 pub(crate) fn peer(target: u64) -> Peer {
     Peer { target: TargetId::new(target), incarnation: Incarnation::new(1) }
@@ -70,6 +74,59 @@ pub(crate) fn ask(id: u64, index: u32, seq: u64) -> Event {
         payload: Payload(id),
     };
     Event::UpdateAsked { update, local: Local::default() }
+}
+
+/// Without a lease.
+pub(crate) fn step_unleased(replica: &mut Replica, event: Event) -> Effects {
+    let mut out = Vec::new();
+    replica.step(event, false, &mut out);
+    out
+}
+
+pub(crate) fn at(index: u32, version: u32) -> Version {
+    Version { chunk: chunk(index), version: ChunkVersion::new(version) }
+}
+
+/// A message of target `from`, in chain version 1.
+pub(crate) fn told(from: u64, message: Message) -> Event {
+    told_of(from, message, None)
+}
+
+/// The same, of a chunk that is committed.
+pub(crate) fn told_of(from: u64, message: Message, committed: Option<(u32, u64)>) -> Event {
+    let committed = committed.map(|(version, d)| (ChunkVersion::new(version), Digest(d)));
+    let payload = matches!(message, Message::Forward { .. }).then_some(Payload(900));
+    let local = Local { committed, ..Local::default() };
+    let chain = ChainVersion::new(1);
+    Event::Received(Received { from: peer(from), chain, message, payload, local })
+}
+
+pub(crate) fn forward(at: Version, digest: Option<u64>) -> Message {
+    let tag = Some(tag(1, 1));
+    Message::Forward { walk: Walk(1), at, removal: false, tag, digest: digest.map(Digest) }
+}
+
+pub(crate) fn stored(at: Version, digest: u64) -> Event {
+    Event::Stored { chunk: at.chunk, version: at.version, result: Ok(Digest(digest)) }
+}
+
+pub(crate) fn complete(payload: u64) -> Event {
+    Event::PayloadEnded { payload: Payload(payload), complete: true }
+}
+
+/// Target `own` of the chain 1, 2, 3; its neighbours' dialogues stand, both with number 1.
+pub(crate) fn placed(own: u64) -> Replica {
+    let mut replica = fresh(own);
+    let all = [1, 2, 3].map(|target| (target, PublicState::Serving));
+    step(&mut replica, chain(1, &all));
+    if 1 < own {
+        step(&mut replica, told(own - 1, Message::Hello { walk: Walk(1) }));
+    }
+    if own < 3 {
+        let space = Space { bytes: 1000, records: 1000 };
+        step(&mut replica, told(own + 1, Message::Ready { walk: Walk(1), space }));
+    }
+    replica
 }
 
 #[test]
