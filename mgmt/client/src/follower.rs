@@ -2,7 +2,9 @@
 //!
 //! Owner: one core; one task asks, and ends when the follower is dropped. It asks the primary for
 //! what is newer than the version it has and lets it wait with the answer. What comes is a delta,
-//! or an image in pieces.
+//! or an image in pieces. An image is as old as its manager keeps them, so it is shown only after
+//! the primary was asked what is newer: a process that starts again must not see less than its
+//! former start had seen, as nodes draw conclusions from what is missing.
 //!
 //! Versions are compared together with their timeline (E334). A KV that was restored gives out
 //! versions again that were published before, with other contents, until the operator raises the
@@ -62,6 +64,8 @@ impl<E: Env> Drop for Follower<E> {
 struct Shared<E: Env> {
     managers: Managers<E>,
     routing: RefCell<Rc<RoutingInfo>>,
+    /// An image that has not caught up: managers hand out images that are some seconds old.
+    image: RefCell<Option<RoutingInfo>>,
     changed: Notify,
     heard: Cell<Instant>,
     nudged: Cell<bool>,
@@ -95,6 +99,7 @@ impl<E: Env> Follower<E> {
         let shared = Rc::new(Shared {
             managers: managers.clone(),
             routing: RefCell::new(Rc::new(RoutingInfo::empty(managers.cluster()))),
+            image: RefCell::new(None),
             changed: Notify::default(),
             heard: Cell::new(Instant::ZERO),
             nudged: Cell::new(false),
@@ -184,11 +189,11 @@ impl<E: Env> Shared<E> {
     /// One question, and what its answer is worth.
     async fn ask(&self, poll: &mut Poll, nudged: bool) -> Worth {
         let env = self.managers.env();
-        let known = self.routing.borrow().clone();
         let image = poll.image.wanted().or(poll.whole.map(|version| (version, 0)));
-        let wait = if nudged || image.is_some() { Duration::ZERO } else { POLL_WAIT };
-        let (timeline, since) = (known.timeline, known.version);
-        drop(known); // so that a delta is applied in place
+        let catches_up = self.image.borrow().is_some();
+        let at_once = nudged || image.is_some() || catches_up;
+        let wait = if at_once { Duration::ZERO } else { POLL_WAIT };
+        let (timeline, since) = self.known();
         let asked = RoutingAsk { timeline, since, wait, image };
         let deadline = env.now() + SEARCH_TIME;
         let told = self.managers.call_within(&asked, deadline, wait + ANSWER_TIME).await;
@@ -196,6 +201,9 @@ impl<E: Env> Shared<E> {
             Ok((RoutingTold::Current, _)) => {
                 poll.image.clear();
                 poll.whole = None;
+                if let Some(info) = self.image.take() {
+                    return self.show(info);
+                }
                 self.heard.set(env.now());
                 Worth::Current
             }
@@ -225,12 +233,18 @@ impl<E: Env> Shared<E> {
         if !self.is_newer(timeline, to) {
             return self.ignored(timeline, to);
         }
-        let applied = {
-            let mut routing = self.routing.borrow_mut();
-            delta.apply(Rc::make_mut(&mut routing))
+        let image = self.image.take();
+        let applied = match image {
+            Some(mut info) => delta.apply(&mut info).map(|()| self.show(info)),
+            None => {
+                let mut routing = self.routing.borrow_mut();
+                let applied = delta.apply(Rc::make_mut(&mut routing));
+                drop(routing);
+                applied.map(|()| self.installed())
+            }
         };
         match applied {
-            Ok(()) => self.installed(),
+            Ok(worth) => worth,
             Err(error) => {
                 engine_types::reached!("E334: a delta does not fit, and an image is fetched");
                 tracing::warn!(%error, "a delta of the routing info does not fit");
@@ -264,13 +278,25 @@ impl<E: Env> Shared<E> {
         if !self.is_newer(info.timeline, info.version) {
             return self.ignored(info.timeline, info.version);
         }
+        *self.image.borrow_mut() = Some(info);
+        Worth::New
+    }
+
+    /// An image that has caught up.
+    fn show(&self, info: RoutingInfo) -> Worth {
         *self.routing.borrow_mut() = Rc::new(info);
         self.installed()
     }
 
+    /// What is known best, shown or not.
+    fn known(&self) -> (Timeline, RoutingVersion) {
+        let image = self.image.borrow();
+        let shown = self.routing.borrow();
+        image.as_ref().map_or((shown.timeline, shown.version), |i| (i.timeline, i.version))
+    }
+
     fn is_newer(&self, timeline: Timeline, version: RoutingVersion) -> bool {
-        let known = self.routing.borrow();
-        (known.timeline, known.version) < (timeline, version)
+        self.known() < (timeline, version)
     }
 
     fn ignored(&self, timeline: Timeline, version: RoutingVersion) -> Worth {

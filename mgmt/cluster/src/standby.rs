@@ -45,7 +45,7 @@
 //! lease, read the grant records, read the clock, `Cluster::load` and `Sessions::load` with that
 //! moment. Grants committed later differ from what was read. A takeover conflicts with every grant,
 //! as both touch the lease record; standbys that go on by the new record have seen it unchanged.
-//! A record that was released is treated like any other: it is taken long before a standby may.
+//! A record that was released has no holder: standbys renew by it at once, until it is taken.
 //!
 //! **Reordering.** A heartbeat that says "offline" gives back what the primary granted, as nodes
 //! take no answer to heartbeats sent before. One that arrives late may have been sent before the

@@ -110,7 +110,9 @@ fn images_come_in_pieces_and_deltas_lead_on() {
     assert_eq!(*follower.routing(), info(1, 5));
     let asked = polls(&manager);
     let pieces = info(1, 5).encode().len().div_ceil(16);
-    assert_eq!(asked.len(), pieces + 1, "a piece each, and the poll that waits");
+    assert_eq!(asked.len(), pieces + 2, "a piece each, what is newer, and the poll that waits");
+    let newer = asked[pieces];
+    assert_eq!((newer.since.get(), newer.wait, newer.image), (5, ms(0), None));
     assert_eq!(asked[0].image, None);
     assert_eq!(asked[2].image, Some((RoutingVersion::new(5), 32)));
     let last = asked.last().unwrap();
@@ -202,6 +204,7 @@ fn a_delta_that_does_not_fit_is_replaced_by_an_image() {
         match (told.pop(), asked.image) {
             (Some(told), _) => Told::Routing(told),
             (None, Some((version, 0))) => Told::Routing(piece(&info(1, version.get()), 0, 1 << 20)),
+            (None, _) if asked.wait.is_zero() => Told::Routing(RoutingTold::Current),
             (None, _) => Told::Silence,
         }
     });
@@ -265,4 +268,24 @@ fn polls_end_with_the_follower_and_pause_before_a_manager_that_does_not_wait() {
     let before = manager.asked().len();
     ground.run_ms(60_000);
     assert_eq!(manager.asked().len(), before);
+}
+
+/// A kept image is some seconds old: what is newer comes before anything is shown.
+#[test]
+fn an_image_is_shown_when_it_has_caught_up() {
+    let ground = Ground::new(5, 1);
+    let manager = ground.manager(0);
+    manager.script(move |asked| {
+        let Asked::Routing(asked) = asked else { panic!("{asked:?}") };
+        match asked.since.get() {
+            0 => Told::Routing(piece(&info(1, 5), 0, 1 << 20)),
+            5 => Told::Routing(delta(1, 5, 9)),
+            _ => Told::Silence,
+        }
+    });
+    let place = follow(&ground);
+    let follower = place.borrow().clone().unwrap();
+    let shown = ground.sim.run_while(ms(5000), |_| version(&follower.routing()) == (0, 0));
+    assert!(shown.unwrap());
+    assert_eq!(*follower.routing(), info(1, 9), "never version 5");
 }

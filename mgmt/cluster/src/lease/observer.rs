@@ -133,12 +133,14 @@ impl Observer {
 
     /// The record that this standby renews storage leases by (L5), if the holder seems to be gone:
     /// a living one would have renewed it by now. That is a guess, and no lease stands on it; it
-    /// keeps nodes that cannot reach a living primary from being kept in service behind its back.
+    /// keeps nodes that cannot reach a living primary from being kept in service behind its back. A
+    /// holder that has released its record is gone, so nobody waits then.
     pub fn stands_in(&self, now: Instant) -> Option<&PrimaryLease> {
         let seen = self.seen.as_ref()?;
         let record = seen.record.as_ref()?;
         let renewal = record.primary / RENEWALS_PER_LEASE;
-        (seen.since + renewal * STANDBY_AFTER_QUARTERS / 4 <= now).then_some(record)
+        let overdue = seen.since + renewal * STANDBY_AFTER_QUARTERS / 4 <= now;
+        (overdue || record.released).then_some(record)
     }
 
     /// Starts to take the lease for `me`; `now` is read before.

@@ -21,10 +21,10 @@ use core::time::Duration;
 use std::rc::Rc;
 
 use engine_runtime::Signal;
-use engine_types::{Instant, Rng, RoutingInfo, TargetId};
+use engine_types::{Instant, NodeId, Rng, RoutingInfo, TargetId};
 
 use crate::check::{CheckFailure, Verdict, fail};
-use crate::fault::{Draw, FaultPlan, Kind};
+use crate::fault::{Draw, Fault, FaultEvent, FaultPlan, Kind, LinkTrouble};
 use crate::scenario::{Played, Scenario};
 use crate::topology::Topology;
 use crate::world::World;
@@ -74,7 +74,10 @@ pub fn play(seed: u64, bug: Option<Bug>) -> Played {
     let mut world = World::new(seed, Topology::of(&roles));
     let plan = plan(&world);
     world.set_plan(plan.clone());
-    let cluster = Cluster::new(&world, Style { bug, trouble: true, ..Style::default() });
+    // With the limits that ship a connection outlives answers that are late by seconds, with short
+    // ones it ends again and again.
+    let patient = rng.chance(500);
+    let cluster = Cluster::new(&world, Style { bug, trouble: true, patient, ..Style::default() });
     let verdict = run(&mut world, &cluster);
     cluster.clear();
     Played { world, plan, operations: cluster.operations(), verdict }
@@ -121,7 +124,26 @@ fn plan(world: &World) -> FaultPlan {
             Draw::new(Kind::LossyLink, all).count(0..=6).lasts_ms(50..=8_000).permille(10..=200),
         ],
     );
-    weak.and(others)
+    weak.and(others).and(late_then_deaf(&random, &managers, nodes[0]))
+}
+
+/// Answers to a node come late, and then its heartbeats do not arrive: whoever counts a lease from
+/// the answer believes in it longer than the manager does.
+fn late_then_deaf(random: &Rng, managers: &[NodeId], node: NodeId) -> FaultPlan {
+    let mut rng = random.fork("late answers, then no heartbeats");
+    let mut events = Vec::new();
+    for _ in 0..3 {
+        let at = Duration::from_millis(rng.range(3_000..=38_000));
+        let latency = Duration::from_millis(rng.range(700..=900));
+        let late = LinkTrouble { latency, jitter: latency, ..LinkTrouble::default() };
+        for &manager in managers {
+            let slow = Fault::Link(manager, node, late.clone());
+            events.push(FaultEvent { at, lasts: Duration::from_secs(5), fault: slow });
+            let (at, fault) = (at + Duration::from_secs(2), Fault::OneWayCut(node, manager));
+            events.push(FaultEvent { at, lasts: Duration::from_secs(4), fault });
+        }
+    }
+    FaultPlan::of(events)
 }
 
 fn run(world: &mut World, cluster: &Rc<Cluster>) -> Verdict {

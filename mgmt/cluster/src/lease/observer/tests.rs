@@ -99,4 +99,8 @@ fn a_standby_stands_in_when_a_renewal_is_overdue() {
     assert_eq!(observer.stands_in(at(4500)), Some(&record(1, 4, 1)));
     observer.observe(at(4600), Some(record(1, 4, 2)));
     assert_eq!(observer.stands_in(at(7099)), None, "it lives");
+    let mut released = record(1, 4, 3);
+    released.released = true;
+    observer.observe(at(7099), Some(released.clone()));
+    assert_eq!(observer.stands_in(at(7099)), Some(&released), "nobody holds it");
 }
