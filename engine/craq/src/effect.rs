@@ -1,11 +1,12 @@
 //! What a replica wants done, in order and before the next event.
 
 use engine_store::Tag;
-use engine_types::{ChainVersion, ChunkVersion, SessionId, Timeline};
+use engine_types::{ChainVersion, ChunkId, ChunkVersion, SessionId, Timeline};
 
 use crate::message::{Message, Refusal, Version};
+use crate::replica::Cursor;
 use crate::standing::Peer;
-use crate::words::{Digest, Payload, ReadId, UpdateId};
+use crate::words::{Digest, Payload, ReadId, UpdateId, Walk};
 
 /// Where the bytes of a `Forward` come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,6 +16,9 @@ pub enum Source {
     /// They pass through while they arrive: what has arrived, then the rest, then its terminator.
     /// A payload that is discarded or given up ends `aborted` here too (R3).
     Payload(Payload),
+    /// The committed version of the store, as a whole; its blocks are pinned in this turn. If it
+    /// cannot be read, the link is cut.
+    Committed,
     /// The durable pending version of the store, as a whole. The receiver may cut it short.
     Store,
 }
@@ -75,6 +79,8 @@ pub enum Effect {
         chain: ChainVersion,
         /// The request (R15).
         tag: Option<Tag>,
+        /// Whether it replaces the chunk, whatever version is committed (R12).
+        replace: bool,
         /// Its description and bytes, all there.
         payload: Payload,
     },
@@ -111,6 +117,31 @@ pub enum Effect {
         id: ReadId,
         /// Why.
         why: Refusal,
+    },
+    /// Remove a chunk with all its versions; `Event::Erased` follows when that is durable.
+    Erase(ChunkId),
+    /// Ask the syncing successor for its committed chunks of the range behind a place, and bring
+    /// them together with the own ones: `Event::Compared`.
+    Compare {
+        /// Whom.
+        to: Peer,
+        /// The dialogue.
+        walk: Walk,
+        /// Where the range begins; its end is the owner's choice.
+        after: Cursor,
+    },
+    /// Send the syncing successor all that is remembered of requests (R15);
+    /// `Event::OutcomesShipped` follows when that is durable there.
+    ShipOutcomes {
+        /// Whom.
+        to: Peer,
+        /// The dialogue.
+        walk: Walk,
+    },
+    /// Tell the manager that this syncing replica holds everything, in this chain version (R11).
+    UpToDate {
+        /// The chain version.
+        version: ChainVersion,
     },
     /// Drop what is remembered of a fenced session (R16).
     DropSession(SessionId),

@@ -81,6 +81,8 @@ pub(crate) struct Entry {
     pub(crate) removal: bool,
     pub(crate) tag: Option<Tag>,
     pub(crate) own: Own,
+    /// A chunk that is shipped or erased while this replica syncs (R12).
+    pub(crate) ship: bool,
     /// Clients to be answered.
     pub(crate) joined: Vec<UpdateId>,
     pub(crate) growth: Space,
@@ -124,6 +126,7 @@ impl Entry {
             removal,
             tag,
             own: Own::Durable(digest),
+            ship: false,
             joined: Vec::new(),
             growth: Space::ZERO,
             covered: false,

@@ -1,13 +1,16 @@
 //! What a replica is told. Facts that time decides are the lease alone, which `step` takes beside
 //! each event (R8); facts of the store come along as [`Local`], read in the same turn.
 
+use alloc::vec::Vec;
+
 use engine_store::tables::Known;
 use engine_store::{Fence, Tag};
 use engine_types::{ChainInfo, ChainVersion, ChunkId, ChunkVersion, SessionId, Timeline};
 
 use crate::message::{Message, Refusal};
+use crate::replica::Cursor;
 use crate::standing::Peer;
-use crate::words::{Digest, Payload, ReadId, UpdateId};
+use crate::words::{Digest, Payload, ReadId, UpdateId, Walk};
 
 /// Room on a store, or what an update takes of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,6 +65,21 @@ pub struct Received {
     pub payload: Option<Payload>,
     /// Of the chunk and tag of a `Forward` or the chunk of a `Query`; ignored otherwise.
     pub local: Local,
+}
+
+/// What the two sides of a resync hold of the chunks behind a place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Compared {
+    /// As asked.
+    pub walk: Walk,
+    /// As asked: where the range begins.
+    pub after: Cursor,
+    /// The last chunk of the range; nothing when it has no end.
+    pub upto: Option<ChunkId>,
+    /// The successor's committed chunks, ascending.
+    pub theirs: Vec<(ChunkId, ChunkVersion, Digest)>,
+    /// The own ones, ascending, read in the turn of this event.
+    pub ours: Vec<(ChunkId, ChunkVersion, Digest)>,
 }
 
 /// Something that happened.
@@ -126,6 +144,18 @@ pub enum Event {
         chain: ChainVersion,
         /// The chunk.
         chunk: ChunkId,
+    },
+    /// What `Effect::Erase` asked for is durable.
+    Erased {
+        /// The chunk.
+        chunk: ChunkId,
+    },
+    /// The answer to `Effect::Compare`.
+    Compared(Compared),
+    /// What `Effect::ShipOutcomes` asked for is durable at the successor.
+    OutcomesShipped {
+        /// As asked.
+        walk: Walk,
     },
     /// Room on the own store.
     SpaceMeasured(Space),

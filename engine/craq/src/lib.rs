@@ -22,6 +22,7 @@
 //!   E350  who is not serving answers no client
 //!   E351  a tail shows the version before one in flight only if that one came to it while it was
 //!         the tail of this chain version
+//!   E352  the cursor of a resync passes a chunk only when nothing of it is in flight (R12)
 #![no_std]
 
 extern crate alloc;
@@ -43,8 +44,8 @@ mod world;
 
 pub use effect::{Effect, Left, Source};
 pub use entry::Recovered;
-pub use event::{Event, Local, Received, Space, Update};
+pub use event::{Compared, Event, Local, Received, Space, Update};
 pub use message::{Message, Refusal, Version};
-pub use replica::{Effects, Replica, Start};
+pub use replica::{Cursor, Effects, Replica, Start};
 pub use standing::{Peer, Standing};
 pub use words::{Digest, Payload, QueryId, ReadId, UpdateId, Walk};

@@ -126,6 +126,32 @@ pub enum Message {
     },
     /// The receiver's chain version is behind the one that this travels with.
     Retry,
+    /// A chunk as it is committed at the sender; it replaces what the syncing receiver has (R12).
+    Ship {
+        /// The dialogue.
+        walk: Walk,
+        /// Which.
+        at: Version,
+    },
+    /// The sender holds no such chunk; the syncing receiver removes it.
+    Erase {
+        /// The dialogue.
+        walk: Walk,
+        /// Which.
+        chunk: ChunkId,
+    },
+    /// What `Ship` or `Erase` asked for is durable.
+    Shipped {
+        /// The dialogue.
+        walk: Walk,
+        /// Which.
+        chunk: ChunkId,
+    },
+    /// The syncing receiver holds everything; from here on it is asked for every commit (R11).
+    SyncDone {
+        /// The dialogue.
+        walk: Walk,
+    },
     /// Which version is committed at the tail? (R9)
     Query {
         /// To be answered.

@@ -34,6 +34,10 @@ pub(crate) enum Bug {
     AbortNotSent,
     /// R17: an abort is not journaled.
     AbortNotJournaled,
+    /// R12: the cursor passes a chunk with a version in flight.
+    PassedInFlight,
+    /// R15: remembered requests are not shipped a second time.
+    NoLastOutcomes,
     /// R4 (of the manager): a demotion is published at once.
     #[cfg(test)]
     PublishedAtOnce,
@@ -64,6 +68,8 @@ impl Bug {
         (Self::PendingAnswered, 20),
         (Self::AbortNotSent, 20),
         (Self::AbortNotJournaled, 20),
+        (Self::PassedInFlight, 1000),
+        (Self::NoLastOutcomes, 1000),
         (Self::PublishedAtOnce, 1000),
         (Self::RestartedByAnybody, 100),
         (Self::RecordAtHeadAlone, 100),

@@ -13,7 +13,7 @@ use engine_types::{ChainVersion, ChunkId, ChunkVersion, Timeline, reached};
 use crate::effect::{Effect, Left, Source};
 use crate::entry::{Entry, Offer, Own, Recovered};
 use crate::event::{Event, Received, Space};
-use crate::limits::{CHUNK_QUEUE_MAX, ENTRIES_MAX, JOINED_MAX, QUEUED_MAX, READS_MAX};
+use crate::limits::{CHUNK_QUEUE_MAX, ENTRIES_MAX, JOINED_MAX, QUEUED_MAX, READS_MAX, SHIPS_MAX};
 use crate::message::{Message, Refusal, Version};
 use crate::planted::Bug;
 use crate::read::Reads;
@@ -27,7 +27,11 @@ mod install;
 mod link;
 mod read;
 mod relay;
+mod resync;
 mod session;
+
+pub use resync::Cursor;
+use resync::Resync;
 
 /// What a step wants done, in order.
 pub type Effects = Vec<Effect>;
@@ -84,6 +88,9 @@ pub struct Replica {
     reserve: Space,
     space: Space,
     space_below: Option<Space>,
+    resync: Resync,
+    /// It holds everything (R11).
+    synced: bool,
     promised: Space,
     #[cfg(test)]
     bug: Option<Bug>,
@@ -122,6 +129,8 @@ impl Replica {
             reserve,
             space: Space::ZERO,
             space_below: None,
+            resync: Resync::default(),
+            synced: false,
             promised: Space::ZERO,
             #[cfg(test)]
             bug: None,
@@ -148,6 +157,9 @@ impl Replica {
             }
             Event::Received(received) => self.receive(received, out),
             Event::ReadAsked { id, chain, chunk } => self.read(id, chain, chunk, out),
+            Event::Erased { chunk } => self.erased(chunk, out),
+            Event::Compared(compared) => self.compared(&compared, out),
+            Event::OutcomesShipped { walk } => self.outcomes_shipped(walk, out),
             Event::SpaceMeasured(space) => self.space = space,
             Event::Revoked(fence) => self.revoked(fence, out),
             Event::Forgotten { session, fenced } => self.forgotten(session, fenced, out),
@@ -190,6 +202,9 @@ impl Replica {
                 _ if Some(from) == self.standing.predecessor || any => {
                     if let (Message::Forward { .. }, Some(payload)) = (message, payload) {
                         return self.forwarded(message, payload, &local, out);
+                    }
+                    if let (Message::Ship { .. }, Some(payload)) = (message, payload) {
+                        return self.ship_arrives(message, payload, &local, out);
                     }
                     self.hear_predecessor(message, out);
                 }
@@ -237,8 +252,8 @@ impl Replica {
 
     /// Who gets the updates of a chunk.
     fn successor_of(&self, chunk: ChunkId) -> Option<Peer> {
-        let _ = chunk;
-        self.standing.successor.filter(|_| !self.standing.successor_syncs)
+        let whole = !self.standing.successor_syncs;
+        self.standing.successor.filter(|_| whole || self.resync.flows(chunk))
     }
 
     /// Whether it takes part in updates: it serves, or receives them while it syncs.
@@ -270,7 +285,8 @@ impl Replica {
     fn check(&self) {
         let within = self.entries.len() <= ENTRIES_MAX.max(self.recovered_max())
             && self.queued <= QUEUED_MAX
-            && self.reads.len() <= READS_MAX;
+            && self.reads.len() <= READS_MAX
+            && self.resync.len() <= SHIPS_MAX + 1;
         assert!(within, "E347: {} {} {}", self.entries.len(), self.queued, self.reads.len());
         #[cfg(debug_assertions)]
         self.check_tables();

@@ -20,12 +20,12 @@ use engine_types::{
 };
 
 use crate::effect::{Effect, Source};
-use crate::event::{Event, Local, Received, Space, Update};
+use crate::event::{Compared, Event, Local, Received, Space, Update};
 use crate::message::{Message, Refusal, Version};
 use crate::planted::Bug;
-use crate::replica::{Replica, Start};
+use crate::replica::{Cursor, Replica, Start};
 use crate::standing::Peer;
-use crate::words::{Digest, Payload, ReadId, UpdateId};
+use crate::words::{Digest, Payload, ReadId, UpdateId, Walk};
 
 mod client;
 mod manager;
@@ -89,6 +89,8 @@ struct World {
     lines: BTreeMap<ChunkId, Line>,
     /// The write and the state before, by state.
     origins: BTreeMap<u64, (u64, u64)>,
+    /// What the absence of a chunk stands for that a node is to erase.
+    erased: BTreeMap<(usize, ChunkId), u64>,
     tokens: u64,
     chunks: u64,
     /// Which harm is frequent.
@@ -112,6 +114,7 @@ impl World {
             slots: Slots::new(),
             lines: BTreeMap::new(),
             origins: BTreeMap::new(),
+            erased: BTreeMap::new(),
             tokens: 0,
             chunks: 1 + seed / 5 % CHUNKS,
             profile: seed / 10 % 3,

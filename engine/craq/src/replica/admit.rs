@@ -165,6 +165,9 @@ impl Replica {
             trailer: false,
         };
         match self.entries.get(&at.chunk) {
+            Some(entry) if entry.ship && entry.queue.is_empty() => {
+                self.offer(at.chunk, local.version(), offer, out);
+            }
             Some(entry) if entry.ending.is_none() && entry.version == at.version => {
                 self.repeated(at, offer, out);
             }
@@ -281,9 +284,7 @@ impl Replica {
             self.tags.insert(tag, chunk);
         }
         self.payloads.insert(offer.payload, chunk);
-        let bug = self.bug(Bug::AbortNotJournaled);
         if let Some(entry) = self.entries.get_mut(&chunk) {
-            assert!(entry.version != ChunkVersion::default() || bug, "E341: {chunk} at version 0");
             entry.queue.push_back(offer);
             self.queued += 1;
             return;
@@ -316,6 +317,7 @@ impl Replica {
             removal: offer.removal,
             tag: offer.tag,
             own,
+            ship: false,
             joined: offer.joined,
             growth: offer.growth,
             covered: offer.version.is_some(),
@@ -349,8 +351,8 @@ impl Replica {
             }
             self.payloads.remove(&payload);
             entry.own = Own::Storing;
-            let (at, tag, chain) = (entry.at(chunk), entry.tag, self.version);
-            return out.push(Effect::Store { at, chain, tag, payload });
+            let (at, tag, chain, replace) = (entry.at(chunk), entry.tag, self.version, entry.ship);
+            return out.push(Effect::Store { at, chain, tag, replace, payload });
         }
         let place = entry.queue.iter().position(|offer| offer.payload == payload);
         let place = place.expect("E343: or to one that waits");
@@ -392,6 +394,7 @@ impl Replica {
         let answer = result.map(|_| entry.version);
         self.answer_all(entry.joined, answer, out);
         let base = result.unwrap_or(entry.base);
+        self.pass_closed(chunk, base, out);
         if let Some(offer) = entry.queue.pop_front() {
             self.queued -= 1;
             self.reopen(chunk, base, offer, entry.queue, out);

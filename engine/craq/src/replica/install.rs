@@ -12,6 +12,7 @@ use alloc::vec::Vec;
 
 use engine_types::{ChainInfo, ChunkId, PublicState, Timeline, reached};
 
+use super::resync::Resync;
 use super::{Down, Effects, Replica};
 use crate::effect::Effect;
 use crate::entry::{Ending, Journal, Own, Told};
@@ -45,6 +46,8 @@ impl Replica {
         self.down = Down::Silent;
         self.up = None;
         self.space_below = None;
+        self.resync = Resync::default();
+        self.synced = false;
         self.refuse_reads(Refusal::StaleChain, out);
         self.refuse_queue(out);
         for entry in self.entries.values_mut() {
@@ -113,7 +116,7 @@ impl Replica {
     }
 
     /// Syncing: the predecessor decides what this replica holds, so nothing in flight stays (R6).
-    fn drop_pendings(&mut self, out: &mut Effects) {
+    pub(super) fn drop_pendings(&mut self, out: &mut Effects) {
         if self.bug(Bug::PendingsKept) {
             return;
         }
@@ -174,8 +177,8 @@ impl Replica {
 
     /// Whether it is still dropping what it held before it was syncing.
     pub(super) fn drops_pendings(&self) -> bool {
-        let syncing = self.standing.state == PublicState::Syncing;
-        syncing && self.entries.values().any(|entry| entry.ending.is_some())
+        let syncing = self.standing.state == PublicState::Syncing && !self.synced;
+        syncing && self.up.is_none() && !self.entries.is_empty() && !self.bug(Bug::PendingsKept)
     }
 
     /// Gives back what a version had promised (R18).

@@ -8,7 +8,7 @@
 
 use alloc::vec::Vec;
 
-use engine_types::{ChunkId, reached};
+use engine_types::{ChunkId, PublicState, reached};
 
 use super::{Down, Effects, Replica};
 use crate::entry::{Own, Told};
@@ -20,7 +20,6 @@ use crate::words::Walk;
 impl Replica {
     pub(super) fn link_up(&mut self, peer: Peer, out: &mut Effects) {
         if Some(peer) == self.standing.successor {
-            self.silence();
             self.greet(out);
         }
         if Some(peer) == self.standing.predecessor && self.up.is_none() {
@@ -30,11 +29,14 @@ impl Replica {
 
     pub(super) fn link_down(&mut self, peer: Peer, out: &mut Effects) {
         if Some(peer) == self.standing.successor {
-            self.silence();
+            self.silence(out);
         }
         if Some(peer) == self.standing.predecessor {
             self.up = None;
             self.forget_predecessor(out);
+            if self.drops_pendings() {
+                self.drop_pendings(out);
+            }
         }
         if Some(peer) == self.standing.tail {
             self.reads_wait();
@@ -42,18 +44,19 @@ impl Replica {
     }
 
     /// The dialogue with the successor is over: everything will be told again.
-    fn silence(&mut self) {
+    fn silence(&mut self, out: &mut Effects) {
         self.down = Down::Silent;
         for entry in self.entries.values_mut() {
             entry.told = Told::Nothing;
             entry.refused = None;
         }
+        self.resync_lost(out);
     }
 
     /// Begins a dialogue with the successor.
     pub(super) fn greet(&mut self, out: &mut Effects) {
         let Some(to) = self.standing.successor.filter(|_| self.takes_part()) else { return };
-        self.silence();
+        self.silence(out);
         self.walk = Walk(self.walk.0 + 1);
         self.down = Down::Greeted;
         self.send(to, Message::Hello { walk: self.walk }, out);
@@ -87,12 +90,25 @@ impl Replica {
             Message::Stored { walk: of, at, digest } if of == walk => self.trailer(at, digest, out),
             Message::Abort { walk: of, at } if of == walk => self.abort_told(at, walk, out),
             Message::Walked { walk: of } if of == walk => self.walked(out),
+            Message::Erase { walk: of, chunk } if of == walk => self.erase_told(chunk, out),
+            Message::SyncDone { walk: of } if of == walk => self.sync_done(out),
             _ => reached!("E342: a message of an earlier dialogue with the predecessor"),
         }
     }
 
     fn hello(&mut self, walk: Walk, out: &mut Effects) {
-        if self.left || self.drops_pendings() {
+        let unsynced = self.standing.state == PublicState::Syncing && !self.synced;
+        if unsynced {
+            self.up = None;
+        }
+        if self.left {
+            return;
+        }
+        if self.drops_pendings() {
+            self.forget_predecessor(out);
+            self.drop_pendings(out);
+        }
+        if self.drops_pendings() {
             return; // `Ask` follows
         }
         self.up = Some(walk);
@@ -128,6 +144,7 @@ impl Replica {
             }
             Message::Refused { walk, at, why } if walk == current => self.refused(at, why, out),
             Message::Aborted { walk, at } if walk == current => self.aborted_below(at, out),
+            Message::Shipped { walk, chunk } if walk == current => self.shipped(chunk, out),
             _ => reached!("E342: a message of an earlier dialogue with the successor"),
         }
     }
@@ -152,5 +169,6 @@ impl Replica {
         if let Some(to) = self.standing.successor {
             self.send(to, Message::Walked { walk: self.walk }, out);
         }
+        self.resync_begin(out);
     }
 }

@@ -56,6 +56,8 @@ impl Replica {
                 entry.own = Own::Durable(digest);
                 if ending {
                     self.journal_abort(at, out);
+                } else if entry.ship {
+                    self.ship_stored(at, out);
                 } else if self.takes_part() && self.agrees(at, out) {
                     self.advance(at.chunk, out);
                 }
@@ -82,6 +84,10 @@ impl Replica {
         let Some(entry) = self.entries.get_mut(&at.chunk) else { return };
         if entry.version != at.version || entry.ending.is_some() {
             return;
+        }
+        if entry.ship {
+            // There is no room for what the chain holds: it cannot be a member.
+            return self.leave(Left::StoreFailed { at }, out);
         }
         if head {
             return self.begin_abort(at.chunk, why, None, out);
@@ -118,7 +124,7 @@ impl Replica {
         let end = self.successor_of(chunk).is_none();
         let Some(entry) = self.entries.get(&chunk) else { return };
         let Own::Durable(digest) = entry.own else { return };
-        if entry.ending.is_some() {
+        if entry.ending.is_some() || entry.ship {
             return;
         }
         let mut trailer = entry.trailer || self.standing.predecessor.is_none();

@@ -137,7 +137,13 @@ fn a_sole_replica_stores_commits_answers() {
     assert_eq!(installed, [Effect::Install { timeline: Timeline::new(1), version }]);
     assert_eq!(step(&mut replica, ask(7, 3, 1)), []);
     let at = Version { chunk: chunk(3), version: ChunkVersion::new(1) };
-    let stored = Effect::Store { at, chain: version, tag: Some(tag(1, 1)), payload: Payload(7) };
+    let stored = Effect::Store {
+        at,
+        chain: version,
+        tag: Some(tag(1, 1)),
+        replace: false,
+        payload: Payload(7),
+    };
     let ended = Event::PayloadEnded { payload: Payload(7), complete: true };
     assert_eq!(step(&mut replica, ended), [stored]);
     let durable = Event::Stored { chunk: at.chunk, version: at.version, result: Ok(Digest(5)) };

@@ -3,7 +3,6 @@
 use engine_types::{Member, PublicState};
 
 use super::node::{In, index_of, target};
-use super::store::Record;
 use super::*;
 
 #[derive(Debug)]
@@ -168,7 +167,6 @@ impl World {
         let place = chain.members.iter().position(|m| m.state == PublicState::Syncing).unwrap();
         let member = chain.members[place];
         let index = index_of(member.target);
-        let tail = index_of(chain.tail().expect("somebody serves"));
         let node = &self.nodes[index];
         let same = node.is_heard() && node.incarnation == member.incarnation;
         if !same {
@@ -176,33 +174,11 @@ impl World {
             self.manager.chain = chain;
             return;
         }
-        let installed = |index: usize| {
-            let replica = self.nodes[index].replica.as_ref();
-            replica.is_some_and(|replica| replica.version() == self.manager.chain.version)
-        };
-        let kept = self.bug == Some(Bug::PendingsKept);
-        let dropped = node.store.working.is_empty()
-            && (node.store.now.pendings.is_empty() || kept)
-            && node.replica.as_ref().is_some_and(|r| r.in_flight() == 0 || kept);
-        // Resync passes no chunk with a version in flight (R12): it may have been committed by a
-        // former tail, and the new member would not hold it.
-        let replica = self.nodes[tail].replica.as_ref();
-        if replica.is_none_or(|replica| replica.in_flight() != 0) {
+        // R11: what it says counts for the present chain version and start alone.
+        if node.up_to_date != Some((self.manager.chain.version, member.incarnation)) {
             return;
         }
-        if !installed(index) || !installed(tail) || !self.nodes[tail].is_heard() || !dropped {
-            return;
-        }
-        // In one moment the tail learns the new version and what it holds is copied: what commits
-        // later at the tail passes through the new member.
         chain.members[place].state = PublicState::Serving;
-        self.manager.chain = chain.clone();
-        let learn = Event::ChainArrived { timeline: Timeline::new(1), chain };
-        self.step(tail, learn.clone());
-        let mut image = self.nodes[tail].store.now.clone();
-        image.pendings = self.nodes[index].store.now.pendings.clone();
-        self.nodes[index].store.log(Record::Copy(image));
-        self.flush(index);
-        self.step(index, learn);
+        self.manager.chain = chain;
     }
 }

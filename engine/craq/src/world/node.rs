@@ -9,8 +9,32 @@ use crate::entry::Recovered;
 pub(super) enum In {
     Event(Event),
     Update(Update),
-    Message { from: Peer, chain: ChainVersion, message: Message, payload: Option<Payload> },
-    End { payload: Payload, complete: bool },
+    Message {
+        from: Peer,
+        chain: ChainVersion,
+        message: Message,
+        payload: Option<Payload>,
+    },
+    End {
+        payload: Payload,
+        complete: bool,
+    },
+    ListAsked {
+        from: usize,
+        walk: Walk,
+        after: Cursor,
+    },
+    Listed {
+        walk: Walk,
+        after: Cursor,
+        upto: Option<ChunkId>,
+        theirs: Vec<(ChunkId, ChunkVersion, Digest)>,
+    },
+    Outcomes {
+        from: usize,
+        walk: Walk,
+        all: Vec<(SessionId, ChannelId, u64, Version)>,
+    },
 }
 
 /// A payload at a node.
@@ -35,6 +59,8 @@ pub(super) struct Node {
     pub(super) store: Store,
     pub(super) inbox: VecDeque<In>,
     pub(super) streams: BTreeMap<Payload, Stream>,
+    /// It told the manager that it holds everything.
+    pub(super) up_to_date: Option<(ChainVersion, Incarnation)>,
 }
 
 impl Node {
@@ -49,6 +75,7 @@ impl Node {
             store: Store::default(),
             inbox: VecDeque::new(),
             streams: BTreeMap::new(),
+            up_to_date: None,
         };
         node.boot(bug);
         node
@@ -112,6 +139,12 @@ impl World {
         let Some(first) = node.inbox.pop_front() else { return };
         let event = match first {
             In::Event(event) => event,
+            In::ListAsked { .. } | In::Outcomes { .. } => return self.serve_resync(index, first),
+            In::Listed { walk, after, upto, theirs } => {
+                self.agree_on_absence(index, after, upto);
+                let ours = self.nodes[index].store.list(after, upto);
+                Event::Compared(Compared { walk, after, upto, theirs, ours })
+            }
             In::Update(update) => {
                 let local = node.store.local(update.chunk, Some(update.tag));
                 Event::UpdateAsked { update, local }
@@ -167,7 +200,8 @@ impl World {
                 node.store.log(Record::Chain(version));
             }
             Effect::FetchRouting { .. } => self.deliver_routing(index),
-            Effect::Store { at, tag, payload, .. } => {
+            Effect::Store { at, tag, payload, replace, .. } => {
+                assert!(!replace || tag.is_none());
                 let stream = &node.streams[&payload];
                 let ended = stream.ended == Some(true) || bug == Some(Bug::AbortedStreamStored);
                 assert!(ended, "R3: stored before it is complete");
@@ -198,6 +232,21 @@ impl World {
             Effect::AnswerUpdate { id, result } => self.update_answered(id, result),
             Effect::Serve(id) => self.serve(index, id),
             Effect::RefuseRead { id, why } => self.read_refused(id, why),
+            Effect::Erase(chunk) => {
+                let state = self.erased[&(index, chunk)];
+                let record = Record::Erase(chunk, state);
+                self.nodes[index].store.log_and_tell(record, Done::Erased(chunk));
+            }
+            Effect::Compare { to, walk, after } => {
+                let ask = In::ListAsked { from: index, walk, after };
+                self.push(index, index_of(to.target), ask);
+            }
+            Effect::ShipOutcomes { to, walk } => {
+                let known = node.store.now.outcomes.iter();
+                let all = known.map(|((s, c), (seq, at))| (*s, *c, *seq, *at)).collect();
+                self.push(index, index_of(to.target), In::Outcomes { from: index, walk, all });
+            }
+            Effect::UpToDate { version } => node.up_to_date = Some((version, node.incarnation)),
             Effect::DropSession(_) => unreachable!("no session is revoked in this world"),
             Effect::Leave(why) => panic!("node {index} leaves: {why:?}"),
         }
@@ -216,7 +265,12 @@ impl World {
         let Some(link) = self.links.generation(index, other) else { return };
         let mut payload = None;
         let mut ended = None;
-        if let Message::Forward { at, .. } = message {
+        if let Message::Erase { chunk, .. } = message {
+            let held = self.nodes[index].store.now.chunks.get(&chunk).copied().unwrap_or_default();
+            assert_eq!(held.version, None, "what is erased is not there");
+            self.erased.insert((other, chunk), held.state);
+        }
+        if let Message::Forward { at, .. } | Message::Ship { at, .. } = message {
             let token = Payload(self.token());
             let node = &mut self.nodes[index];
             let (content, end) = match source {
@@ -226,6 +280,11 @@ impl World {
                         stream.relays.push((link, other, token));
                     }
                     (stream.content, stream.ended)
+                }
+                Source::Committed => {
+                    let held = node.store.now.chunks[&at.chunk];
+                    assert_eq!(held.version, Some(at.version));
+                    (Content { removal: false, what: What::Whole(held.state) }, Some(true))
                 }
                 _ => {
                     let pending = node.store.now.pendings[&at.chunk];
@@ -275,6 +334,8 @@ impl World {
         let refuse = self.faults && self.rng.chance(60);
         let node = &mut self.nodes[index];
         let (at, tag, content) = node.store.working.remove(place);
+        // A replica without room for what the chain holds leaves it: not in this world.
+        let refuse = refuse && tag.is_some();
         if refuse {
             let result = Err(Refusal::NoSpace);
             let event = Event::Stored { chunk: at.chunk, version: at.version, result };
@@ -294,6 +355,7 @@ impl World {
     }
 
     pub(super) fn flush(&mut self, index: usize) {
+        let mut learnt = Vec::new();
         let node = &mut self.nodes[index];
         for done in node.store.flush() {
             let event = match done {
@@ -302,8 +364,58 @@ impl World {
                     Event::Stored { chunk, version, result: Ok(Digest(state)) }
                 }
                 Done::Aborted(Version { chunk, version }) => Event::AbortStored { chunk, version },
+                Done::Erased(chunk) => Event::Erased { chunk },
+                Done::Learnt(to, walk) => {
+                    learnt.push((to, walk));
+                    continue;
+                }
             };
             node.inbox.push_back(In::Event(event));
+        }
+        for (to, walk) in learnt {
+            self.push(index, to, In::Event(Event::OutcomesShipped { walk }));
+        }
+    }
+
+    fn push(&mut self, from: usize, to: usize, packet: In) {
+        if self.links.generation(from, to).is_some() {
+            self.links.push(from, to, (packet, None));
+        }
+    }
+
+    /// The successor's node answers what its predecessor's node asks.
+    fn serve_resync(&mut self, index: usize, asked: In) {
+        match asked {
+            In::ListAsked { from, walk, after } => {
+                let first = ChunkId { inode: InodeId::new(1), index: 0 };
+                let upto = Some(first).filter(|_| after == Cursor::Start && self.rng.chance(500));
+                let theirs = self.nodes[index].store.list(after, upto);
+                self.push(index, from, In::Listed { walk, after, upto, theirs });
+            }
+            In::Outcomes { from, walk, all } => {
+                let store = &mut self.nodes[index].store;
+                for (session, channel, seq, at) in all {
+                    store.log(Record::Learn(session, channel, seq, at));
+                }
+                let version = store.now.chain;
+                store.log_and_tell(Record::Chain(version), Done::Learnt(from, walk));
+            }
+            _ => unreachable!("only these are asked"),
+        }
+    }
+
+    /// Chunks that are absent on both sides are equal, however they came to be.
+    fn agree_on_absence(&mut self, index: usize, after: Cursor, upto: Option<ChunkId>) {
+        let replica = self.nodes[index].replica.as_ref();
+        let Some(to) = replica.and_then(|replica| replica.standing().successor) else { return };
+        let other = index_of(to.target);
+        for (chunk, held) in self.nodes[index].store.now.chunks.clone() {
+            let within = !after.covers(chunk) && upto.is_none_or(|upto| chunk <= upto);
+            let store = &mut self.nodes[other].store;
+            let theirs = store.now.chunks.get(&chunk).copied().unwrap_or_default();
+            if within && held.version.is_none() && theirs.version.is_none() {
+                store.log(Record::Erase(chunk, held.state));
+            }
         }
     }
 
@@ -319,6 +431,7 @@ impl World {
         node.store.crash(&mut self.rng);
         node.inbox.clear();
         node.streams.clear();
+        node.up_to_date = None;
         node.frozen = false;
         node.isolated = false;
         if !inherits {

@@ -32,7 +32,9 @@ pub(super) enum Record {
     Commit(ChunkId, bool),
     Abort(ChunkId),
     Chain(ChainVersion),
-    Copy(Image),
+    /// The chunk is gone; the state that its absence stands for.
+    Erase(ChunkId, u64),
+    Learn(SessionId, ChannelId, u64, Version),
 }
 
 /// Told when the journal is durable up to a place.
@@ -40,6 +42,8 @@ pub(super) enum Record {
 pub(super) enum Done {
     Stored(Version),
     Aborted(Version),
+    Erased(ChunkId),
+    Learnt(usize, Walk),
 }
 
 #[derive(Debug, Default)]
@@ -77,7 +81,16 @@ impl Image {
                 self.pendings.remove(chunk).expect("given up is what was pending");
             }
             Record::Chain(version) => self.chain = *version,
-            Record::Copy(image) => *self = Self { chain: self.chain, ..image.clone() },
+            Record::Erase(chunk, state) => {
+                self.pendings.remove(chunk);
+                self.chunks.insert(*chunk, Held { version: None, state: *state });
+            }
+            Record::Learn(session, channel, seq, at) => {
+                let known = self.outcomes.entry((*session, *channel)).or_insert((*seq, *at));
+                if known.0 < *seq {
+                    *known = (*seq, *at);
+                }
+            }
         }
     }
 }
@@ -91,6 +104,18 @@ impl Store {
     pub(super) fn log_and_tell(&mut self, record: Record, done: Done) {
         self.log(record);
         self.waiting.push((self.journal.len(), done));
+    }
+
+    /// Committed chunks behind a place, up to another.
+    pub(super) fn list(
+        &self,
+        after: Cursor,
+        upto: Option<ChunkId>,
+    ) -> Vec<(ChunkId, ChunkVersion, Digest)> {
+        let within =
+            |chunk: &ChunkId| !after.covers(*chunk) && upto.is_none_or(|upto| *chunk <= upto);
+        let all = self.now.chunks.iter().filter(|(chunk, _)| within(chunk));
+        all.filter_map(|(chunk, held)| Some((*chunk, held.version?, Digest(held.state)))).collect()
     }
 
     /// Everything is durable; returns who waits for that.
