@@ -22,6 +22,7 @@ use engine_types::{
 
 use crate::cluster::{CHANGE_WRITES_MAX, Change, Cluster};
 use crate::record::{Leaving, Record, RecordKey};
+use crate::words::{leaving, list, public_state, role, span};
 
 /// Where a new target lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,8 +94,9 @@ pub struct Accepted {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "{chain}: every write acknowledged since {target} last served may be lost, and files may hold \
-     older data in {chain} than in other chains; the last to serve were {last:?}, of whom \
-     {reachable:?} can be reached; all but {target} are overwritten by its data"
+     older data in {chain} than in other chains; the last to serve were {}, of whom {} can be \
+     reached; all but {target} are overwritten by its data",
+    list(.last), list(.reachable)
 )]
 pub struct Loss {
     /// The chain.
@@ -140,7 +142,7 @@ pub enum CommandError {
         chain: ChainId,
     },
     /// A node without shards has no targets.
-    #[error("{node} is {found:?}, not a storage node")]
+    #[error("{node} is of role {}, not a storage node", role(*.found))]
     NotStorage {
         /// The node.
         node: NodeId,
@@ -166,7 +168,7 @@ pub enum CommandError {
         store: StoreId,
     },
     /// The chain waits for a lease to run out (E279).
-    #[error("{chain} {version} is not published yet")]
+    #[error("{chain}: {version} waits for a lease to run out; ask again in a few seconds")]
     Withheld {
         /// The chain.
         chain: ChainId,
@@ -184,7 +186,7 @@ pub enum CommandError {
         target: TargetId,
     },
     /// The target's standing does not allow it.
-    #[error("{target} is {found:?}, {expected}")]
+    #[error("{target} is {}, {expected}", public_state(*.found))]
     State {
         /// The target.
         target: TargetId,
@@ -202,7 +204,7 @@ pub enum CommandError {
         chain: ChainId,
     },
     /// It is to leave already, or somebody else waits for it to serve.
-    #[error("{target} is {found:?} already")]
+    #[error("{target} is to leave already: {}", leaving(*.found))]
     Leaves {
         /// The target.
         target: TargetId,
@@ -269,7 +271,7 @@ pub enum CommandError {
         what: &'static str,
     },
     /// Demotions are not allowed yet (L3).
-    #[error("nobody is demoted for another {left:?} after a takeover")]
+    #[error("nobody is demoted for another {} after a takeover", span(.left))]
     TooEarly {
         /// Time left.
         left: core::time::Duration,

@@ -13,6 +13,7 @@ use crate::chain::LocalState;
 use crate::cluster::{Chain, Cluster};
 use crate::record::{Leaving, UNADOPTED};
 use crate::restore::CHAIN_VERSION_MAX;
+use crate::words::{leaving, list, public_state, span};
 
 /// One thing that keeps a chain from being whole, or a member from serving.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -24,7 +25,10 @@ pub enum Reason {
     #[error("stopped with all chains, for a planned shutdown")]
     Stopped,
     /// The committed version waits (R4).
-    #[error("{version} waits for the lease of {target} to run out in {left:?}, or for its ack")]
+    #[error(
+        "{version} waits for the lease of {target}, which runs out in {}, or for its ack",
+        span(.left)
+    )]
     Lease {
         /// The committed version.
         version: ChainVersion,
@@ -34,7 +38,7 @@ pub enum Reason {
         left: Duration,
     },
     /// Nobody is demoted yet (L3).
-    #[error("nobody is demoted for another {left:?}, as the manager has just taken over")]
+    #[error("nobody is demoted for another {}, as the manager has just taken over", span(.left))]
     Takeover {
         /// For how long.
         left: Duration,
@@ -49,13 +53,13 @@ pub enum Reason {
     #[error("a change of it is being committed")]
     InFlight,
     /// Nobody serves, and nobody of the last serving set can (R10).
-    #[error("no member of the last serving set {last:?} can serve")]
+    #[error("no member of the last serving set ({}) can serve", list(.last))]
     NobodyLeft {
         /// The set.
         last: Vec<TargetId>,
     },
     /// A member does not serve.
-    #[error("{target} on {node} is {state:?}: {why}")]
+    #[error("{target} on {node} is {}: {why}", public_state(*.state))]
     Member {
         /// The member.
         target: TargetId,
@@ -72,7 +76,7 @@ pub enum Reason {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Why {
     /// Its node is silent (L4).
-    #[error("its node is dead, last heard {silent:?} ago")]
+    #[error("its node is dead, last heard {} ago", span(.silent))]
     NodeDead {
         /// For how long it is silent.
         silent: Duration,
@@ -117,7 +121,7 @@ pub enum Why {
         max: ChainVersion,
     },
     /// The operator wants it out.
-    #[error("it leaves: {0:?}")]
+    #[error("it leaves: {}", leaving(*.0))]
     Leaves(Leaving),
     /// It is being synced.
     #[error("it is being synced")]

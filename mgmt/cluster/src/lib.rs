@@ -31,3 +31,4 @@ pub mod lease;
 pub mod session;
 pub mod standby;
 pub mod tags;
+pub mod words;

@@ -18,6 +18,7 @@ use crate::cluster::{Change, Cluster};
 use crate::lease::{ClockCheck, ClockVerdict, LeaseTimes};
 use crate::record::codec::{ADDRESS_BYTES_MAX, NAME_BYTES_MAX};
 use crate::record::{NodeRecord, Record, RecordKey, TargetRecord};
+use crate::words::role;
 
 /// A registered node.
 #[derive(Clone, Debug)]
@@ -237,7 +238,7 @@ pub enum RegisterError {
         expected: StoreId,
     },
     /// A node keeps its role for life.
-    #[error("{node} registers as {found:?}, expected {expected:?}")]
+    #[error("{node} registers as {}, expected {}", role(*.found), role(*.expected))]
     OtherRole {
         /// The node.
         node: NodeId,

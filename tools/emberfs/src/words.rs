@@ -1,22 +1,10 @@
 //! Words for roles and states, the same in tables and JSON.
 
-use engine_types::{NodeRole, NodeState, PublicState};
+use engine_types::NodeRole;
 use mgmt_cluster::chain::LocalState;
-use mgmt_cluster::record::Leaving;
 use mgmt_cluster::session::{RevokeReason, SessionState};
+pub(crate) use mgmt_cluster::words::{leaving, node_state, public_state, role};
 use mgmt_protocol::StandingSaid;
-
-/// A role.
-pub(crate) const fn role(role: NodeRole) -> &'static str {
-    match role {
-        NodeRole::Storage => "storage",
-        NodeRole::Meta => "meta",
-        NodeRole::Manager => "manager",
-        NodeRole::Kv => "kv",
-        NodeRole::Client => "client",
-        NodeRole::Operator => "operator",
-    }
-}
 
 /// The role of a word.
 pub(crate) fn parse_role(text: &str) -> Result<NodeRole, String> {
@@ -27,26 +15,6 @@ pub(crate) fn parse_role(text: &str) -> Result<NodeRole, String> {
     })
 }
 
-/// Whether a node takes part.
-pub(crate) const fn node_state(state: NodeState) -> &'static str {
-    match state {
-        NodeState::Alive => "alive",
-        NodeState::Draining => "draining",
-        NodeState::Dead => "dead",
-    }
-}
-
-/// What the cluster thinks of a target.
-pub(crate) const fn public_state(state: PublicState) -> &'static str {
-    match state {
-        PublicState::Serving => "serving",
-        PublicState::Syncing => "syncing",
-        PublicState::Waiting => "waiting",
-        PublicState::LastServing => "last-serving",
-        PublicState::Offline => "offline",
-    }
-}
-
 /// What a node says about its target; a dash if it said nothing.
 pub(crate) const fn local_state(state: Option<LocalState>) -> &'static str {
     match state {
@@ -54,15 +22,6 @@ pub(crate) const fn local_state(state: Option<LocalState>) -> &'static str {
         Some(LocalState::UpToDate) => "up-to-date",
         Some(LocalState::Online) => "online",
         Some(LocalState::Offline) => "offline",
-    }
-}
-
-/// Whether a target is to leave its chain.
-pub(crate) fn leaving(leaving: Leaving) -> String {
-    match leaving {
-        Leaving::No => "stays".to_owned(),
-        Leaving::Drained => "drained".to_owned(),
-        Leaving::ReplacedBy(target) => format!("replaced by {target}"),
     }
 }
 

@@ -6,12 +6,13 @@ use alloc::string::String;
 use engine_types::NodeRole;
 
 use super::ConfigVersion;
+use crate::words;
 
 /// A schema that contradicts itself: a mistake of the role that brings it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SchemaError {
     /// Not lower-case words with dots.
-    #[error("{role:?}: {name:?} is no name of a setting")]
+    #[error("{}: {name:?} is no name of a setting", words::role(*.role))]
     Name {
         /// The role.
         role: NodeRole,
@@ -19,7 +20,7 @@ pub enum SchemaError {
         name: &'static str,
     },
     /// Two settings of one name.
-    #[error("{role:?}: {name} is there twice")]
+    #[error("{}: {name} is there twice", words::role(*.role))]
     Double {
         /// The role.
         role: NodeRole,
@@ -27,7 +28,7 @@ pub enum SchemaError {
         name: &'static str,
     },
     /// A default outside its bounds.
-    #[error("{role:?}: {name}: the default {default} is not allowed, expected {allowed}")]
+    #[error("{}: {name}: the default {default} is not allowed, expected {allowed}", words::role(*.role))]
     Default {
         /// The role.
         role: NodeRole,
@@ -39,7 +40,7 @@ pub enum SchemaError {
         allowed: String,
     },
     /// Defaults that do not fit together.
-    #[error("{role:?}: the defaults do not fit together: {why}")]
+    #[error("{}: the defaults do not fit together: {why}", words::role(*.role))]
     Defaults {
         /// The role.
         role: NodeRole,
@@ -47,7 +48,7 @@ pub enum SchemaError {
         why: String,
     },
     /// The role has a schema already.
-    #[error("{role:?} has a schema already")]
+    #[error("{} has a schema already", words::role(*.role))]
     Registered {
         /// The role.
         role: NodeRole,
@@ -78,7 +79,7 @@ pub enum ConfigError {
         limit: usize,
     },
     /// A setting that the role does not have.
-    #[error("{role:?} has no setting {key:?}{}", hint(.nearest))]
+    #[error("{} has no setting {key:?}{}", words::role(*.role), hint(.nearest))]
     Unknown {
         /// The role.
         role: NodeRole,
@@ -124,7 +125,7 @@ pub enum ConfigError {
         why: String,
     },
     /// Somebody else was faster.
-    #[error("{role:?}: the change is based on {based_on}, in force is {current}")]
+    #[error("{}: the change is based on {based_on}, in force is {current}", words::role(*.role))]
     Conflict {
         /// The role.
         role: NodeRole,
@@ -134,7 +135,7 @@ pub enum ConfigError {
         current: ConfigVersion,
     },
     /// A version that does not exist or has left the history.
-    #[error("{role:?} has no {found}, expected {oldest} to {newest}")]
+    #[error("{} has no {found}, expected {oldest} to {newest}", words::role(*.role))]
     NoSuchVersion {
         /// The role.
         role: NodeRole,
@@ -146,7 +147,7 @@ pub enum ConfigError {
         newest: ConfigVersion,
     },
     /// A role without a schema.
-    #[error("{role:?} has no settings")]
+    #[error("{} has no settings", words::role(*.role))]
     NoSchema {
         /// The role.
         role: NodeRole,

@@ -17,6 +17,7 @@ use engine_types::{NodeRole, reached};
 use super::text::{self, CONFIG_TEXT_BYTES_MAX};
 use super::{Apply, ConfigError, Schema, SchemaError, Settings, Value};
 use crate::fields::{DecodeError, Reader, Writer};
+use crate::words;
 
 /// Versions of a role that are kept: enough to see who changed what this month, and at most 2 MiB.
 pub const CONFIG_HISTORY_MAX: usize = 64;
@@ -115,7 +116,7 @@ pub struct ConfigChange {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ConfigLoadError {
     /// Versions are loaded in ascending order without a gap.
-    #[error("{role:?}: {found} follows {last}")]
+    #[error("{}: {found} follows {last}", words::role(*.role))]
     Order {
         /// The role.
         role: NodeRole,
@@ -125,7 +126,7 @@ pub enum ConfigLoadError {
         last: ConfigVersion,
     },
     /// A text that no manager could have written.
-    #[error("{role:?} {version}: {why}")]
+    #[error("{} {version}: {why}", words::role(*.role))]
     Text {
         /// The role.
         role: NodeRole,
@@ -135,7 +136,7 @@ pub enum ConfigLoadError {
         why: ConfigError,
     },
     /// Nobody brought a schema for the role.
-    #[error("{role:?} has entries but no schema")]
+    #[error("{} has entries but no schema", words::role(*.role))]
     NoSchema {
         /// The role.
         role: NodeRole,

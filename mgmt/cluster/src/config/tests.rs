@@ -57,10 +57,10 @@ fn every_mistake_is_named() {
     let rows = [
         (
             "cache.shard = 1",
-            r#"Storage has no setting "cache.shard"; did you mean "cache.shards"?"#,
+            r#"storage has no setting "cache.shard"; did you mean "cache.shards"?"#,
         ),
-        ("shards = 1", r#"Storage has no setting "shards"; did you mean "cache.shards"?"#),
-        ("quite.else = 1", r#"Storage has no setting "quite.else""#),
+        ("shards = 1", r#"storage has no setting "shards"; did you mean "cache.shards"?"#),
+        ("quite.else = 1", r#"storage has no setting "quite.else""#),
         ("cache.shards = 65", "cache.shards: found 65, expected 1 to 64"),
         ("cache.shards = true", "cache.shards: found true, expected a number"),
         ("scrub.share = 1001", "scrub.share: found 1001, expected 0 to 1000 thousandths"),
@@ -96,11 +96,11 @@ fn a_schema_must_be_sound() {
         &[row("a", Range::Bool { default: true }), row("a", Range::Bool { default: true })];
     const BEYOND: &[Setting] = &[row("a", Range::Count { default: 9, min: 1, max: 8 })];
     let error = |rows| Schema::new(NodeRole::Meta, rows, |_| Ok(())).unwrap_err().to_string();
-    assert_eq!(error(ODD), "Meta: \"Cache\" is no name of a setting");
-    assert_eq!(error(TWICE), "Meta: a is there twice");
-    assert_eq!(error(BEYOND), "Meta: a: the default 9 is not allowed, expected 1 to 8");
+    assert_eq!(error(ODD), "meta: \"Cache\" is no name of a setting");
+    assert_eq!(error(TWICE), "meta: a is there twice");
+    assert_eq!(error(BEYOND), "meta: a: the default 9 is not allowed, expected 1 to 8");
     let bad = Schema::new(NodeRole::Meta, &[], |_| Err("no".into())).unwrap_err().to_string();
-    assert_eq!(bad, "Meta: the defaults do not fit together: no");
+    assert_eq!(bad, "meta: the defaults do not fit together: no");
 }
 
 #[test]

@@ -39,9 +39,10 @@ fn reasons_name_what_is_waited_for() {
         texts,
         [
             std::format!(
-                "v{version} waits for the lease of target-2 to run out in 1.2s, or for its ack"
+                "v{version} waits for the lease of target-2, which runs out in 1.2 s, or for its \
+                 ack"
             ),
-            "target-2 on node-2 is Offline: it leaves: Drained".into(),
+            "target-2 on node-2 is offline: it leaves: drained".into(),
         ]
     );
 }

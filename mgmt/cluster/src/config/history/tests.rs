@@ -105,7 +105,7 @@ fn entries_of_a_newer_binary_are_kept() {
     let error = config.load(entry(7, "")).unwrap_err();
     assert_eq!(error, ConfigLoadError::Order { role: ROLE, found: v(7), last: v(5) });
     let error = config.load(entry(6, "no setting")).unwrap_err().to_string();
-    assert!(error.starts_with("Storage config-6: line 1: found \"no setting\""), "{error}");
+    assert!(error.starts_with("storage config-6: line 1: found \"no setting\""), "{error}");
     let stranger = ConfigEntry { role: NodeRole::Kv, ..entry(6, "") };
     assert_eq!(config.load(stranger), Err(ConfigLoadError::NoSchema { role: NodeRole::Kv }));
     set(&mut config, "cache.shards", Some("10"));
