@@ -28,7 +28,10 @@ pub enum SchemaError {
         name: &'static str,
     },
     /// A default outside its bounds.
-    #[error("{}: {name}: the default {default} is not allowed, expected {allowed}", words::role(*.role))]
+    #[error(
+        "{}: {name}: the default {default} is not allowed, expected {allowed}",
+        words::role(*.role)
+    )]
     Default {
         /// The role.
         role: NodeRole,
