@@ -237,11 +237,10 @@ impl Replica {
             Own::None => {
                 entry.covered = true;
                 entry.expected = offer.expected;
-                if let Some(why) = entry.refused.filter(|_| entry.told != Told::Nothing) {
+                if let Some(why) = entry.refused {
                     out.push(Effect::Discard(offer.payload));
                     return self.tell_up(|walk| Message::Refused { walk, at, why }, out);
                 }
-                entry.refused = None;
                 entry.own = Own::Receiving { payload: offer.payload, again: true };
                 self.payloads.insert(offer.payload, at.chunk);
             }

@@ -48,7 +48,6 @@ impl Replica {
         self.down = Down::Silent;
         for entry in self.entries.values_mut() {
             entry.told = Told::Nothing;
-            entry.refused = None;
         }
         self.resync_lost(out);
     }

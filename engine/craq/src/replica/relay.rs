@@ -124,7 +124,8 @@ impl Replica {
         let end = self.successor_of(chunk).is_none();
         let Some(entry) = self.entries.get(&chunk) else { return };
         let Own::Durable(digest) = entry.own else { return };
-        if entry.ending.is_some() || entry.ship {
+        // The head gives up what was refused, however often it is asked for until then.
+        if entry.ending.is_some() || entry.ship || entry.refused.is_some() {
             return;
         }
         let mut trailer = entry.trailer || self.standing.predecessor.is_none();

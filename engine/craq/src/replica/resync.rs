@@ -148,11 +148,16 @@ impl Replica {
         out.push(Effect::Compare { to, walk: self.walk, after: self.resync.cursor });
     }
 
+    /// Whether it has asked for the lists behind this place in this dialogue.
+    pub(crate) fn waits_for_lists(&self, walk: Walk, after: Cursor) -> bool {
+        let current = walk == self.walk && self.down == Down::Ready;
+        current && self.resync.waits == Waits::Lists && after == self.resync.cursor
+    }
+
     /// What both hold of a range. In this turn the cursor passes what is equal, or shipped.
     pub(super) fn compared(&mut self, compared: &Compared, out: &mut Effects) {
         let Compared { walk, after, upto, theirs, ours } = compared;
-        let current = *walk == self.walk && self.down == Down::Ready;
-        if !current || self.resync.waits != Waits::Lists || *after != self.resync.cursor {
+        if !self.waits_for_lists(*walk, *after) {
             return;
         }
         let low = match after {

@@ -141,7 +141,9 @@ impl World {
             In::Event(event) => event,
             In::ListAsked { .. } | In::Outcomes { .. } => return self.serve_resync(index, first),
             In::Listed { walk, after, upto, theirs } => {
-                self.agree_on_absence(index, after, upto);
+                if node.replica.as_ref().is_some_and(|r| r.waits_for_lists(walk, after)) {
+                    self.agree_on_absence(index, after, upto);
+                }
                 let ours = self.nodes[index].store.list(after, upto);
                 Event::Compared(Compared { walk, after, upto, theirs, ours })
             }
@@ -409,6 +411,10 @@ impl World {
         let replica = self.nodes[index].replica.as_ref();
         let Some(to) = replica.and_then(|replica| replica.standing().successor) else { return };
         let other = index_of(to.target);
+        let version = |index: usize| self.nodes[index].replica.as_ref().map(Replica::version);
+        if version(index) != version(other) {
+            return; // it is out, and does not know
+        }
         for (chunk, held) in self.nodes[index].store.now.chunks.clone() {
             let within = !after.covers(chunk) && upto.is_none_or(|upto| chunk <= upto);
             let store = &mut self.nodes[other].store;
