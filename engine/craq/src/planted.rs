@@ -59,19 +59,21 @@ impl Bug {
         (Self::ReadWithoutLease, 100),
         (Self::StartInherits, 100),
         (Self::PendingsNotWalked, 20),
-        (Self::PendingsKept, 100),
+        (Self::PendingsKept, 200),
         (Self::AnyChainVersion, 1000),
-        (Self::InheritedServed, 1000),
         (Self::NeverAsk, 20),
         (Self::StaleAnswerCounts, 20),
         (Self::RepeatedExecuted, 20),
         (Self::PendingAnswered, 20),
         (Self::AbortNotSent, 20),
         (Self::AbortNotJournaled, 20),
-        (Self::PassedInFlight, 1000),
         (Self::NoLastOutcomes, 1000),
         (Self::PublishedAtOnce, 1000),
         (Self::RestartedByAnybody, 100),
         (Self::RecordAtHeadAlone, 100),
     ];
+
+    /// Those that take more worlds than each run of the tests can afford.
+    pub(crate) const RARE: &[(Self, u64)] =
+        &[(Self::InheritedServed, 10_000), (Self::PassedInFlight, 20_000)];
 }

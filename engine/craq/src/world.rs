@@ -117,7 +117,7 @@ impl World {
             erased: BTreeMap::new(),
             tokens: 0,
             chunks: 1 + seed / 5 % CHUNKS,
-            profile: seed / 10 % 3,
+            profile: seed / 10 % 4,
             served: 0,
             acked: 0,
             trace: false,
@@ -195,6 +195,7 @@ impl World {
         let weights: [u64; 6] = match self.profile {
             0 => [25, 10, 10, 12, 3, 30],
             1 => [10, 0, 0, 50, 30, 10],
+            2 => [0, 0, 0, 10, 80, 10],
             _ => [10, 20, 40, 0, 0, 10],
         };
         let mut drawn = self.rng.below(100);

@@ -12,6 +12,7 @@ use engine_types::{
 mod admission;
 mod dialogue;
 mod reads;
+mod resync;
 
 use super::{Effects, Replica, Start};
 use crate::effect::Effect;
