@@ -278,6 +278,8 @@ impl Replica {
     fn leave(&mut self, why: Left, out: &mut Effects) {
         reached!("E350: a replica leaves its chain");
         self.left = true;
+        self.up = None;
+        self.down = Down::Silent;
         out.push(Effect::Leave(why));
         self.stand_aside(out);
     }

@@ -19,7 +19,7 @@ use engine_types::{
     SessionId, TargetId, Timeline,
 };
 
-use crate::effect::{Effect, Source};
+use crate::effect::{Effect, Left, Source};
 use crate::event::{Compared, Event, Local, Received, Space, Update};
 use crate::message::{Message, Refusal, Version};
 use crate::planted::Bug;

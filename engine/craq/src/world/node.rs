@@ -55,6 +55,8 @@ pub(super) struct Node {
     pub(super) frozen: bool,
     /// The manager and it do not hear each other.
     pub(super) isolated: bool,
+    /// It left the chain, as its store failed; a new start finds it whole.
+    pub(super) left: bool,
     pub(super) lease: Option<(ChainVersion, Incarnation)>,
     pub(super) store: Store,
     pub(super) inbox: VecDeque<In>,
@@ -71,6 +73,7 @@ impl Node {
             replica: None,
             frozen: false,
             isolated: false,
+            left: false,
             lease: None,
             store: Store::default(),
             inbox: VecDeque::new(),
@@ -110,7 +113,7 @@ impl Node {
 
     /// Whether its heartbeats arrive.
     pub(super) fn is_heard(&self) -> bool {
-        self.replica.is_some() && !self.frozen && !self.isolated
+        self.replica.is_some() && !self.frozen && !self.isolated && !self.left
     }
 
     fn leased(&self, bug: Option<Bug>) -> bool {
@@ -250,6 +253,10 @@ impl World {
             }
             Effect::UpToDate { version } => node.up_to_date = Some((version, node.incarnation)),
             Effect::DropSession(_) => unreachable!("no session is revoked in this world"),
+            Effect::Leave(Left::StoreFailed { .. }) => {
+                node.left = true;
+                node.lease = None;
+            }
             Effect::Leave(why) => panic!("node {index} leaves: {why:?}"),
         }
     }
@@ -337,9 +344,11 @@ impl World {
         let node = &mut self.nodes[index];
         let (at, tag, content) = node.store.working.remove(place);
         // A replica without room for what the chain holds leaves it: not in this world.
+        let fail = self.faults && self.rng.chance(4);
+        let node = &mut self.nodes[index];
         let refuse = refuse && tag.is_some();
-        if refuse {
-            let result = Err(Refusal::NoSpace);
+        if refuse || fail {
+            let result = Err(if fail { Refusal::StoreFailed } else { Refusal::NoSpace });
             let event = Event::Stored { chunk: at.chunk, version: at.version, result };
             return node.inbox.push_back(In::Event(event));
         }
@@ -440,6 +449,7 @@ impl World {
         node.up_to_date = None;
         node.frozen = false;
         node.isolated = false;
+        node.left = false;
         if !inherits {
             node.lease = None;
         }
@@ -449,6 +459,9 @@ impl World {
     }
 
     pub(super) fn start(&mut self, index: usize) {
+        if self.nodes[index].left {
+            self.crash(index);
+        }
         let node = &mut self.nodes[index];
         if node.replica.is_none() {
             node.boot(self.bug);
