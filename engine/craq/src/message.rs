@@ -30,11 +30,11 @@ pub enum Refusal {
     NotLeased,
     /// The session is revoked (L6).
     Fenced,
-    /// The channel has done a newer request, or has another one under way.
+    /// The channel has done a newer request, or has one under way.
     OldRequest,
     /// The session has too many channels here (R14).
     TooManyChannels,
-    /// A table is full; nothing was done.
+    /// A table is full, or the channel has an older request under way; nothing was done.
     Busy,
     /// No room, here or further down (R18).
     NoSpace,

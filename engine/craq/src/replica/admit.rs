@@ -92,8 +92,12 @@ impl Replica {
     fn judge_new(&self, update: &Update) -> Result<(), Refusal> {
         let Tag { session, channel, .. } = update.tag;
         let first = Tag { session, channel, seq: 0 };
-        if self.tags.range(first..=Tag { seq: u64::MAX, ..first }).next().is_some() {
-            return Err(Refusal::OldRequest);
+        if let Some((other, _)) =
+            self.tags.range(first..=Tag { seq: u64::MAX, ..first }).next_back()
+        {
+            // One request of a channel at a time: the newer one comes again when the older ended.
+            let old = update.tag.seq < other.seq;
+            return Err(if old { Refusal::OldRequest } else { Refusal::Busy });
         }
         let first = Tag { session, channel: ChannelId::new(0), seq: 0 };
         let last = Tag { session, channel: ChannelId::new(u32::MAX), seq: u64::MAX };

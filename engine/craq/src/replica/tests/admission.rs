@@ -73,7 +73,8 @@ fn a_repeated_request_joins_and_a_second_one_of_its_channel_is_refused() {
         [Effect::AnswerUpdate { id: UpdateId(id), result: Err(why) }, Effect::Discard(Payload(id))]
     };
     assert_eq!(step(&mut replica, ask(20, 3, 1)), refused(20, Refusal::Busy));
-    assert_eq!(step(&mut replica, ask(21, 4, 2)), refused(21, Refusal::OldRequest));
+    assert_eq!(step(&mut replica, ask(21, 4, 2)), refused(21, Refusal::Busy));
+    assert_eq!(step(&mut replica, ask(22, 4, 0)), refused(22, Refusal::OldRequest));
     // The stream of the first is given up (R3): nothing stays, everybody may ask again.
     let out = step(&mut replica, Event::PayloadEnded { payload: Payload(1), complete: false });
     let answers = out.iter().filter(|e| matches!(e, Effect::AnswerUpdate { .. })).count();
@@ -172,4 +173,17 @@ fn a_version_that_is_committed_or_does_not_follow() {
         assert_eq!(out.contains(&Effect::Leave(why.unwrap_or(digest(0, 0)))), why.is_some());
         assert_eq!(replica.has_left(), why.is_some());
     }
+}
+
+#[test]
+fn a_forward_of_a_revoked_session_is_refused() {
+    let mut middle = placed(2);
+    let Event::Received(received) = told(1, forward(at(3, 1), None)) else { unreachable!() };
+    let local = Local { fenced: true, ..Local::default() };
+    let out = step(&mut middle, Event::Received(Received { local, ..received }));
+    let (walk, at, why) = (Walk(1), at(3, 1), Refusal::Fenced);
+    let (message, source) = (Message::Refused { walk, at, why }, crate::effect::Source::Nothing);
+    let refused = Effect::Send { to: peer(1), chain: ChainVersion::new(1), message, source };
+    assert_eq!(out, [Effect::Discard(Payload(900)), refused]);
+    assert_eq!(middle.in_flight(), 0);
 }
