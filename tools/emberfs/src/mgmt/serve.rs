@@ -60,7 +60,7 @@ pub(super) struct Args {
     #[arg(long, value_name = "HOST:PORT")]
     listen: Option<HostPort>,
 
-    /// What others are told instead of where it listens; needed if that is 0.0.0.0 or [::].
+    /// What others are told instead of where it listens; needed if that is 0.0.0.0 or ::.
     #[arg(long, value_name = "HOST:PORT,..", value_delimiter = ',')]
     advertise: Vec<HostPort>,
 

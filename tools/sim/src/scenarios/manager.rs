@@ -137,7 +137,7 @@ fn late_then_deaf(random: &Rng, managers: &[NodeId], node: NodeId) -> FaultPlan 
         let latency = Duration::from_millis(rng.range(700..=900));
         let late = LinkTrouble { latency, jitter: latency, ..LinkTrouble::default() };
         for &manager in managers {
-            let slow = Fault::Link(manager, node, late.clone());
+            let slow = Fault::Link(manager, node, late);
             events.push(FaultEvent { at, lasts: Duration::from_secs(5), fault: slow });
             let (at, fault) = (at + Duration::from_secs(2), Fault::OneWayCut(node, manager));
             events.push(FaultEvent { at, lasts: Duration::from_secs(4), fault });
