@@ -1,6 +1,9 @@
 //! The driver of a term: loads everything, then lets time pass and writes one change after the
 //! other, until the lease is over.
 //!
+//! Whoever asked for a change is told the result of its own transaction, never that of what follows
+//! from it (E327): a command that was done must not be repeated because a later write failed.
+//!
 //! What becomes of a change: committed, it takes effect in memory and is published; failed, it
 //! never happened; with standbys' grants unknown to it (E324), it is made again with them; with an
 //! unknown result, everything is loaded anew after a renewal of the lease has decided it.
@@ -138,6 +141,10 @@ impl<E: Env, K: Kv> Manager<E, K> {
     async fn drive(&self, term: Term) -> End {
         let mut sessions_at = Instant::ZERO;
         while self.attend(term).await {
+            // After the change that raised the timeline, before anything else is written.
+            if let Err(end) = self.follow_timeline(term).await {
+                return end;
+            }
             let proposed = self.with_tenure(|tenure, now| tenure.cluster.propose(now)).flatten();
             let busy = proposed.is_some();
             if let Some(change) = proposed {
@@ -232,6 +239,8 @@ impl<E: Env, K: Kv> Manager<E, K> {
                 if valid {
                     self.with_tenure(|tenure, now| tenure.cluster.tick(now));
                     self.wake();
+                } else {
+                    self.rest().await; // what is due stays due until the lease is renewed
                 }
             }
         }
@@ -244,7 +253,7 @@ impl<E: Env, K: Kv> Manager<E, K> {
         first(first(woken, over), self.env.sleep_until(at)).await;
     }
 
-    /// The KV is away: not at once again.
+    /// Nothing can be done now: not at once again.
     pub(crate) async fn rest(&self) {
         let over = self.election.changed().notified();
         first(over, self.env.sleep_until(self.env.now() + RETRY_PAUSE)).await;
@@ -261,7 +270,7 @@ impl<E: Env, K: Kv> Manager<E, K> {
         });
         let known = known.ok_or(End::Over)?;
         let result = records::write(&self.kv, &holder, &change, &known).await;
-        let written = self.decide(term, result, |tenure, now, committed| {
+        self.decide(term, result, |tenure, now, committed| {
             if !committed {
                 return tenure.cluster.abort();
             }
@@ -272,12 +281,7 @@ impl<E: Env, K: Kv> Manager<E, K> {
                 }
             }
             tenure.cluster.committed(now);
-        });
-        // The timeline may have been raised: sessions of the former one end before anything else.
-        if matches!(written, Ok(Written::Committed)) {
-            self.follow_timeline(term).await?;
-        }
-        written
+        })
     }
 
     /// What the result of a transaction means for the term; `apply` is told whether it happened.

@@ -117,7 +117,7 @@ impl<E: Env, K: Kv> Manager<E, K> {
         if let Some(Ok(Some(change))) = swept {
             self.write_change(term, change, false).await?;
         }
-        self.follow_timeline(term).await
+        Ok(())
     }
 
     /// Ends all sessions of a former timeline, if the cluster's was raised (R20).
@@ -128,7 +128,7 @@ impl<E: Env, K: Kv> Manager<E, K> {
             return Ok(());
         }
         let lifted = self.plan_sessions(|tenure, at, _| {
-            tenure.follow_timeline();
+            tenure.sessions.raise_timeline(tenure.cluster.timeline());
             Ok((tenure.sessions.plan_lift(at)?, ()))
         });
         if let Some(Planned::Change(change, ())) = lifted {

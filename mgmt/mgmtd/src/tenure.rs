@@ -3,7 +3,7 @@
 
 use core::time::Duration;
 
-use engine_types::{ClusterId, Instant, NodeId, NodeRole, Timeline};
+use engine_types::{ClusterId, Instant, NodeId, NodeRole};
 use mgmt_cluster::cluster::{Cluster, LoadError};
 use mgmt_cluster::config::{
     ClusterConfig, ConfigError, ConfigLoadError, ConfigVersion, SchemaError, manager,
@@ -173,13 +173,6 @@ impl Tenure {
             self.lapses = self.cluster.lapses();
             self.sessions.resumed(now);
         }
-    }
-
-    /// The timeline that sessions have to follow.
-    pub(crate) fn follow_timeline(&mut self) -> Timeline {
-        let timeline = self.cluster.timeline();
-        self.sessions.raise_timeline(timeline);
-        timeline
     }
 
     /// Version of the settings that processes of the node's role have to have.
