@@ -22,7 +22,7 @@ use std::rc::Rc;
 
 use engine_runtime::sim::{Link, SimEnv};
 use engine_runtime::{Env, Signal};
-use engine_types::{Instant, NodeId, NodeRole, NodeState, PublicState, Rng, TargetId};
+use engine_types::{Instant, NodeId, NodeRole, NodeState, PublicState, Rng, TargetId, limits};
 use mgmt_client::Managers;
 use mgmt_cluster::lease::Term;
 use mgmt_protocol::{StandingSaid, StatusAsk};
@@ -67,6 +67,11 @@ const QUIET: Duration = Duration::from_secs(60);
 const AWAY: Duration = Duration::from_secs(20);
 /// Time for everything to be whole again.
 const WHOLE_MAX: Duration = Duration::from_secs(40);
+/// A connection that was begun while a machine was away is given up after its time, and begun anew
+/// after a pause: until then who came back may be out of reach for one node or another, and what
+/// dies meanwhile is a second failure.
+const RECONNECTED: Duration =
+    limits::HANDSHAKE_TIME_MAX.saturating_add(limits::RECONNECT_BACKOFF_MAX);
 /// Most that a message between a node and a manager takes, in worlds where they are far.
 const JITTER_MS: u64 = 200;
 /// The same where they are near.
@@ -207,7 +212,7 @@ impl Stage {
         self.world.sim().now()
     }
 
-    /// Everything is as good as new, and a random time passes.
+    /// Everything is as good as new, all can be connected, and a random time passes.
     fn settle(&mut self) -> Verdict {
         self.world.stop_faults();
         let end = self.now() + WHOLE_MAX;
@@ -220,7 +225,7 @@ impl Stage {
             }
         }
         let random = Duration::from_millis(self.rng.range(0..=4_000));
-        let end = self.now() + random;
+        let end = self.now() + RECONNECTED + random;
         while self.now() < end {
             self.step()?;
         }
