@@ -123,6 +123,8 @@ status! {
     Corrupt = 23, OtherTarget, "stored data is corrupt";
     /// The session was revoked (L6).
     Fenced = 24, Never, "session revoked";
+    /// The file was truncated since the writer learnt its truncate epoch (M1).
+    StaleEpoch = 25, Never, "stale truncate epoch";
 }
 
 impl Status {

@@ -31,6 +31,7 @@ mod control;
 mod hello;
 mod kv;
 mod mgmt;
+pub mod storage;
 
 pub use control::{Cancel, Credit, CreditWant, EchoRequest, EchoResponse, Goodbye, Ping, Pong};
 pub use hello::{Challenge, Hello, IdentityBody, Proof, Refusal, Welcome};

@@ -55,6 +55,20 @@ kinds! {
     GOODBYE = 0x0015;
     /// Sends back what it is told to: for tests and measurements.
     ECHO = 0x0020;
+    /// Storage: reads of chunks.
+    STORAGE_READ = 0x0100;
+    /// Storage: updates of chunks.
+    STORAGE_UPDATE = 0x0101;
+    /// Storage: what a chain holds of a file.
+    STORAGE_QUERY = 0x0102;
+    /// Storage: where the shards of a node listen.
+    STORAGE_SHARDS = 0x0103;
+    /// Storage: room of the stores.
+    STORAGE_SPACE = 0x0104;
+    /// Storage: a shard opens a link to another one.
+    STORAGE_LINK = 0x0110;
+    /// Storage: messages between replicas.
+    STORAGE_RELAY = 0x0111;
     /// Manager: who is primary, and how the cluster is.
     MGMT_STATUS = 0x0300;
     /// Manager: a node takes part.

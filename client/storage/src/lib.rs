@@ -1,0 +1,1 @@
+//! Reads and updates of chunks, wherever their replicas are.

@@ -1,0 +1,2 @@
+//! The storage node: one shard per core, each with its stores, its listener and its links to the
+//! shards of other nodes.
