@@ -3,6 +3,9 @@
 //! Owner: one core, best one that does nothing else: a heartbeat that is late costs leases. One
 //! loop decides when a heartbeat leaves and where to; each one on its way is a task.
 //!
+//! Managers that get no heartbeats are asked how they are now and then, so that a connection stands
+//! when one of them is needed.
+//!
 //! Heartbeats leave on a schedule, whether or not the last one was answered (E336), and each
 //! begins with the known primary. If that says nothing for a quarter of the interval, or that it
 //! cannot, the other managers get one, too, in turn: a new primary, or a standby that renews the
@@ -22,13 +25,13 @@ use core::time::Duration;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use engine_runtime::{CancelToken, Env, First, Notify, first, until};
+use engine_runtime::{CancelToken, Env, First, Notify, all, first, until};
 use engine_types::{Instant, NodeId, RoutingVersion, Timeline};
 use mgmt_cluster::config::ConfigVersion;
 use mgmt_cluster::heartbeat::{Move, ShardReport, TargetReport};
 use mgmt_cluster::lease::{BEAT_MAX, BEAT_MIN, Grant, LeaseTimes};
 use mgmt_cluster::registry::Registration;
-use mgmt_protocol::{Refusal, RefusalCode, Register};
+use mgmt_protocol::{Refusal, RefusalCode, Register, StatusAsk};
 
 use crate::managers::{ManagerError, Managers, jittered};
 
@@ -47,6 +50,12 @@ const BEAT_NOW_PAUSE: Duration = Duration::from_millis(5);
 const REGISTER_TIME: Duration = Duration::from_secs(10);
 /// Pause before registering again, with jitter.
 const REGISTER_PAUSE: Duration = Duration::from_secs(1);
+/// Between two looks at managers that get no heartbeats, with jitter: a fifth of a question per
+/// second and node. Whoever becomes primary is connected to already then; connecting and proving
+/// take three round trips, which at 400 ms is more than a lease has left when it is needed.
+const WARM_EVERY: Duration = Duration::from_secs(5);
+/// Time for such a look.
+const WARM_TIME: Duration = Duration::from_secs(2);
 
 /// What a node says in a heartbeat.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -225,10 +234,27 @@ impl<E: Env, S: NodeState> Agent<E, S> {
     pub async fn run(self: Rc<Self>, stop: CancelToken) -> AgentEnd {
         assert!(!self.running.replace(true), "E336: an agent runs once at a time");
         let _running = Running(&self);
-        let stopped = stop.cancelled();
+        let stopped = first(stop.cancelled(), self.keep_warm());
         match first(stopped, self.register_and_beat()).await {
-            First::Left(()) => AgentEnd::Stopped,
+            First::Left(_) => AgentEnd::Stopped,
             First::Right(end) => end,
+        }
+    }
+
+    /// Keeps connections to the managers that get no heartbeats; never ends.
+    async fn keep_warm(&self) {
+        let env = self.managers.env();
+        loop {
+            let primary = self.managers.primary();
+            let others = self.managers.addresses();
+            let others = others.into_iter().filter(|address| Some(*address) != primary);
+            let looks = others.map(|address| async move {
+                let deadline = env.now() + WARM_TIME;
+                // What it says does not matter, nor whether it is there.
+                let _ = self.managers.call_at(address, &StatusAsk::default(), deadline).await;
+            });
+            let _: Vec<()> = all(looks).await;
+            env.sleep_until(env.now() + jittered(WARM_EVERY, env.random())).await;
         }
     }
 
