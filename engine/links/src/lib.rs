@@ -1,0 +1,1 @@
+//! Ordered links between the shards of storage nodes.
