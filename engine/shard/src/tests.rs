@@ -216,6 +216,7 @@ mod history;
 mod limits;
 mod queries;
 mod recovery;
+mod replication;
 mod room;
 mod scrub;
 mod segments;

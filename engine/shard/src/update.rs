@@ -6,8 +6,8 @@ use engine_runtime::{Buf, Bytes, Env, Memory, yield_now};
 use engine_store::overlay::View;
 use engine_store::plan::{Material, Sink};
 use engine_store::read::{Source, whole_blocks};
-use engine_store::store::{Admission, Refusal, Ticket};
-use engine_store::{BlockAddress, Update, UpdateError};
+use engine_store::store::{Admission, Refusal, Ticket, Token};
+use engine_store::{BlockAddress, Outcome, Update, UpdateError};
 use engine_types::{ChunkVersion, Crc32c, SECTOR_BYTES};
 
 use crate::admission::Patience;
@@ -54,6 +54,10 @@ pub struct Stored {
     pub len: u32,
     /// Nothing was done: the request had been stored before (R14).
     pub repeated: bool,
+    /// Digest of the durable pending record (R13), or of the removal
+    /// ([`engine_store::removal_digest`]). If `repeated`: of the version that is still pending, else
+    /// of what is committed now, which may be a later one; of the removal if that is nothing.
+    pub digest: u64,
 }
 
 impl<E: Env> ChunkStore<E> {
@@ -71,6 +75,13 @@ impl<E: Env> ChunkStore<E> {
     }
 }
 
+/// A PUT that waits for its group.
+struct Queued {
+    token: Token,
+    len: u32,
+    digest: u64,
+}
+
 async fn run<E: Env>(
     inner: Rc<Inner<E>>,
     update: Update,
@@ -79,7 +90,9 @@ async fn run<E: Env>(
     let ticket = match admit(&inner, &update, &payload).await? {
         Admission::Proceed(ticket) => ticket,
         Admission::Repeated(outcome) => {
-            return Ok(Stored { version: outcome.version, len: outcome.len, repeated: true });
+            let Outcome { key, version, len, .. } = outcome;
+            let digest = inner.state.borrow().digest(&key, version);
+            return Ok(Stored { version, len, repeated: true, digest });
         }
     };
     let needed = transient_bytes(&ticket).min(inner.update_memory_max);
@@ -89,10 +102,10 @@ async fn run<E: Env>(
     }
     let result = store(&inner, ticket, &payload).await;
     inner.update_memory.give(needed);
-    let (token, len) = result?;
+    let Queued { token, len, digest } = result?;
     add(&inner.device.counters.user_bytes_written, payload.bytes());
     inner.durable(token).await?;
-    Ok(Stored { version: update.version, len, repeated: false })
+    Ok(Stored { version: update.version, len, repeated: false, digest })
 }
 
 /// Bytes that an update holds until its data is written.
@@ -130,7 +143,7 @@ async fn store<E: Env>(
     inner: &Rc<Inner<E>>,
     ticket: Box<Ticket>,
     payload: &Payload<E::Memory>,
-) -> Result<(engine_store::store::Token, u32), UpdateError> {
+) -> Result<Queued, UpdateError> {
     let lent: Vec<(u32, &[u8])> =
         payload.extents.iter().map(|(offset, data)| (*offset, &data[..])).collect();
     let prepared = match prepare(inner, &ticket).await {
@@ -174,7 +187,7 @@ async fn store<E: Env>(
     let data = DataWrites { writes, pin: logged.pin };
     inner.data_writes.borrow_mut().insert(logged.token, data);
     inner.journal_wanted.notify();
-    Ok((logged.token, logged.len))
+    Ok(Queued { token: logged.token, len: logged.len, digest: logged.digest })
 }
 
 /// Compares the client's checksums with the data, in turns (W5).

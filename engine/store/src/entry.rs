@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 use engine_types::{ChainVersion, ChunkVersion, SessionId};
 
 use crate::address::{ChunkKey, Slot};
-use crate::record::Record;
+use crate::record::{Record, removal_digest};
 use crate::request::{Outcome, Tag, TargetRecord};
 
 /// Sectors of one chunk, at least one.
@@ -49,6 +49,14 @@ pub struct Put {
     pub images: Vec<u16>,
     /// The request that asked for it (R15).
     pub tag: Option<Tag>,
+}
+
+impl Put {
+    /// The digest of the version that it makes (R13): of its record, or of the removal.
+    pub fn digest(&self) -> u64 {
+        let removal = || removal_digest(self.key.chunk, self.version);
+        self.record.as_ref().map_or_else(removal, |record| record.as_ref().digest(self.key.chunk))
+    }
 }
 
 /// One decision.

@@ -27,5 +27,5 @@ pub use address::{
     BlockAddress, BlockClass, ChunkKey, Lsn, SEGMENT_BYTES, SegmentId, Slot, TruncateEpoch,
 };
 pub use entry::{Entry, Fence, Put, SectorRange};
-pub use record::{Head, Record, RecordError, RecordRef};
+pub use record::{Head, Record, RecordError, RecordRef, removal_digest};
 pub use request::{Change, Outcome, Tag, TargetPhase, TargetRecord, Update, UpdateError};

@@ -191,7 +191,7 @@ impl<'a> RecordRef<'a> {
     /// Content digest (S14, R13): a sum over the checksum blocks, so that an update costs only the
     /// blocks it touches; with id, version and length, without the chain version.
     pub fn digest(&self, chunk: ChunkId) -> u64 {
-        let mut sum = mix64(chunk.inode.get() ^ mix64(u64::from(chunk.index)));
+        let mut sum = named(chunk);
         sum = sum.wrapping_add(mix64(
             u64::from(self.head.version.get()) << 32 | u64::from(self.head.len),
         ));
@@ -253,6 +253,17 @@ impl Record {
     pub fn as_ref(&self) -> RecordRef<'_> {
         RecordRef { head: self.head, block: self.block, words: &self.words }
     }
+}
+
+/// The digest that stands for the removal of a chunk, made of id and version (R6, R13). No record
+/// has it by its length: a chunk is shorter.
+pub const fn removal_digest(chunk: ChunkId, version: ChunkVersion) -> u64 {
+    named(chunk).wrapping_add(mix64((version.get() as u64) << 32 | u32::MAX as u64))
+}
+
+/// What the id of a chunk adds to digests.
+const fn named(chunk: ChunkId) -> u64 {
+    mix64(chunk.inode.get() ^ mix64(chunk.index as u64))
 }
 
 /// The word of a checksum block that is a hole.

@@ -42,7 +42,7 @@ use crate::format::checkpoint::pending_bytes;
 use crate::index::{INDEX_BYTES_MAX, Index};
 use crate::overlay::Overlay;
 use crate::pins::{Pin, Pins, User};
-use crate::record::RecordRef;
+use crate::record::{RecordRef, removal_digest};
 use crate::ring::Ring;
 use crate::tables::{Dedup, Fences, Targets};
 
@@ -255,11 +255,29 @@ impl<T: Clone> Store<T> {
         }
     }
 
+    /// Digest of `version` of a chunk while it is pending, else of what is committed, and of the
+    /// removal when that is nothing (R13).
+    pub fn digest(&self, key: &ChunkKey, version: ChunkVersion) -> u64 {
+        if let Some(put) = self.pending(key).filter(|put| put.version == version) {
+            return put.digest();
+        }
+        let removal = || removal_digest(key.chunk, version);
+        self.index.get(key).map_or_else(removal, |record| record.digest(key.chunk))
+    }
+
     /// Every durable pending version, in chunk order.
     pub fn pendings(&self) -> Vec<(ChunkKey, ChunkVersion)> {
         let durable = self.pending.values().filter(|pending| pending.durable);
         let mut all: Vec<_> = durable.map(|p| (p.put.key, p.put.version)).collect();
         all.sort_unstable();
+        all
+    }
+
+    /// The durable pending PUTs of a target, in chunk order.
+    pub fn pending_puts(&self, slot: Slot) -> Vec<Rc<Put>> {
+        let own = self.pending.values().filter(|p| p.durable && p.put.key.slot == slot);
+        let mut all: Vec<_> = own.map(|pending| pending.put.clone()).collect();
+        all.sort_unstable_by_key(|put| put.key);
         all
     }
 

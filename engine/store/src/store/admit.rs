@@ -92,6 +92,8 @@ pub struct Logged {
     pub pin: Pin,
     /// Length of the chunk at this version; 0 for a removal.
     pub len: u32,
+    /// Digest of this version (R13).
+    pub digest: u64,
 }
 
 impl From<UpdateError> for Refusal {
@@ -197,6 +199,7 @@ impl<T: Clone> Store<T> {
             images: assembled.images,
             tag: update.tag,
         });
+        let digest = put.digest();
         self.pending_bytes += pending_bytes(&put) as u64;
         let was = self.preparing.remove(&update.key);
         assert_eq!(was, Some(update.version), "E140: only an admitted update is logged");
@@ -207,7 +210,7 @@ impl<T: Clone> Store<T> {
         let token = self.token();
         let ring_bytes = promised.ring_bytes;
         self.puts.push_back(QueuedPut::new(put, images, token, ring_bytes));
-        Logged { token, pin, len }
+        Logged { token, pin, len, digest }
     }
 
     /// Returns what an admitted update holds, after its last I/O has completed (S5).
