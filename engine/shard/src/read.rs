@@ -1,10 +1,12 @@
 //! Reads of callers.
 
+use std::rc::Rc;
+
 use engine_runtime::{Bytes, Env, Memory};
 use engine_store::overlay::{Kills, View};
 use engine_store::read::{Source, data_map, pieces};
-use engine_store::store::is_dead;
-use engine_store::{ChunkKey, RecordRef, TargetPhase};
+use engine_store::store::{Store, is_dead};
+use engine_store::{ChunkKey, RecordRef, Slot, TargetPhase};
 use engine_types::ChunkVersion;
 use engine_types::limits::PAYLOAD_BYTES_MAX;
 
@@ -73,6 +75,15 @@ impl<E: Env> ChunkStore<E> {
     /// # Errors
     /// See [`ReadError`].
     pub async fn read(&self, read: Read) -> Result<Content<E::Memory>, ReadError> {
+        self.start_read(read)?.finish().await
+    }
+
+    /// Picks the version, pins its blocks and submits the reads of the device, all in this turn
+    /// (S4): whatever is decided about the chunk from now on, this version is what is read.
+    ///
+    /// # Errors
+    /// All but those of the device and its bytes: see [`ReadError`].
+    pub fn start_read(&self, read: Read) -> Result<Reading<E>, ReadError> {
         let inner = &self.inner;
         let Read { key, offset, len, version, verify } = read;
         if PAYLOAD_BYTES_MAX < len {
@@ -83,35 +94,24 @@ impl<E: Env> ChunkStore<E> {
         }
         inner.room_for_read()?;
         let verify = verify || inner.config.verify_small_reads;
-        let (fetch, version, chunk_len) = {
-            let state = inner.state.borrow();
-            let target = state.targets().get(key.slot);
-            if target.is_none_or(|target| target.phase != TargetPhase::Active) {
-                return Err(ReadError::NoTarget { slot: key.slot });
-            }
-            let put = state.pending(&key).filter(|_| version == Which::Pending);
-            let record: Option<RecordRef<'_>> = match version {
-                Which::Committed => state.committed(&key),
-                Which::Pending => {
-                    put.and_then(|put| put.record.as_ref()).map(|record| record.as_ref())
-                }
-            };
-            let Some(record) = record else { return Err(ReadError::NoSuchChunk { key }) };
-            let mut planned = inner.pieces.take();
-            pieces(record, offset..offset.saturating_add(len), verify, &mut planned);
-            let is_dead = |sector| is_dead(&record, sector);
-            let view = put.map_or(View::Committed, |put| {
-                View::Pending(put.version, Kills::new(&put.direct, &is_dead))
-            });
-            let fetch = Fetch::start(inner, Io::Read, key, record, view, planned.drain(..));
-            inner.pieces.replace(planned);
-            (fetch, record.head.version, record.head.len)
+        let state = inner.state.borrow();
+        active(&state, key.slot)?;
+        let put = state.pending(&key).filter(|_| version == Which::Pending);
+        let record: Option<RecordRef<'_>> = match version {
+            Which::Committed => state.committed(&key),
+            Which::Pending => put.and_then(|put| put.record.as_ref()).map(|record| record.as_ref()),
         };
-        let fetched = fetch.finish().await.map_err(|why| read_error(key, version, why))?;
-        let parts = inner.parts(fetched);
-        let content = Content { version, chunk_len, parts };
-        add(&inner.device.counters.user_bytes_read, content.len() as u64);
-        Ok(content)
+        let Some(record) = record else { return Err(ReadError::NoSuchChunk { key }) };
+        let mut planned = inner.pieces.take();
+        pieces(record, offset..offset.saturating_add(len), verify, &mut planned);
+        let is_dead = |sector| is_dead(&record, sector);
+        let view = put.map_or(View::Committed, |put| {
+            View::Pending(put.version, Kills::new(&put.direct, &is_dead))
+        });
+        let fetch = Fetch::start(inner, Io::Read, key, record, view, planned.drain(..));
+        inner.pieces.replace(planned);
+        let (version, chunk_len) = (record.head.version, record.head.len);
+        Ok(Reading { inner: inner.clone(), key, version, chunk_len, fetch })
     }
 
     /// Reads that are answered together: all are submitted before the first is waited for.
@@ -149,6 +149,51 @@ impl<E: Env> ChunkStore<E> {
         let state = self.inner.state.borrow();
         state.committed(key).map(|record| record.allocated_bytes())
     }
+}
+
+/// A read under way: its version is chosen and its blocks are pinned. Dropping it gives the pin
+/// back when the device has answered (S5).
+#[must_use = "its bytes come from `finish`"]
+pub struct Reading<E: Env> {
+    inner: Rc<Inner<E>>,
+    key: ChunkKey,
+    version: ChunkVersion,
+    chunk_len: u32,
+    fetch: Fetch<E>,
+}
+
+impl<E: Env> Reading<E> {
+    /// The version that is read.
+    pub const fn version(&self) -> ChunkVersion {
+        self.version
+    }
+
+    /// Length of the chunk at it.
+    pub const fn chunk_len(&self) -> u32 {
+        self.chunk_len
+    }
+
+    /// Waits for the bytes.
+    ///
+    /// # Errors
+    /// `Corrupt`, `Io`, `Memory`.
+    pub async fn finish(self) -> Result<Content<E::Memory>, ReadError> {
+        let Self { inner, key, version, chunk_len, fetch } = self;
+        let fetched = fetch.finish().await.map_err(|why| read_error(key, version, why))?;
+        let parts = inner.parts(fetched);
+        let content = Content { version, chunk_len, parts };
+        add(&inner.device.counters.user_bytes_read, content.len() as u64);
+        Ok(content)
+    }
+}
+
+/// Refuses reads of a slot without an active target.
+pub(crate) fn active<T: Clone>(state: &Store<T>, slot: Slot) -> Result<(), ReadError> {
+    let target = state.targets().get(slot);
+    if target.is_none_or(|target| target.phase != TargetPhase::Active) {
+        return Err(ReadError::NoTarget { slot });
+    }
+    Ok(())
 }
 
 pub(crate) fn read_error(key: ChunkKey, version: ChunkVersion, why: FetchError) -> ReadError {

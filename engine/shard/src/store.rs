@@ -225,9 +225,7 @@ impl<E: Env> ChunkStore<E> {
     /// # Errors
     /// `NotPending` unless exactly this version is pending and durable.
     pub async fn abort(&self, key: &ChunkKey, version: ChunkVersion) -> Result<(), UpdateError> {
-        self.inner.in_service()?;
-        let token = self.inner.state.borrow_mut().abort(key, version)?;
-        self.inner.durable(token).await
+        self.start_abort(key, version)?.finish().await
     }
 
     /// Removes a chunk with all its versions; returns when that is durable. False: it was absent. A
@@ -242,8 +240,8 @@ impl<E: Env> ChunkStore<E> {
             self.inner.progress.notified().await;
             self.inner.small_room().await?;
         }
-        let Some(token) = self.inner.state.borrow_mut().erase(key)? else { return Ok(false) };
-        self.inner.durable(token).await?;
+        let Some(deciding) = self.start_erase(key)? else { return Ok(false) };
+        deciding.finish().await?;
         Ok(true)
     }
 

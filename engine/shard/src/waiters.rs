@@ -2,7 +2,7 @@
 
 use core::cell::RefCell;
 use core::future::poll_fn;
-use core::task::{Poll, Waker};
+use core::task::{Context, Poll, Waker};
 
 use engine_store::store::Token;
 use engine_types::Map;
@@ -30,7 +30,7 @@ struct Place<'a> {
 
 impl Drop for Place<'_> {
     fn drop(&mut self) {
-        self.waiters.waiting.borrow_mut().remove(&self.token);
+        self.waiters.forget(self.token);
     }
 }
 
@@ -38,19 +38,34 @@ impl Waiters {
     /// Waits until [`done`](Self::done) or [`lost`](Self::lost). Called in the turn in which the
     /// token was made, so that nothing is missed: the entry is made at the call.
     pub(crate) fn wait(&self, token: Token) -> impl Future<Output = Result<(), Lost>> {
-        self.waiting.borrow_mut().insert(token, Waiter::Waiting(None));
+        self.expect(token);
         let place = Place { waiters: self, token };
         poll_fn(move |cx| {
             let place = &place; // the whole of it moves in here, with its drop
-            let mut waiting = place.waiters.waiting.borrow_mut();
-            match waiting.get_mut(&place.token).expect("only its place removes a waiter") {
-                Waiter::Done(result) => Poll::Ready(*result),
-                Waiter::Waiting(waker) => {
-                    *waker = Some(cx.waker().clone());
-                    Poll::Pending
-                }
-            }
+            place.waiters.poll(place.token, cx)
         })
+    }
+
+    /// The same in steps, for who keeps the place itself: makes the entry.
+    pub(crate) fn expect(&self, token: Token) {
+        self.waiting.borrow_mut().insert(token, Waiter::Waiting(None));
+    }
+
+    /// Looks at the entry. The place is not given up meanwhile.
+    pub(crate) fn poll(&self, token: Token, cx: &mut Context<'_>) -> Poll<Result<(), Lost>> {
+        let mut waiting = self.waiting.borrow_mut();
+        match waiting.get_mut(&token).expect("only its place removes a waiter") {
+            Waiter::Done(result) => Poll::Ready(*result),
+            Waiter::Waiting(waker) => {
+                *waker = Some(cx.waker().clone());
+                Poll::Pending
+            }
+        }
+    }
+
+    /// Gives the place up.
+    pub(crate) fn forget(&self, token: Token) {
+        self.waiting.borrow_mut().remove(&token);
     }
 
     /// The decisions of these tokens are durable; their callers go on in this order.

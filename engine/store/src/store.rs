@@ -368,6 +368,11 @@ impl<T: Clone> Store<T> {
         self.pins.borrow_mut().give(pin);
     }
 
+    /// Plans whose last I/O has not completed.
+    pub fn plans_under_way(&self) -> usize {
+        self.pins.borrow().in_flight()
+    }
+
     /// Newest durable group.
     pub fn durable(&self) -> Lsn {
         self.durable

@@ -1,7 +1,7 @@
 //! What replication asks of a store.
 
 use engine_store::tables::Known;
-use engine_store::{Fence, Outcome, Tag, removal_digest};
+use engine_store::{Fence, Outcome, Tag, UpdateError, removal_digest};
 use engine_types::{ChannelId, ChunkId, SessionId};
 
 use super::*;
@@ -163,5 +163,102 @@ fn outcomes_of_a_target_are_paged() {
         assert!(store.outcomes(Slot::new(255), None, 100).is_empty());
         assert_eq!(store.store_id(), store.superblock().store);
         assert!(!store.is_damaged());
+    });
+}
+
+fn whole(key: ChunkKey, version: Which) -> Read {
+    Read { key, offset: 0, len: MIB, version, verify: true }
+}
+
+fn plans(store: &ChunkStore<SimEnv>) -> usize {
+    store.inner.state.borrow().plans_under_way()
+}
+
+/// What is decided in the turn after the version was picked does not change what is read: neither
+/// images of the next version nor a block that is dropped and written again (S4).
+#[test]
+fn s4_a_read_sees_the_version_that_it_began_with() {
+    let ground = Ground::new(4);
+    ground.run(|env| async move {
+        let store = create(&env).await;
+        let old = pattern(300 * KIB, 1);
+        for index in 0..3 {
+            write(&env, &store, key(index), 1, (0, &old)).await;
+            let change = Change::Write { offset: 9000, len: 5000 };
+            put(&env, &store, update(key(index), 2, MIB, change)).await;
+        }
+        let mut new = old.clone();
+        new[9000..14_000].copy_from_slice(&pattern(5000, 2));
+        let readings = [0, 1, 2].map(|index| {
+            let committed = store.start_read(whole(key(index), Which::Committed)).ok().unwrap();
+            let pending = store.start_read(whole(key(index), Which::Pending)).ok().unwrap();
+            assert_eq!((committed.version(), pending.version()), (version(1), version(2)));
+            assert_eq!((committed.chunk_len(), pending.chunk_len()), (300 * KIB, 300 * KIB));
+            (committed, pending)
+        });
+        assert_eq!(plans(&store), 6);
+        // In the same turn.
+        store.commit(&key(0), version(2)).unwrap();
+        let aborted = store.start_abort(&key(1), version(2)).ok().unwrap();
+        let erased = store.start_erase(&key(2)).ok().unwrap().unwrap();
+        assert_eq!(store.state(&key(0)).committed, Some((version(2), 300 * KIB)));
+        assert_eq!(store.state(&key(1)).pending, None);
+        assert_eq!(store.state(&key(2)).committed, None);
+        aborted.finish().await.unwrap();
+        erased.finish().await.unwrap();
+        for _ in 0..20 {
+            let next = store.state(&key(0)).committed.unwrap().0.get() + 1;
+            write(&env, &store, key(0), next, (9000, &[next as u8; 5000])).await;
+            write(&env, &store, key(1), next - 1, (9000, &[next as u8; 5000])).await;
+            write(&env, &store, key(100 + next), 1, (0, &[9; 300 << 10])).await;
+        }
+        for (committed, pending) in readings {
+            assert_eq!(committed.finish().await.unwrap().to_vec(), old);
+            assert_eq!(pending.finish().await.unwrap().to_vec(), new);
+        }
+        assert_eq!(plans(&store), 0);
+        drop(store.start_read(whole(key(0), Which::Committed)));
+        assert_eq!(plans(&store), 1, "until the device has answered (S5)");
+        store.close().await.unwrap();
+        assert_eq!(plans(&store), 0);
+    });
+}
+
+#[test]
+fn an_abort_counts_at_once_and_survives_who_asked() {
+    let ground = Ground::new(5);
+    ground.sim.start(ground.node, |env| async move {
+        let store = create(&env).await;
+        let change = Change::Write { offset: 0, len: 5000 };
+        let aborted = put(&env, &store, update(key(0), 1, MIB, change)).await;
+        let no = store.start_abort(&key(0), version(2)).err();
+        let (key0, two) = (key(0), version(2));
+        assert_eq!(no, Some(UpdateError::NotPending { key: key0, version: two }));
+        drop(store.start_abort(&key(0), version(1)));
+        // The same number again, with other bytes: behind the abort in the journal (R17).
+        let change = Change::Write { offset: 0, len: 6000 };
+        let again = put(&env, &store, update(key(0), 1, MIB, change)).await;
+        assert_ne!(again.digest, aborted.digest);
+        let (handle, data) = (store.clone(), bytes(&env, &[1; 100]).await);
+        let asked = update(key(1), 1, MIB, Change::Write { offset: 0, len: 100 });
+        let task = env.spawn(async move { handle.update(asked, Payload::new(0, data)).await });
+        while !store.inner.state.borrow().is_slot_busy(SLOT) {
+            engine_runtime::yield_now().await;
+        }
+        assert!(matches!(store.start_erase(&key(1)), Err(UpdateError::Busy { .. })));
+        task.await.unwrap();
+        assert!(store.start_erase(&key(7)).ok().unwrap().is_none(), "it was absent");
+        store.erase(&key(1)).await.unwrap();
+        env.sleep_until(env.now().saturating_add(HOUR)).await;
+    });
+    ground.sim.run_for(Duration::from_secs(60)).unwrap();
+    ground.sim.crash(ground.node);
+    ground.run(|env| async move {
+        let (store, _) = open(&env).await;
+        let found = store.recovered(SLOT);
+        assert_eq!((found.len(), found[0].chunk), (1, chunk(0)));
+        let content = store.read(whole(key(0), Which::Pending)).await.unwrap();
+        assert_eq!(content.to_vec(), pattern(6000, 1));
+        store.audit().unwrap();
     });
 }
