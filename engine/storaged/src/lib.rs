@@ -1,6 +1,31 @@
 //! The storage node: one shard per core, each with its stores, its listener and its links to the
 //! shards of other nodes.
+//!
+//! `role` is what runs; `node` is what managers know of; `life` is that of a shard, `shard` and
+//! `target` what it holds, `service` and `peers` what it is asked. Decisions are those of
+//! `engine-craq`.
+//!
+//! Invariants of the crate; each assertion names its number
+//!   E380  a target takes one step at a time
+//!   E381  every update and read is answered once
+//!   E382  a payload that was given up never counts as complete (R3)
+//!   E383  no byte of a payload lies outside of what its description names
+//!   E384  a lease is dropped before anybody is told that its target is offline
+//!   E385  a start is counted durably before anybody hears of it (R5)
 
+mod addresses;
+mod home;
+mod identity;
+mod life;
+mod node;
+mod peers;
+mod promise;
+mod refusals;
+mod relay;
 mod role;
+mod service;
+mod shard;
+mod stream;
+mod target;
 
 pub use role::{Role, RoleError, ShardSpec, run};

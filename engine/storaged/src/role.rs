@@ -2,12 +2,21 @@
 
 use core::future::Future;
 use core::net::SocketAddr;
+use core::time::Duration;
 use std::path::PathBuf;
 use std::rc::Rc;
 
 use engine_net::NetConfig;
-use engine_runtime::{CoreSpec, Env};
+use engine_runtime::{CancelToken, CoreSpec, Env, First, Receiver, Sender, first};
 use engine_shard::StoreConfig;
+use engine_types::{CoreId, NodeRole};
+use engine_wire::bodies::storage::ShardAt;
+use mgmt_client::{Agent, AgentEnd, Follower, Managers};
+use mgmt_cluster::registry::Registration;
+
+use crate::identity::Identity;
+use crate::life::{Control, Given, Told};
+use crate::node::Node;
 
 /// One shard of a node.
 #[derive(Clone, Debug)]
@@ -66,16 +75,168 @@ pub enum RoleError {
     },
 }
 
+/// Messages that wait for a shard: a grant per target and heartbeat, and little else.
+const CONTROL_MAX: usize = 1024;
+/// Messages of shards that wait for the node.
+const TOLD_MAX: usize = 256;
+/// How long a node that stops waits until the primary has heard of it.
+const FAREWELL_TIME: Duration = Duration::from_secs(1);
+
 /// Serves the stores until `stop` ends; `ready` is told where the first shard listens. Afterwards
 /// nothing is served, the managers know that, and the stores are closed.
 ///
 /// # Errors
 /// [`RoleError`].
 pub async fn run<E: Env>(
-    _env: &E,
-    _role: Role,
-    _ready: impl FnOnce(SocketAddr),
-    _stop: impl Future<Output = ()>,
+    env: &E,
+    role: Role,
+    ready: impl FnOnce(SocketAddr),
+    stop: impl Future<Output = ()>,
 ) -> Result<(), RoleError> {
-    Err(RoleError::Refused { why: "not built yet".to_owned() })
+    let identity = Identity::open(env, &role.identity).await;
+    let mut identity = identity.map_err(|source| RoleError::Io {
+        what: format!("identity file {}", role.identity.display()),
+        source,
+    })?;
+    let managers = Managers::new(env, role.net.clone(), role.managers.clone());
+    let follower = Follower::start(&managers);
+    let node = Node::new(&follower);
+    let (told, telling) = env.mailbox(TOLD_MAX);
+    let first_address = start_shards(env, &role, &node, told, &telling).await?;
+    ready(first_address);
+    let addresses = match role.addresses.is_empty() {
+        true => vec![first_address.to_string()],
+        false => role.addresses.clone(),
+    };
+    let wanted = Registration {
+        node: identity.node(),
+        uuid: identity.uuid(),
+        role: NodeRole::Storage,
+        addresses,
+        incarnation: identity.incarnation(),
+        domain: role.domain.clone(),
+    };
+    let agent = Agent::new(&managers, wanted, node.clone());
+    node.set_agent(&agent);
+    let beating = CancelToken::default();
+    let mut beats = env.spawn(agent.clone().run(beating.clone()));
+    let mut registered = env.spawn({
+        let (agent, node) = (agent.clone(), node.clone());
+        async move {
+            let name = agent.until_registered().await;
+            let kept = identity.named(name).await;
+            node.named(name);
+            kept
+        }
+    });
+    drop(env.spawn(node.clone().follow()));
+    let hear = async {
+        while let Some(told) = telling.recv().await {
+            if let Told::State { core, state } = told {
+                node.heard(core, state);
+            }
+        }
+    };
+    let ended = {
+        let life = first(stop, first(&mut beats, first(hear, keep_name(&mut registered))));
+        match life.await {
+            First::Left(()) => None,
+            First::Right(First::Left(end)) => Some(end),
+            First::Right(First::Right(_)) => None,
+        }
+    };
+    stop_shards(env, &node, &agent, &telling).await;
+    beating.cancel();
+    let refused = |why: String| Err(RoleError::Refused { why });
+    match ended {
+        None | Some(AgentEnd::Stopped) => Ok(()),
+        Some(AgentEnd::Replaced { why } | AgentEnd::ClockAway { why }) => refused(why),
+        Some(AgentEnd::Unregistered) => refused("it is not registered any more".to_owned()),
+        Some(AgentEnd::Refused(refusal)) => refused(refusal.to_string()),
+    }
+}
+
+/// Ends only if the name cannot be kept: the next start is known by its uuid, so that is no reason
+/// to stop.
+async fn keep_name(kept: &mut (impl Future<Output = std::io::Result<()>> + Unpin)) {
+    if let Err(error) = kept.await {
+        tracing::warn!(%error, "the name of the node is not kept");
+    }
+    core::future::pending::<()>().await;
+}
+
+/// Starts every shard; gives where the first one listens.
+async fn start_shards<E: Env>(
+    env: &E,
+    role: &Role,
+    node: &Rc<Node<E>>,
+    told: Sender<Told>,
+    telling: &Receiver<Told>,
+) -> Result<SocketAddr, RoleError> {
+    drop(env.spawn(node.clone().carry()));
+    let mut shards = Vec::new();
+    let mut first_address = None;
+    for (index, spec) in role.shards.iter().enumerate() {
+        let core = CoreId::new(u16::try_from(index).unwrap_or(u16::MAX));
+        let (control, controlled) = env.mailbox(CONTROL_MAX);
+        let (net, store) = ((*role.net).clone(), role.store.clone());
+        let given = Given { core, spec: spec.clone(), net, store };
+        let told = told.clone();
+        match spec.core.clone() {
+            None => drop(env.spawn(crate::life::run(env.clone(), given, controlled, told))),
+            Some(place) => {
+                let life = move |env| crate::life::run(env, given, controlled, told);
+                let what = format!("shard {core}");
+                drop(env.on_core(place, life).map_err(|source| RoleError::Io { what, source })?);
+            }
+        }
+        node.add_shard(core, control);
+        let address = loop {
+            match telling.recv().await {
+                Some(Told::Started { core: started, address }) if started == core => break address,
+                Some(Told::State { core, state }) => node.heard(core, state),
+                Some(Told::Failed(error)) => return Err(error),
+                Some(_) => {}
+                None => unreachable!("one sender is kept here"),
+            }
+        };
+        first_address = first_address.or(Some(address));
+        shards.push(ShardAt { core: core.get(), port: address.port() });
+    }
+    node.tell_all(|| Control::Shards(shards.clone()));
+    first_address.ok_or_else(|| RoleError::Io {
+        what: "the node has no shard".to_owned(),
+        source: std::io::ErrorKind::InvalidInput.into(),
+    })
+}
+
+/// Leases first, then the managers, then what is in flight, then the stores.
+async fn stop_shards<E: Env>(
+    env: &E,
+    node: &Rc<Node<E>>,
+    agent: &Rc<Agent<E, Node<E>>>,
+    telling: &Receiver<Told>,
+) {
+    tracing::info!("storage stops");
+    node.tell_all(|| Control::Close);
+    wait_for(node, telling, |told| matches!(told, Told::Closed)).await;
+    agent.beat_heard(env.now() + FAREWELL_TIME).await;
+    node.tell_all(|| Control::Stop);
+    wait_for(node, telling, |told| matches!(told, Told::Ended)).await;
+}
+
+/// Until every shard has said it.
+async fn wait_for<E: Env>(
+    node: &Rc<Node<E>>,
+    telling: &Receiver<Told>,
+    wanted: impl Fn(&Told) -> bool,
+) {
+    let mut left = node.shard_count();
+    while 0 < left {
+        let Some(told) = telling.recv().await else { return };
+        left -= usize::from(wanted(&told));
+        if let Told::State { core, state } = told {
+            node.heard(core, state);
+        }
+    }
 }

@@ -1,0 +1,75 @@
+//! A store of a shard, opened.
+
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+use engine_craq::Space;
+use engine_runtime::Env;
+use engine_shard::{ChunkStore, StoreConfig};
+use engine_store::{Slot, TargetPhase, TargetRecord};
+use engine_types::StoreId;
+
+/// Share of a store, in 1/1000, that stays free for what frees space and for what is in flight
+/// (R18), beside what the store itself keeps back.
+const RESERVE_PERMILLE: u64 = 10;
+/// Least such share: two windows of bulk bytes of one connection.
+const RESERVE_BYTES_MIN: u64 = 2 * engine_types::limits::BULK_CREDIT_BYTES_MAX as u64;
+/// Of a small store no more than this part of what is there.
+const RESERVE_PART: u64 = 8;
+
+/// See the module.
+pub(crate) struct Home<E: Env> {
+    pub(crate) env: E,
+    pub(crate) path: PathBuf,
+    pub(crate) id: StoreId,
+    pub(crate) store: ChunkStore<E>,
+    pub(crate) reserve: Space,
+}
+
+impl<E: Env> Home<E> {
+    /// Opens a store; gives its targets, each of which has counted this start durably (R5).
+    ///
+    /// # Errors
+    /// In words: it cannot be opened, or cannot count.
+    pub(crate) async fn open(
+        env: &E,
+        path: &Path,
+        config: &StoreConfig,
+    ) -> Result<(Rc<Self>, Vec<(Slot, TargetRecord)>), String> {
+        let opened = ChunkStore::open(env, path, config.clone()).await;
+        let (store, opened) = opened.map_err(|error| error.to_string())?;
+        let targets = match count_start(&store).await {
+            Ok(targets) => targets,
+            Err(error) => {
+                let _ = store.close().await;
+                return Err(error);
+            }
+        };
+        let id = store.store_id();
+        let count = targets.len();
+        tracing::info!(store = %id, path = %path.display(), targets = count,
+            chunks = opened.chunks, damaged = opened.damaged, "store opened");
+        let space = store.space();
+        let share = (space.total / 1_000 * RESERVE_PERMILLE).max(RESERVE_BYTES_MIN);
+        let bytes = share.min(space.total / RESERVE_PART);
+        let records = space.index_bytes_max / 1_000 * RESERVE_PERMILLE;
+        let reserve = Space { bytes, records };
+        let home = Self { env: env.clone(), path: path.to_owned(), id, store, reserve };
+        Ok((Rc::new(home), targets))
+    }
+}
+
+async fn count_start<E: Env>(store: &ChunkStore<E>) -> Result<Vec<(Slot, TargetRecord)>, String> {
+    let mut counted = Vec::new();
+    for (slot, record) in store.targets() {
+        if record.phase == TargetPhase::Dropping {
+            store.drop_target(slot).await.map_err(|error| error.to_string())?;
+            continue;
+        }
+        let next = record.incarnation.next().ok_or("its starts cannot be counted any more")?;
+        let record = TargetRecord { incarnation: next, ..record };
+        store.set_target(slot, Some(record)).await.map_err(|error| error.to_string())?;
+        counted.push((slot, record));
+    }
+    Ok(counted)
+}

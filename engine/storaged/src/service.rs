@@ -1,0 +1,166 @@
+//! What a shard is asked by clients, by other shards, and by whoever looks for it.
+
+use std::rc::Rc;
+
+use engine_net::{Request, Service};
+use engine_runtime::Env;
+use engine_types::Status;
+use engine_wire::Kind;
+use engine_wire::bodies::storage::{
+    StorageQueryReply, StorageQueryRequest, StorageShardsReply, StorageSpaceReply, StoreSpace,
+};
+
+use crate::shard::Shard;
+
+mod read;
+mod update;
+
+/// Items of one request: a body of 128 KiB holds about as many.
+pub(crate) const ITEMS_MAX: usize = 1024;
+/// Chunks in the list of one answer to a query.
+const LISTED_MAX: usize = 1024;
+
+impl<E: Env> Service<E> for Shard<E> {
+    async fn call(self: Rc<Self>, request: Request<E>) {
+        match request.kind() {
+            Kind::STORAGE_READ => self.read(request).await,
+            Kind::STORAGE_UPDATE => self.update(request).await,
+            Kind::STORAGE_QUERY => self.query(request).await,
+            Kind::STORAGE_RELAY => match self.links() {
+                Some(links) => links.serve_relay(request).await,
+                None => request.refuse(Status::Busy).await,
+            },
+            Kind::STORAGE_LINK => match self.links() {
+                Some(links) => links.serve_link(request).await,
+                None => request.refuse(Status::Busy).await,
+            },
+            Kind::STORAGE_SHARDS => {
+                let shards = self.shards();
+                match shards.is_empty() {
+                    true => request.refuse(Status::Busy).await,
+                    false => request.respond(&StorageShardsReply { shards }, &[]).await,
+                }
+            }
+            Kind::STORAGE_SPACE => {
+                let stores = self.spaces();
+                request.respond(&StorageSpaceReply { stores }, &[]).await;
+            }
+            _ => request.refuse(Status::UnsupportedKind).await,
+        }
+    }
+}
+
+impl<E: Env> Shard<E> {
+    fn spaces(&self) -> Vec<StoreSpace> {
+        let targets = self.targets.borrow();
+        let each = self.homes.iter().map(|home| {
+            let space = home.store.space();
+            let own = targets.values().filter(|target| Rc::ptr_eq(&target.home, home)).count();
+            StoreSpace {
+                store: home.id.get(),
+                total: space.total,
+                live: space.live,
+                free: space.free,
+                index: space.index_bytes,
+                index_max: space.index_bytes_max,
+                chunks: space.chunks,
+                targets: u32::try_from(own).unwrap_or(u32::MAX),
+                failed: u8::from(home.store.failure().is_some()),
+                damaged: u8::from(home.store.is_damaged()),
+                reserved: [0; 10],
+            }
+        });
+        let mut stores: Vec<StoreSpace> = each.collect();
+        stores.sort_unstable_by_key(|space| space.store);
+        stores
+    }
+
+    /// What the chain has committed of a file: the tail knows (R8).
+    async fn query(self: &Rc<Self>, request: Request<E>) {
+        let asked = match request.body::<StorageQueryRequest>() {
+            Ok(body) => engine_wire::bodies::to_owned::<StorageQueryRequest>(body),
+            Err(error) => Err(error),
+        };
+        let asked = match asked {
+            Ok(asked) => asked,
+            Err(error) => return request.refuse(error.status()).await,
+        };
+        let refused = |status: Status, chain_version: u32| StorageQueryReply {
+            chain_version,
+            status: status.code(),
+            ..StorageQueryReply::default()
+        };
+        let Some(target) = self.target(engine_types::TargetId::new(asked.target)) else {
+            return request.respond(&refused(Status::WrongNode, 0), &[]).await;
+        };
+        let version = target.version().get();
+        let tail = target.is_leased_tail();
+        if version != asked.chain_version || !tail || asked.end < asked.first {
+            let status = match asked.end < asked.first {
+                true => Status::InvalidArgument,
+                false if version != asked.chain_version => Status::StaleChain,
+                false => Status::NotLeased,
+            };
+            return request.respond(&refused(status, version), &[]).await;
+        }
+        let range = asked.first..asked.end;
+        let mut reply = StorageQueryReply {
+            chain_version: version,
+            status: Status::Ok.code(),
+            ..StorageQueryReply::default()
+        };
+        let mut listed = Vec::new();
+        if asked.list == 1 {
+            listed = list(&target, asked.inode, range.clone());
+            let full = LISTED_MAX <= listed.len();
+            reply.resume = listed.last().filter(|_| full).map_or(0, |last| last.0 + 1);
+        }
+        let found = target.home.store.query(target.slot, asked.inode, range).await;
+        reply.chunks = found.chunks;
+        reply.bytes = found.bytes;
+        reply.allocated = found.allocated;
+        (reply.last_index, reply.last_len) = found.last.unwrap_or_default();
+        let each = listed.iter();
+        let bytes: Vec<u8> =
+            each.flat_map(|row| [row.0, row.1, row.2, row.3]).flat_map(u32::to_le_bytes).collect();
+        if bytes.is_empty() {
+            return request.respond(&reply, &[]).await;
+        }
+        match engine_net::pooled(&self.env, &bytes).await {
+            Some(bytes) => request.respond(&reply, &[engine_net::Part::plain(bytes)]).await,
+            None => request.refuse(Status::Busy).await,
+        }
+    }
+}
+
+/// Index, version, length, allocated bytes.
+type Row = (u32, u32, u32, u32);
+
+fn list<E: Env>(
+    target: &crate::target::Target<E>,
+    inode: u64,
+    range: core::ops::Range<u32>,
+) -> Vec<Row> {
+    let chunk = |inode: u64, index: u32| {
+        target.key(engine_types::ChunkId { inode: engine_types::InodeId::new(inode), index })
+    };
+    let mut after = match (range.start.checked_sub(1), inode.checked_sub(1)) {
+        (Some(before), _) => Some(chunk(inode, before)),
+        (None, Some(before)) => Some(chunk(before, u32::MAX)),
+        (None, None) => None,
+    };
+    let mut rows = Vec::new();
+    loop {
+        let page = target.home.store.list(target.slot, after, LISTED_MAX);
+        let Some(last) = page.last() else { return rows };
+        after = Some(last.key);
+        for one in &page {
+            let id = one.key.chunk;
+            if id.inode.get() != inode || range.end <= id.index || LISTED_MAX <= rows.len() {
+                return rows;
+            }
+            let allocated = u32::try_from(one.allocated).unwrap_or(u32::MAX);
+            rows.push((id.index, one.head.version.get(), one.head.len, allocated));
+        }
+    }
+}

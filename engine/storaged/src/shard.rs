@@ -1,0 +1,471 @@
+//! A shard: one core with its stores, its listener and its links (thread per core, nothing shared).
+//!
+//! ```text
+//!   clients ──reads, updates──> service ─┐                      ┌─> store: update, commit, read
+//!   other shards ──link, relay──> links ─┼─> target ── step ────┼─> links: to the neighbours
+//!   node ──routing, leases──> control ───┘   (pure machine)     └─> answers
+//! ```
+//!
+//! Owner: one core. The node is told what the targets are by reports that follow the facts: none
+//! calls a target offline before its lease is dropped, or names a version before it is durable.
+
+use core::cell::{Cell, RefCell};
+use core::time::Duration;
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use engine_craq::{Event, Payload};
+use engine_links::{Links, ShardId, StreamId};
+use engine_net::NetConfig;
+use engine_runtime::{Env, Notify, yield_now};
+use engine_store::{Fence, TargetPhase, TargetRecord};
+use engine_types::{
+    ChainVersion, CoreId, Incarnation, Map, NodeId, RoutingInfo, RoutingVersion, SessionId,
+    TargetId, Timeline,
+};
+use engine_wire::bodies::storage::ShardAt;
+use mgmt_cluster::heartbeat::{Move, TargetReport};
+use mgmt_cluster::lease::Grant;
+
+use crate::addresses::Addresses;
+use crate::home::Home;
+use crate::stream::Stream;
+use crate::target::Target;
+
+/// Pause between two looks at what revoked sessions have left in flight.
+const DRAIN_PAUSE: Duration = Duration::from_millis(5);
+/// Pause before neighbours are looked for again that could not be found.
+const PEERS_PAUSE: Duration = Duration::from_millis(200);
+
+/// What a shard is, for the heartbeat.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct ShardState {
+    pub(crate) timeline: Timeline,
+    pub(crate) drained: RoutingVersion,
+    pub(crate) targets: Vec<TargetReport>,
+    /// Newer routing info is wanted.
+    pub(crate) nudge: bool,
+}
+
+/// A payload that comes over a link.
+pub(crate) struct Arriving<E: Env> {
+    pub(crate) target: Rc<Target<E>>,
+    pub(crate) payload: Payload,
+    pub(crate) stream: Rc<Stream<E>>,
+}
+
+/// What happened to the shard since it started.
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    /// Replicas that left their chain by themselves.
+    pub(crate) left: Cell<u64>,
+}
+
+/// See the module.
+pub(crate) struct Shard<E: Env> {
+    pub(crate) env: E,
+    pub(crate) core: CoreId,
+    pub(crate) net: Rc<NetConfig>,
+    pub(crate) homes: Vec<Rc<Home<E>>>,
+    pub(crate) targets: RefCell<BTreeMap<TargetId, Rc<Target<E>>>>,
+    pub(crate) counters: Counters,
+    routing: RefCell<Arc<RoutingInfo>>,
+    routing_changed: Notify,
+    node: Cell<Option<NodeId>>,
+    links: RefCell<Option<Rc<Links<E, Self>>>>,
+    streams: RefCell<Map<u64, Rc<Stream<E>>>>,
+    arriving: RefCell<BTreeMap<(ShardId, StreamId), Arriving<E>>>,
+    ids: Cell<u64>,
+    addresses: Addresses<E>,
+    peers_wanted: Notify,
+    shards: RefCell<Vec<ShardAt>>,
+    drained: Cell<(Timeline, RoutingVersion)>,
+    report_wanted: Notify,
+    nudge: Cell<bool>,
+    creating: RefCell<BTreeSet<TargetId>>,
+}
+
+impl<E: Env> Shard<E> {
+    pub(crate) fn new(
+        env: &E,
+        core: CoreId,
+        net: Rc<NetConfig>,
+        homes: Vec<Rc<Home<E>>>,
+    ) -> Rc<Self> {
+        let routing = Arc::new(RoutingInfo::empty(net.local.cluster));
+        Rc::new(Self {
+            env: env.clone(),
+            core,
+            addresses: Addresses::new(env, net.clone()),
+            net,
+            homes,
+            targets: RefCell::default(),
+            counters: Counters::default(),
+            routing: RefCell::new(routing),
+            routing_changed: Notify::default(),
+            node: Cell::new(None),
+            links: RefCell::default(),
+            streams: RefCell::default(),
+            arriving: RefCell::default(),
+            ids: Cell::new(0),
+            peers_wanted: Notify::default(),
+            shards: RefCell::default(),
+            drained: Cell::default(),
+            report_wanted: Notify::default(),
+            nudge: Cell::new(false),
+            creating: RefCell::default(),
+        })
+    }
+
+    /// A number that this start of the shard gives once; never 0.
+    pub(crate) fn next_id(&self) -> u64 {
+        self.ids.set(self.ids.get() + 1);
+        self.ids.get()
+    }
+
+    pub(crate) fn links(&self) -> Option<Rc<Links<E, Self>>> {
+        self.links.borrow().clone()
+    }
+
+    pub(crate) fn routing(&self) -> Arc<RoutingInfo> {
+        self.routing.borrow().clone()
+    }
+
+    pub(crate) fn target(&self, target: TargetId) -> Option<Rc<Target<E>>> {
+        self.targets.borrow().get(&target).cloned()
+    }
+
+    /// Each of them, so that nothing is borrowed while they step.
+    pub(crate) fn all_targets(&self) -> Vec<Rc<Target<E>>> {
+        self.targets.borrow().values().cloned().collect()
+    }
+
+    /// Where a target lives.
+    pub(crate) fn shard_of(&self, target: TargetId) -> Option<ShardId> {
+        let routing = self.routing.borrow();
+        let info = routing.targets.get(&target)?;
+        Some(ShardId { node: info.node, core: info.core })
+    }
+
+    pub(crate) fn new_stream(&self, stream: Rc<Stream<E>>) -> Payload {
+        let payload = Payload(self.next_id());
+        self.streams.borrow_mut().insert(payload.0, stream);
+        payload
+    }
+
+    pub(crate) fn stream(&self, payload: Payload) -> Option<Rc<Stream<E>>> {
+        self.streams.borrow().get(&payload.0).cloned()
+    }
+
+    pub(crate) fn take_stream(&self, payload: Payload) -> Option<Rc<Stream<E>>> {
+        self.streams.borrow_mut().remove(&payload.0)
+    }
+
+    /// Payloads that are here.
+    pub(crate) fn stream_count(&self) -> usize {
+        self.streams.borrow().len()
+    }
+
+    /// Nobody here wants a payload any more.
+    pub(crate) fn discard(&self, payload: Payload) {
+        if let Some(stream) = self.take_stream(payload) {
+            stream.discard();
+        }
+    }
+
+    pub(crate) fn arriving(&self, from: ShardId, id: StreamId, arriving: Arriving<E>) {
+        self.arriving.borrow_mut().insert((from, id), arriving);
+    }
+
+    pub(crate) fn arrives(
+        &self,
+        from: ShardId,
+        id: StreamId,
+        last: bool,
+    ) -> Option<(Rc<Target<E>>, Payload, Rc<Stream<E>>)> {
+        let mut all = self.arriving.borrow_mut();
+        let found = all.get(&(from, id))?;
+        let found = (found.target.clone(), found.payload, found.stream.clone());
+        if last {
+            all.remove(&(from, id));
+        }
+        Some(found)
+    }
+
+    /// What was arriving over a link that is gone.
+    pub(crate) fn take_arriving(&self, from: ShardId) -> Vec<Arriving<E>> {
+        let mut all = self.arriving.borrow_mut();
+        let first = (from, StreamId(0));
+        let keys: Vec<_> = all.range(first..).map(|(key, _)| *key).collect();
+        let keys = keys.into_iter().take_while(|key| key.0 == from);
+        keys.filter_map(|key| all.remove(&key)).collect()
+    }
+
+    pub(crate) fn report_now(&self) {
+        self.report_wanted.notify();
+    }
+
+    pub(crate) fn report_wanted(&self) -> &Notify {
+        &self.report_wanted
+    }
+
+    /// Somebody speaks of newer routing info.
+    pub(crate) fn nudge(&self) {
+        self.nudge.set(true);
+        self.report_now();
+    }
+
+    pub(crate) fn peers_changed(&self) {
+        self.peers_wanted.notify();
+    }
+
+    /// Takes a link down, outside of the present turn.
+    pub(crate) fn cut_later(self: &Rc<Self>, there: ShardId) {
+        let shard = self.clone();
+        drop(self.env.spawn(async move {
+            yield_now().await;
+            if let Some(links) = shard.links() {
+                links.cut(there);
+            }
+        }));
+    }
+
+    /// Takes the link to a replica down.
+    pub(crate) fn cut_peer(self: &Rc<Self>, target: TargetId) {
+        if let Some(there) = self.shard_of(target) {
+            self.cut_later(there);
+        }
+    }
+
+    /// A store has left service: none of its targets serves any more.
+    pub(crate) fn store_failed(&self, home: &Rc<Home<E>>) {
+        let why = home.store.failure().unwrap_or_default();
+        tracing::error!(store = %home.id, why, "a store is out of service");
+        for target in self.all_targets() {
+            if Rc::ptr_eq(&target.home, home) {
+                target.close();
+            }
+        }
+        self.report_now();
+    }
+
+    /// For the heartbeat.
+    pub(crate) fn state(&self) -> ShardState {
+        for home in &self.homes {
+            let open = |t: &Rc<Target<E>>| Rc::ptr_eq(&t.home, home) && !t.is_closed();
+            if home.store.failure().is_some() && self.targets.borrow().values().any(open) {
+                self.store_failed(home);
+            }
+        }
+        let targets = self.targets.borrow();
+        let (timeline, drained) = self.drained.get();
+        let targets = targets.values().map(|target| target.report(self.core)).collect();
+        ShardState { timeline, drained, targets, nudge: self.nudge.replace(false) }
+    }
+
+    pub(crate) fn set_shards(&self, shards: Vec<ShardAt>) {
+        *self.shards.borrow_mut() = shards;
+    }
+
+    pub(crate) fn shards(&self) -> Vec<ShardAt> {
+        self.shards.borrow().clone()
+    }
+
+    /// The node has its name: links may be made.
+    pub(crate) fn registered(self: &Rc<Self>, node: NodeId) {
+        if self.node.replace(Some(node)).is_some() {
+            return;
+        }
+        let me = ShardId { node, core: self.core };
+        let links = Links::new(&self.env, self.net.clone(), me, Rc::downgrade(self));
+        *self.links.borrow_mut() = Some(links);
+        drop(self.env.spawn(self.clone().keep_peers()));
+        drop(self.env.spawn(self.clone().keep_fences()));
+        self.adopt();
+    }
+
+    /// Newer routing info.
+    pub(crate) fn follow(self: &Rc<Self>, routing: Arc<RoutingInfo>) {
+        *self.routing.borrow_mut() = routing;
+        self.adopt();
+        self.routing_changed.notify();
+        self.peers_changed();
+    }
+
+    /// A lease was granted.
+    pub(crate) fn granted(&self, grant: Grant) {
+        if let Some(target) = self.target(grant.target) {
+            target.granted(grant);
+        }
+    }
+
+    /// Chain versions that an answer to a heartbeat wants installed.
+    pub(crate) fn moved(&self, timeline: Timeline, moves: &[Move]) {
+        for step in moves {
+            if let Some(target) = self.target(step.target) {
+                target.chain_arrived(timeline, &step.info);
+            }
+        }
+    }
+
+    /// Tells each target its chain, and creates those that are new here.
+    fn adopt(self: &Rc<Self>) {
+        let routing = self.routing();
+        for target in self.all_targets() {
+            if let Some(chain) = routing.chains.get(&target.chain) {
+                target.chain_arrived(routing.timeline, chain);
+            }
+        }
+        let Some(me) = self.node.get() else { return };
+        for (&target, info) in routing.targets.iter().filter(|(_, info)| info.node == me) {
+            let known = self.targets.borrow().contains_key(&target);
+            if known || !self.creating.borrow_mut().insert(target) {
+                continue;
+            }
+            let Some(home) = self.home_for(&routing, target) else {
+                self.creating.borrow_mut().remove(&target);
+                continue;
+            };
+            let chain = info.chain;
+            let shard = self.clone();
+            drop(self.env.spawn(async move {
+                yield_now().await;
+                shard.create(&home, target, chain).await;
+                shard.creating.borrow_mut().remove(&target);
+            }));
+        }
+    }
+
+    /// The store that a target belongs into: the registered one, or a new one in its place, of
+    /// which nobody has heard (a disk that was exchanged).
+    fn home_for(&self, routing: &RoutingInfo, target: TargetId) -> Option<Rc<Home<E>>> {
+        let info = routing.targets.get(&target)?;
+        if let Some(home) = self.homes.iter().find(|home| home.id == info.store) {
+            return Some(home.clone());
+        }
+        let named: BTreeSet<_> = routing.targets.values().map(|info| info.store).collect();
+        let new = |home: &&Rc<Home<E>>| !named.contains(&home.id);
+        self.homes.iter().find(new).filter(|_| info.core == self.core).cloned()
+    }
+
+    async fn create(
+        self: &Rc<Self>,
+        home: &Rc<Home<E>>,
+        target: TargetId,
+        chain: engine_types::ChainId,
+    ) {
+        let Some(slot) = home.store.vacant_slot() else {
+            return tracing::error!(%target, store = %home.id, "no slot is free for a target");
+        };
+        let record = TargetRecord {
+            target,
+            chain,
+            chain_version: ChainVersion::default(),
+            incarnation: Incarnation::new(1),
+            phase: TargetPhase::Active,
+        };
+        if let Err(error) = home.store.set_target(slot, Some(record)).await {
+            return tracing::error!(%target, store = %home.id, %error, "cannot create a target");
+        }
+        tracing::info!(%target, %chain, store = %home.id, "target created");
+        let created = Target::new(self, home, slot, record);
+        self.targets.borrow_mut().insert(target, created.clone());
+        created.measure_space();
+        if let Some(info) = self.routing().chains.get(&chain) {
+            created.chain_arrived(self.routing().timeline, info);
+        }
+        self.report_now();
+    }
+
+    /// Keeps links to the shards of all neighbours.
+    async fn keep_peers(self: Rc<Self>) {
+        loop {
+            let changed = self.peers_wanted.notified();
+            let routing = self.routing();
+            let mut wanted = BTreeSet::new();
+            for target in self.all_targets() {
+                let peers = target.peers();
+                wanted.extend(peers.iter().filter_map(|peer| self.shard_of(peer.target)));
+            }
+            let (found, whole) = self.addresses.find(&routing, &wanted).await;
+            if let Some(links) = self.links() {
+                links.want(found);
+            }
+            if whole {
+                changed.await;
+            } else {
+                let again = self.env.now() + PEERS_PAUSE;
+                let _ = engine_runtime::until(&self.env, again, changed).await;
+            }
+        }
+    }
+
+    /// Notes revoked sessions durably, then waits until nothing of them is left (L6).
+    async fn keep_fences(self: Rc<Self>) {
+        loop {
+            let routing = self.routing();
+            let version = (routing.timeline, routing.version);
+            if self.drained.get() == version {
+                self.routing_changed
+                    .until(|| {
+                        self.routing().version != version.1 || self.routing().timeline != version.0
+                    })
+                    .await;
+                continue;
+            }
+            let fences = fences(&routing);
+            if !self.fence(&fences).await {
+                self.env.sleep_until(self.env.now() + PEERS_PAUSE).await;
+                continue;
+            }
+            loop {
+                let targets = self.targets.borrow();
+                let left = |fence: &Fence| targets.values().any(|t| 0 < t.admitted(*fence));
+                let any = fences.iter().any(left);
+                drop(targets);
+                if !any {
+                    break;
+                }
+                self.env.sleep_until(self.env.now() + DRAIN_PAUSE).await;
+            }
+            self.drained.set(version);
+            self.report_now();
+        }
+    }
+
+    async fn fence(self: &Rc<Self>, fences: &[Fence]) -> bool {
+        for home in &self.homes {
+            let new = fences.iter().filter(|fence| !is_noted(home, **fence));
+            for fence in new {
+                if let Err(error) = home.store.fence(*fence).await {
+                    tracing::warn!(store = %home.id, %error, "revoked sessions are not noted");
+                    if home.store.failure().is_none() {
+                        return false;
+                    }
+                }
+                let targets = self.all_targets();
+                for target in targets.iter().filter(|target| Rc::ptr_eq(&target.home, home)) {
+                    target.step(Event::Revoked(*fence));
+                }
+            }
+        }
+        true
+    }
+}
+
+fn fences(routing: &RoutingInfo) -> Vec<Fence> {
+    let below =
+        (SessionId::new(0) < routing.revoked_below).then_some(Fence::Below(routing.revoked_below));
+    below.into_iter().chain(routing.revoked.iter().map(|session| Fence::One(*session))).collect()
+}
+
+fn is_noted<E: Env>(home: &Home<E>, fence: Fence) -> bool {
+    match fence {
+        Fence::One(session) => home.store.is_fenced(session),
+        Fence::Below(bound) => {
+            let last = bound.get().checked_sub(1);
+            last.is_none_or(|last| home.store.is_fenced(SessionId::new(last)))
+        }
+    }
+}

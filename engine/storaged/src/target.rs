@@ -1,0 +1,357 @@
+//! One replica on its store: brings events to the pure machine and does what it wants.
+//!
+//! Owner: a shard. Events are handled one at a time, each with what the lease and the store say in
+//! the same turn; effects are begun in order, before the next event. What takes time goes on in
+//! tasks that bring an event when it is done.
+//!
+//! Invariants
+//!   E380  one step at a time: nothing that a step begins steps again before it returns
+//!   E381  every update and read is answered once
+//!   E384  the lease is dropped before anybody is told that the target is offline
+//!
+//! Crash: the store keeps records, chain version and incarnation. A new start is another
+//! incarnation, which stands aside until the manager gives it a place (R5).
+
+use core::cell::{Cell, RefCell};
+use std::rc::{Rc, Weak};
+
+use engine_craq::{Digest, Effect, Event, Local, Peer, Replica, Space, Start};
+use engine_runtime::{Env, Notify};
+use engine_shard::Reading;
+use engine_store::{ChunkKey, Fence, Slot, Tag, TargetRecord};
+use engine_types::{
+    ChainId, ChainInfo, ChainVersion, ChunkId, CoreId, Map, PublicState, Status, TargetId, Timeline,
+};
+use mgmt_cluster::chain::LocalState;
+use mgmt_cluster::heartbeat::TargetReport;
+use mgmt_cluster::lease::{Grant, GrantOutcome, StorageLease};
+
+use crate::home::Home;
+use crate::promise::Promise;
+use crate::shard::Shard;
+
+mod perform;
+mod resync;
+
+/// What a client is answered about an update.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Updated {
+    pub(crate) status: Status,
+    pub(crate) version: u32,
+    pub(crate) len: u32,
+}
+
+/// What a read finds, pinned.
+pub(crate) enum Found<E: Env> {
+    /// No such chunk.
+    Absent,
+    /// Version and length.
+    Head { version: u32, len: u32 },
+    /// The same and what of a range is data.
+    Map { version: u32, len: u32, extents: Vec<(u32, u32)> },
+    /// Bytes on their way.
+    Bytes(Reading<E>),
+    /// Why not.
+    Refused(Status),
+}
+
+/// What a waiting read wants.
+pub(crate) struct Wanted<E: Env> {
+    pub(crate) chunk: ChunkId,
+    pub(crate) what: What,
+    pub(crate) found: Rc<Promise<Found<E>>>,
+}
+
+/// Of a chunk.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum What {
+    Bytes { offset: u32, len: u32 },
+    Head,
+    Map { offset: u32, len: u32 },
+}
+
+/// A chain version, and the own place in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Installed {
+    timeline: Timeline,
+    version: ChainVersion,
+    state: PublicState,
+}
+
+/// A waiting update.
+pub(crate) struct Asked {
+    chunk: ChunkId,
+    tag: Tag,
+    answer: Rc<Promise<Updated>>,
+}
+
+/// See the module.
+pub(crate) struct Target<E: Env> {
+    shard: Weak<Shard<E>>,
+    pub(crate) home: Rc<Home<E>>,
+    pub(crate) chain: ChainId,
+    pub(crate) slot: Slot,
+    pub(crate) own: Peer,
+    replica: RefCell<Replica>,
+    lease: RefCell<StorageLease>,
+    stepping: Cell<bool>,
+    effects: RefCell<Vec<Effect>>,
+    updates: RefCell<Map<u64, Asked>>,
+    reads: RefCell<Map<u64, Wanted<E>>>,
+    /// What the store holds durably.
+    installed: Cell<Installed>,
+    /// What it is to hold.
+    to_install: Cell<Installed>,
+    installing: Cell<bool>,
+    /// It caught up in this version.
+    up_to_date: Cell<Option<ChainVersion>>,
+    /// The node stops, or the store has failed.
+    closed: Cell<bool>,
+    /// Pages of remembered requests that came, and those that are stored.
+    learning: Cell<u64>,
+    learnt_count: Cell<u64>,
+    learnt: Notify,
+}
+
+impl<E: Env> Target<E> {
+    /// A target whose store has counted its start.
+    pub(crate) fn new(
+        shard: &Rc<Shard<E>>,
+        home: &Rc<Home<E>>,
+        slot: Slot,
+        record: TargetRecord,
+    ) -> Rc<Self> {
+        let own = Peer { target: record.target, incarnation: record.incarnation };
+        let timeline = home.store.superblock().timeline;
+        let pendings = home.store.recovered(slot).into_iter().map(home_recovered).collect();
+        let version = record.chain_version;
+        let start = Start { own, version, timeline, pendings, reserve: home.reserve };
+        let installed = Installed { timeline, version, state: PublicState::Offline };
+        Rc::new(Self {
+            shard: Rc::downgrade(shard),
+            home: home.clone(),
+            chain: record.chain,
+            slot,
+            own,
+            replica: RefCell::new(Replica::new(start)),
+            lease: RefCell::new(StorageLease::new(own.target, own.incarnation)),
+            stepping: Cell::new(false),
+            effects: RefCell::default(),
+            updates: RefCell::default(),
+            reads: RefCell::default(),
+            installed: Cell::new(installed),
+            to_install: Cell::new(installed),
+            installing: Cell::new(false),
+            up_to_date: Cell::new(None),
+            closed: Cell::new(false),
+            learning: Cell::new(0),
+            learnt_count: Cell::new(0),
+            learnt: Notify::default(),
+        })
+    }
+
+    pub(crate) fn id(&self) -> TargetId {
+        self.own.target
+    }
+
+    pub(crate) fn shard(&self) -> Option<Rc<Shard<E>>> {
+        self.shard.upgrade()
+    }
+
+    pub(crate) fn key(&self, chunk: ChunkId) -> ChunkKey {
+        ChunkKey { slot: self.slot, chunk }
+    }
+
+    /// The chain version that it goes by.
+    pub(crate) fn version(&self) -> ChainVersion {
+        self.replica.borrow().version()
+    }
+
+    /// The neighbours and the tail, each once.
+    pub(crate) fn peers(&self) -> Vec<Peer> {
+        let replica = self.replica.borrow();
+        let standing = replica.standing();
+        let all = [standing.predecessor, standing.successor, standing.tail];
+        let mut peers: Vec<Peer> = all.into_iter().flatten().collect();
+        peers.sort_unstable();
+        peers.dedup();
+        peers.retain(|peer| *peer != self.own);
+        peers
+    }
+
+    /// Whether the lease covers the installed chain version at this moment (R8).
+    pub(crate) fn is_leased(&self) -> bool {
+        let now = self.home.env.now();
+        self.lease.borrow().serves(now, self.version(), self.own.incarnation)
+    }
+
+    /// Whether it may say what the chain has committed.
+    pub(crate) fn is_leased_tail(&self) -> bool {
+        let replica = self.replica.borrow();
+        let tail = !replica.has_left() && replica.standing().is_tail(self.own);
+        drop(replica);
+        tail && self.is_leased()
+    }
+
+    /// What the store knows of a chunk and a request.
+    pub(crate) fn local(&self, chunk: ChunkId, tag: Option<Tag>) -> Local {
+        let found = self.home.store.local(self.slot, chunk, tag);
+        let committed = found.committed.map(|(version, digest)| (version, Digest(digest)));
+        Local { committed, known: found.known, fenced: found.fenced }
+    }
+
+    /// Something happened.
+    pub(crate) fn step(self: &Rc<Self>, event: Event) {
+        if self.closed.get() {
+            return self.refuse_after_close(&event);
+        }
+        assert!(!self.stepping.replace(true), "E380: {} steps within a step", self.own.target);
+        let leased = self.is_leased();
+        let mut effects = self.effects.take();
+        self.replica.borrow_mut().step(event, leased, &mut effects);
+        for effect in effects.drain(..) {
+            self.perform(effect);
+        }
+        *self.effects.borrow_mut() = effects;
+        self.stepping.set(false);
+    }
+
+    /// An update of a client. Its stream is known to the shard.
+    pub(crate) fn ask_update(self: &Rc<Self>, update: engine_craq::Update) -> Rc<Promise<Updated>> {
+        let answer = Rc::new(Promise::default());
+        let asked = Asked { chunk: update.chunk, tag: update.tag, answer: answer.clone() };
+        self.updates.borrow_mut().insert(update.id.0, asked);
+        self.measure_space();
+        let local = self.local(update.chunk, Some(update.tag));
+        self.step(Event::UpdateAsked { update, local });
+        answer
+    }
+
+    /// A read of a client.
+    pub(crate) fn ask_read(
+        self: &Rc<Self>,
+        id: u64,
+        chain: ChainVersion,
+        chunk: ChunkId,
+        what: What,
+    ) -> Rc<Promise<Found<E>>> {
+        let found = Rc::new(Promise::default());
+        let wanted = Wanted { chunk, what, found: found.clone() };
+        self.reads.borrow_mut().insert(id, wanted);
+        self.step(Event::ReadAsked { id: engine_craq::ReadId(id), chain, chunk });
+        found
+    }
+
+    /// Tells the machine how much room there is (R18).
+    pub(crate) fn measure_space(self: &Rc<Self>) {
+        let space = self.home.store.space();
+        let records = space.index_bytes_max.saturating_sub(space.index_bytes);
+        self.step(Event::SpaceMeasured(Space { bytes: space.free, records }));
+    }
+
+    /// A version of the chain, from the routing info or an answer to a heartbeat.
+    pub(crate) fn chain_arrived(self: &Rc<Self>, timeline: Timeline, chain: &ChainInfo) {
+        if timeline < self.home.store.superblock().timeline {
+            engine_types::reached!("R20: routing info of an older timeline");
+            return;
+        }
+        self.step(Event::ChainArrived { timeline, chain: chain.clone() });
+    }
+
+    /// A lease was granted.
+    pub(crate) fn granted(self: &Rc<Self>, grant: Grant) {
+        let now = self.home.env.now();
+        if self.lease.borrow_mut().granted(now, grant) == GrantOutcome::Extended {
+            self.step(Event::LeaseRenewed);
+        }
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed.get()
+    }
+
+    /// Updates of revoked sessions that were admitted and have not ended.
+    pub(crate) fn admitted(&self, fence: Fence) -> usize {
+        self.replica.borrow().admitted(fence)
+    }
+
+    /// Whether something is in flight.
+    pub(crate) fn in_flight(&self) -> usize {
+        self.replica.borrow().in_flight()
+    }
+
+    /// Stops serving for good: the node stops, or the store has failed (E384).
+    pub(crate) fn close(&self) {
+        self.lease.borrow_mut().drop_lease(self.home.env.now());
+        self.closed.set(true);
+        for (_, asked) in self.updates.take() {
+            let status = Status::UnknownResult;
+            asked.answer.tell(Updated { status, version: 0, len: 0 });
+        }
+        for (_, wanted) in self.reads.take() {
+            wanted.found.tell(Found::Refused(Status::Draining));
+        }
+    }
+
+    /// After the end nothing is asked of the machine, and nobody waits in vain.
+    fn refuse_after_close(&self, event: &Event) {
+        match event {
+            Event::UpdateAsked { update, .. } => {
+                if let Some(asked) = self.updates.borrow_mut().remove(&update.id.0) {
+                    let status = Status::Draining;
+                    asked.answer.tell(Updated { status, version: 0, len: 0 });
+                }
+                if let Some(shard) = self.shard() {
+                    shard.discard(update.payload);
+                }
+            }
+            Event::ReadAsked { id, .. } => {
+                if let Some(wanted) = self.reads.borrow_mut().remove(&id.0) {
+                    wanted.found.tell(Found::Refused(Status::Draining));
+                }
+            }
+            Event::Received(received) => {
+                if let (Some(payload), Some(shard)) = (received.payload, self.shard()) {
+                    shard.discard(payload);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// For the heartbeat.
+    pub(crate) fn report(&self, core: CoreId) -> TargetReport {
+        let replica = self.replica.borrow();
+        let Installed { timeline, version, state } = self.installed.get();
+        let failed = self.home.store.failure().is_some();
+        let local = match state {
+            _ if self.closed.get() || failed => LocalState::Offline,
+            // It may not serve, and nobody is to believe that it does.
+            PublicState::Serving if replica.has_left() => LocalState::Offline,
+            PublicState::Serving => LocalState::UpToDate,
+            PublicState::Syncing if self.up_to_date.get() == Some(version) => LocalState::UpToDate,
+            _ => LocalState::Online,
+        };
+        TargetReport {
+            target: self.own.target,
+            incarnation: self.own.incarnation,
+            store: self.home.id,
+            chain: Some(self.chain),
+            core,
+            local,
+            damaged: self.home.store.is_damaged(),
+            version,
+            timeline,
+        }
+    }
+}
+
+fn home_recovered(found: engine_shard::Recovered) -> engine_craq::Recovered {
+    engine_craq::Recovered {
+        at: engine_craq::Version { chunk: found.chunk, version: found.version },
+        base: found.base,
+        removal: found.removal,
+        tag: found.tag,
+        digest: Digest(found.digest),
+    }
+}

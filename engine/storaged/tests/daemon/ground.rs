@@ -1,0 +1,343 @@
+//! A world: one KV, a manager, four storage nodes with a store each, and a machine for clients.
+
+use core::cell::{Cell, RefCell};
+use core::net::SocketAddr;
+use core::time::Duration;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use engine_net::{Call, Client, NetConfig, NetLimits, Part};
+use engine_runtime::sim::{NodeSpec, Sim, SimConfig, SimEnv};
+use engine_runtime::{Env, Signal};
+use engine_shard::{ChunkStore, CreateOptions, StoreConfig};
+use engine_storaged::{Role, ShardSpec};
+use engine_types::{
+    ChainId, ClusterId, CoreId, Incarnation, NodeId, NodeRole, PublicState, RoutingInfo, Status,
+    StoreId, TargetId, WallTime,
+};
+use engine_wire::bodies;
+use engine_wire::bodies::storage::{
+    ReadAnswer, ReadItem, StorageReadReply, StorageReadRequest, StorageUpdateReply,
+    StorageUpdateRequest, UpdateAnswer, UpdateItem,
+};
+use engine_wire::handshake::{ClusterSecret, Identity, Local, Versions};
+use meta_kv::OwnKv;
+use meta_kv::engine::memory::MemoryEngine;
+use meta_kvd::{Remote, ServedEngine};
+use mgmt_client::{Follower, Managers};
+use mgmt_cluster::command::{Command, NewTarget};
+use mgmt_protocol::Operation;
+
+const CLUSTER: ClusterId = ClusterId::new(7);
+const KV: NodeId = NodeId::new(0);
+const MANAGER: NodeId = NodeId::new(1);
+/// Machines of the storage nodes.
+pub(crate) const NODES: [NodeId; 4] =
+    [NodeId::new(2), NodeId::new(3), NodeId::new(4), NodeId::new(5)];
+const CLIENT: NodeId = NodeId::new(6);
+const PORT: u16 = 7000;
+const STORE: &str = "/store";
+const STORE_BYTES: u64 = 1 << 30;
+
+fn net(role: NodeRole, node: NodeId) -> Rc<NetConfig> {
+    let process = StoreId::new(u128::from(node.get()) + 1);
+    let identity = Identity { role, node, process, incarnation: Incarnation::new(1) };
+    let secret = ClusterSecret::new([1; 32]).unwrap();
+    let local = Local { cluster: CLUSTER, identity, secret, versions: Versions::BUILD };
+    Rc::new(NetConfig { local, limits: NetLimits::default() })
+}
+
+/// See the module.
+pub(crate) struct Ground {
+    pub(crate) sim: Sim,
+    stores: RefCell<Vec<StoreId>>,
+    ended: Rc<RefCell<Vec<String>>>,
+}
+
+impl Ground {
+    /// KV, manager and `nodes` storage nodes run.
+    pub(crate) fn new(seed: u64, nodes: usize) -> Self {
+        let sim = Sim::new(SimConfig::new(seed));
+        for name in ["kv", "manager", "node-1", "node-2", "node-3", "node-4", "client"] {
+            sim.add_node(NodeSpec::new(name));
+        }
+        let ground = Self { sim, stores: RefCell::default(), ended: Rc::default() };
+        ground.serve_kv();
+        ground.manage();
+        for index in 0..nodes {
+            ground.format(index);
+            ground.node(index);
+        }
+        ground
+    }
+
+    fn serve_kv(&self) {
+        let served =
+            ServedEngine { store: 5, created: WallTime::from_nanos(1), starts: 1, restores: 0 };
+        let role = meta_kvd::Role {
+            listen: self.sim.address(KV, PORT),
+            net: net(NodeRole::Kv, KV),
+            engine: Arc::new(MemoryEngine::default()),
+            served,
+            bytes: Box::new(|| 0),
+        };
+        self.sim.start(KV, move |env| async move {
+            let never = core::future::pending();
+            meta_kvd::run(&env, role, |_| (), never).await.unwrap();
+        });
+    }
+
+    fn manage(&self) {
+        let (listen, kv) = (self.sim.address(MANAGER, PORT), self.sim.address(KV, PORT));
+        self.sim.start(MANAGER, move |env| async move {
+            let remote = Remote::new(&env, net(NodeRole::Manager, MANAGER), kv);
+            let role = mgmt_mgmtd::role::Role {
+                listen,
+                net: net(NodeRole::Manager, MANAGER),
+                kv: OwnKv::new(env.clone(), remote),
+                me: MANAGER,
+                incarnation: Incarnation::new(1 + env.now().nanos()),
+                addresses: Vec::new(),
+                name: "test".to_owned(),
+                times: None,
+            };
+            let never = core::future::pending();
+            mgmt_mgmtd::role::run(&env, role, |_| (), never).await.unwrap();
+        });
+    }
+
+    /// Formats the store of a node.
+    pub(crate) fn format(&self, index: usize) {
+        let made = Rc::new(Cell::new(None));
+        let told = made.clone();
+        self.sim.start(NODES[index], move |env| async move {
+            let options = CreateOptions {
+                cluster: CLUSTER,
+                size: Some(STORE_BYTES),
+                journal_bytes: None,
+                index_bytes: None,
+                dedup_channels: None,
+                force: true,
+            };
+            let made = ChunkStore::format(&env, Path::new(STORE), &options).await.unwrap();
+            told.set(Some(made.store));
+        });
+        let over = self.sim.run_while(Duration::from_secs(30), |_| made.get().is_none());
+        assert!(over.unwrap(), "the store is not formatted");
+        self.sim.run_for(Duration::from_millis(1)).unwrap();
+        let mut stores = self.stores.borrow_mut();
+        let id = made.get().unwrap();
+        match stores.get_mut(index) {
+            Some(store) => *store = id,
+            None => stores.push(id),
+        }
+    }
+
+    /// Starts a storage node.
+    pub(crate) fn node(&self, index: usize) {
+        let node = NODES[index];
+        let (listen, manager) = (self.sim.address(node, PORT), self.sim.address(MANAGER, PORT));
+        let ended = self.ended.clone();
+        self.sim.start(node, move |env| async move {
+            let signals = env.signals().unwrap();
+            let role = Role {
+                shards: vec![ShardSpec { core: None, listen, stores: vec![PathBuf::from(STORE)] }],
+                net: net(NodeRole::Storage, node),
+                managers: vec![manager],
+                identity: PathBuf::from("/identity"),
+                addresses: Vec::new(),
+                domain: format!("rack-{index}"),
+                store: StoreConfig { cluster: Some(CLUSTER), ..StoreConfig::default() },
+            };
+            let stop = async move { while signals.recv().await != Some(Signal::Terminate) {} };
+            let end = engine_storaged::run(&env, role, |_| (), stop).await;
+            ended.borrow_mut().push(format!("node {index}: {end:?}"));
+        });
+    }
+
+    /// How nodes have ended.
+    pub(crate) fn ended(&self) -> Vec<String> {
+        self.ended.borrow().clone()
+    }
+
+    pub(crate) fn run(&self, time: Duration) {
+        self.sim.run_for(time).unwrap();
+    }
+
+    /// Runs `main` on the client's machine to its end.
+    pub(crate) fn act<T: 'static, F: Future<Output = T> + 'static>(
+        &self,
+        main: impl FnOnce(Rc<Caller>) -> F + 'static,
+    ) -> T {
+        let manager = self.sim.address(MANAGER, PORT);
+        let done: Rc<RefCell<Option<T>>> = Rc::default();
+        let told = done.clone();
+        self.sim.start(CLIENT, move |env| async move {
+            let caller = Caller::new(&env, manager);
+            let result = main(caller).await;
+            *told.borrow_mut() = Some(result);
+        });
+        let over = self.sim.run_while(Duration::from_secs(120), |_| done.borrow().is_none());
+        assert!(over.unwrap(), "the client does not come to an end; {:?}", self.ended());
+        self.sim.run_for(Duration::from_millis(1)).unwrap();
+        done.take().unwrap()
+    }
+
+    /// One chain with a replica on each of the first `replicas` nodes, all of them serving.
+    pub(crate) fn chain(&self, replicas: usize) -> ChainId {
+        let stores = self.stores.borrow()[..replicas].to_vec();
+        self.act(move |caller| async move { caller.create_chain(stores).await })
+    }
+}
+
+/// A client, an operator and whoever else asks.
+pub(crate) struct Caller {
+    pub(crate) env: SimEnv,
+    pub(crate) managers: Managers<SimEnv>,
+    pub(crate) follower: Rc<Follower<SimEnv>>,
+}
+
+impl Caller {
+    fn new(env: &SimEnv, manager: SocketAddr) -> Rc<Self> {
+        let managers = Managers::new(env, net(NodeRole::Operator, CLIENT), vec![manager]);
+        let follower = Follower::start(&managers);
+        Rc::new(Self { env: env.clone(), managers, follower })
+    }
+
+    async fn create_chain(&self, stores: Vec<StoreId>) -> ChainId {
+        let count = stores.len();
+        let all = |routing: &RoutingInfo| count <= routing.nodes.len();
+        self.follower.until(all).await;
+        let nodes = self.follower.routing();
+        // Nodes register in any order: each is found by its address.
+        let of = |index: usize| {
+            let expected = format!("{}:{PORT}", self.env_ip(NODES[index]));
+            let mut all = nodes.nodes.iter();
+            *all.find(|(_, info)| info.addresses[0] == expected).unwrap().0
+        };
+        let members = stores.iter().enumerate().map(|(index, store)| NewTarget {
+            node: of(index),
+            core: CoreId::new(0),
+            store: *store,
+            disk: 0,
+        });
+        let wanted = Command::CreateChains(vec![members.collect()]);
+        let wanted = Operation::Cluster(wanted);
+        let deadline = self.env.now() + Duration::from_secs(30);
+        let done = self.managers.call(&wanted, deadline).await.unwrap();
+        let chain = done.chains[0];
+        self.until_serving(chain, count).await;
+        chain
+    }
+
+    fn env_ip(&self, node: NodeId) -> core::net::Ipv4Addr {
+        core::net::Ipv4Addr::new(10, 0, 0, u8::try_from(node.get()).unwrap())
+    }
+
+    pub(crate) async fn until_serving(&self, chain: ChainId, count: usize) {
+        let serving = |routing: &RoutingInfo| {
+            routing.chains.get(&chain).is_some_and(|info| info.serving().count() == count)
+        };
+        self.follower.until(serving).await;
+    }
+
+    /// Serving members, head first, and the version.
+    pub(crate) fn members(&self, chain: ChainId) -> (Vec<TargetId>, u32) {
+        let routing = self.follower.routing();
+        let info = &routing.chains[&chain];
+        let serving = info.members.iter().filter(|m| m.state == PublicState::Serving);
+        (serving.map(|member| member.target).collect(), info.version.get())
+    }
+
+    /// The same update until it is done, wherever the head is.
+    pub(crate) async fn update_surely(
+        &self,
+        chain: ChainId,
+        item: UpdateItem,
+        data: &[u8],
+    ) -> UpdateAnswer {
+        loop {
+            let (members, version) = self.members(chain);
+            if let Some(head) = members.first() {
+                let item = UpdateItem { target: head.get(), chain_version: version, ..item };
+                let told = self.update(item, data).await;
+                if ok(told.status) {
+                    return told;
+                }
+            }
+            self.env.sleep_until(self.env.now() + Duration::from_millis(50)).await;
+        }
+    }
+
+    /// The same read of one replica until it answers.
+    pub(crate) async fn read_surely(
+        &self,
+        chain: ChainId,
+        target: TargetId,
+        item: ReadItem,
+    ) -> (ReadAnswer, Vec<u8>) {
+        loop {
+            let (_, version) = self.members(chain);
+            let item = ReadItem { target: target.get(), chain_version: version, ..item };
+            let found = self.read(item).await;
+            if ok(found.0.status) {
+                return found;
+            }
+            self.env.sleep_until(self.env.now() + Duration::from_millis(50)).await;
+        }
+    }
+
+    pub(crate) fn address(&self, target: TargetId) -> SocketAddr {
+        let routing = self.follower.routing();
+        let node = &routing.nodes[&routing.targets[&target].node];
+        node.addresses[0].parse().unwrap()
+    }
+
+    pub(crate) fn client(&self, target: TargetId) -> Client<SimEnv> {
+        Client::new(&self.env, net(NodeRole::Client, CLIENT), self.address(target))
+    }
+
+    /// One update, once.
+    pub(crate) async fn update(&self, item: UpdateItem, data: &[u8]) -> UpdateAnswer {
+        let target = TargetId::new(item.target);
+        let body = StorageUpdateRequest { items: vec![item] };
+        let call = Call::new(&body, self.env.now() + Duration::from_secs(10));
+        let mut parts = Vec::new();
+        if !data.is_empty() {
+            let bytes = engine_net::pooled(&self.env, data).await.unwrap();
+            parts.push(Part::plain(bytes));
+        }
+        let reply = self.client(target).call(call.with_parts(&parts)).await;
+        let reply = match reply {
+            Ok(reply) => reply,
+            Err(error) => {
+                return UpdateAnswer { status: error.status().code(), ..UpdateAnswer::default() };
+            }
+        };
+        let told =
+            bodies::to_owned::<StorageUpdateReply>(reply.body::<StorageUpdateReply>().unwrap());
+        told.unwrap().items[0]
+    }
+
+    /// One read, once.
+    pub(crate) async fn read(&self, item: ReadItem) -> (ReadAnswer, Vec<u8>) {
+        let target = TargetId::new(item.target);
+        let body = StorageReadRequest { items: vec![item] };
+        let call = Call::new(&body, self.env.now() + Duration::from_secs(10));
+        let reply = self.client(target).call(call.with_reply_room(4 << 20)).await;
+        let reply = match reply {
+            Ok(reply) => reply,
+            Err(error) => {
+                let status = error.status().code();
+                return (ReadAnswer { status, ..ReadAnswer::default() }, Vec::new());
+            }
+        };
+        let told = bodies::to_owned::<StorageReadReply>(reply.body::<StorageReadReply>().unwrap());
+        (told.unwrap().items[0], reply.payload().to_vec())
+    }
+}
+
+pub(crate) fn ok(status: u16) -> bool {
+    Status::from_code(status).is_ok()
+}

@@ -1,0 +1,101 @@
+//! Storage nodes in simulation, with the shipped manager: replication, failover, resync.
+
+mod ground;
+
+use core::time::Duration;
+
+use engine_types::limits::CHUNK_BYTES_MAX;
+use engine_wire::bodies::storage::{READ_BYTES, ReadItem, UPDATE_WRITE, UpdateItem};
+
+use ground::{Ground, NODES, ok};
+
+const SHIFT: u8 = 20;
+const _: () = assert!(1 << SHIFT <= CHUNK_BYTES_MAX);
+
+fn write(seq: u64, len: usize) -> UpdateItem {
+    let len = u32::try_from(len).unwrap();
+    UpdateItem {
+        inode: 9,
+        session: 1,
+        seq,
+        len,
+        bytes: len,
+        change: UPDATE_WRITE,
+        size_shift: SHIFT,
+        ..UpdateItem::default()
+    }
+}
+
+const WHOLE: ReadItem = ReadItem {
+    target: 0,
+    inode: 9,
+    chain_version: 0,
+    index: 0,
+    offset: 0,
+    len: 1 << 20,
+    what: READ_BYTES,
+    reserved: [0; 7],
+};
+
+#[test]
+fn one_replica_serves_alone() {
+    let ground = Ground::new(3, 1);
+    let chain = ground.chain(1);
+    ground.act(move |caller| async move {
+        caller.until_serving(chain, 1).await;
+        let told = caller.update_surely(chain, write(1, 5000), &[3; 5000]).await;
+        assert_eq!((told.version, told.chunk_len), (1, 5000));
+        let (members, _) = caller.members(chain);
+        let (_, bytes) = caller.read_surely(chain, members[0], WHOLE).await;
+        assert_eq!(bytes, [3; 5000]);
+    });
+}
+
+#[test]
+fn what_is_written_at_the_head_is_read_at_every_replica() {
+    let ground = Ground::new(1, 3);
+    let chain = ground.chain(3);
+    ground.act(move |caller| async move {
+        caller.until_serving(chain, 3).await;
+        for (seq, len) in [(1, 5), (2, 4096), (3, 300_000), (4, 1 << 20)] {
+            let data: Vec<u8> = (0..len).map(|byte| (byte % 251) as u8 ^ seq as u8).collect();
+            let told = caller.update_surely(chain, write(seq, len), &data).await;
+            assert_eq!((told.version, told.chunk_len as usize), (seq as u32, len));
+            for member in caller.members(chain).0 {
+                let (told, bytes) = caller.read_surely(chain, member, WHOLE).await;
+                assert_eq!((told.version, bytes.len()), (seq as u32, len));
+                assert!(bytes == data, "{member} has other bytes");
+            }
+            // The same request once more makes no other version.
+            let again = caller.update_surely(chain, write(seq, len), &data).await;
+            assert_eq!(again.version, seq as u32);
+        }
+    });
+    assert!(ground.ended().is_empty(), "{:?}", ground.ended());
+}
+
+#[test]
+fn a_chain_goes_on_without_a_member_which_catches_up_when_it_returns() {
+    let ground = Ground::new(2, 3);
+    let chain = ground.chain(3);
+    for dies in 0..3_usize {
+        let first = 10 * dies as u64 + 1;
+        let byte = u8::try_from(dies).unwrap() + 1;
+        ground.sim.crash(NODES[dies]);
+        ground.act(move |caller| async move {
+            caller.until_serving(chain, 2).await;
+            for seq in first..first + 5 {
+                caller.update_surely(chain, write(seq, 4096), &[byte; 4096]).await;
+            }
+        });
+        ground.node(dies);
+        ground.act(move |caller| async move {
+            caller.until_serving(chain, 3).await;
+            for member in caller.members(chain).0 {
+                let (_, bytes) = caller.read_surely(chain, member, WHOLE).await;
+                assert_eq!(bytes, vec![byte; 4096], "{member}");
+            }
+        });
+    }
+    assert!(ground.ended().is_empty(), "{:?}", ground.ended());
+}
