@@ -8,7 +8,8 @@ use clap::{Parser, Subcommand};
 use crate::exit::{Exit, Failure};
 use crate::output::{Colour, Style};
 use crate::{
-    chain, chain_table, cluster, config, kv, mgmt, node, routing, session, settings, store, target,
+    chain, chain_table, cluster, config, kv, mgmt, node, routing, session, settings, storage,
+    store, target,
 };
 
 #[cfg(test)]
@@ -22,6 +23,7 @@ Examples:
   emberfs mgmt serve --cluster cluster.toml    manage the cluster; start several with other --node
   export EMBERFS_CLUSTER=cluster.toml EMBERFS_MANAGERS=10.0.0.1:7200,10.0.0.2:7200
   emberfs mgmt status                          how the managers and the cluster are
+  emberfs storage serve --config storage.toml  serve stores as a node of the cluster
   emberfs node drain node-3 --wait             take a node out of service
   emberfs chain list --unwhole                 what needs attention, and why
   emberfs store format /dev/nvme1n1            make a store of a whole disk
@@ -64,6 +66,8 @@ enum Noun {
     Settings(settings::Args),
     /// What managers publish: nodes, targets, chains, tables.
     Routing(routing::Args),
+    /// Storage nodes as processes.
+    Storage(storage::Args),
     /// Disks, partitions and files that hold chunks.
     Store(store::Args),
 }
@@ -82,6 +86,7 @@ pub(crate) fn main() -> ExitCode {
         Noun::Session(args) => session::run(args),
         Noun::Settings(args) => settings::run(args),
         Noun::Routing(args) => routing::run(args),
+        Noun::Storage(args) => storage::run(args),
         Noun::Store(args) => store::run(args),
     };
     match done {

@@ -9,20 +9,20 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use clap::Subcommand;
-use serde::Serialize;
 
-use crate::cluster::ClusterFile;
 use crate::exit::{Exit, Failure};
-use crate::output::{Colour, Output};
+use crate::output::Output;
 use crate::run;
 use crate::size::ByteSize;
-use crate::table::{Cell, facts};
 pub(crate) use mgmt::{ClusterName, MgmtSection, check_addresses};
 use reader::{ConfigError, Reader, Section};
+pub(crate) use storage::{Domain, ShardSection, StorageSection, check_pool, check_stores};
 pub(crate) use value::{HostPort, duration};
 
 mod mgmt;
 pub(crate) mod reader;
+mod report;
+mod storage;
 mod value;
 
 /// Most bytes of a file: a person wrote it.
@@ -33,7 +33,7 @@ Examples:
   emberfs config validate /etc/emberfs/kv.toml
   emberfs config validate kv.toml --json
 
-A file for `emberfs kv serve` and `emberfs mgmt serve`, with --config:
+A file for `emberfs kv serve`, `emberfs mgmt serve` and `emberfs storage serve`, with --config:
   [cluster]
   file = \"cluster.toml\"          # made by `emberfs cluster create`; relative to this file
 
@@ -48,7 +48,27 @@ A file for `emberfs kv serve` and `emberfs mgmt serve`, with --config:
   advertise = [\"127.0.0.1:7200\"] # what others are told instead, at most 8; needed for 0.0.0.0
   kv = \"127.0.0.1:7100\"          # where the key-value store is served
   node = 1                       # its number; each manager of a cluster has another one
-  name = \"emberfs\"               # of the cluster, if this manager is its very first";
+  name = \"emberfs\"               # of the cluster, if this manager is its very first
+
+  [storage]                      # stores and identity have no default
+  stores = [\"/dev/nvme0n1\"]      # made by `emberfs store format`; paths relative to this file
+  identity = \"/var/lib/emberfs/storage.id\" # keeps who the node is; made at the first start
+  listen = \"127.0.0.1:7300\"      # host:port
+  advertise = [\"127.0.0.1:7300\"] # what others are told instead, at most 8; needed for 0.0.0.0
+  managers = [\"127.0.0.1:7200\"]  # some or all
+  domain = \"rack-7\"              # what fails together; by default nothing does
+  pool = \"128MiB\"                # memory for I/O of each shard
+  verify_small_reads = false     # true: whole checksum blocks are read for small reads
+  overlay = \"256MiB\"             # memory of each store for overwrites, at most a quarter of pool
+  full_permille = 980            # where writes that need space are refused
+  discard = true                 # tell devices which segments are empty
+  always_flush = false           # true: also where a device declares no cache
+
+Several shards, each on a core of its own, instead of listen and stores in [storage]:
+  shards = [
+    { core = 2, listen = \"10.0.0.1:7300\", stores = [\"/dev/nvme0n1\", \"/dev/nvme1n1\"] },
+    { core = 3, listen = \"10.0.0.1:7301\", stores = [\"/dev/nvme2n1\"] },
+  ]";
 
 /// What to do with a configuration.
 #[derive(Debug, clap::Args)]
@@ -82,6 +102,7 @@ pub(crate) struct Config {
     pub(crate) cluster: Option<ClusterSection>,
     pub(crate) kv: Option<KvSection>,
     pub(crate) mgmt: Option<MgmtSection>,
+    pub(crate) storage: Option<StorageSection>,
 }
 
 /// `[cluster]`: which cluster the process belongs to.
@@ -126,7 +147,7 @@ impl KvSection {
 }
 
 impl Config {
-    const SECTIONS: &[&str] = &["cluster", "kv", "mgmt"];
+    const SECTIONS: &[&str] = &["cluster", "kv", "mgmt", "storage"];
 
     /// Reads a file.
     pub(crate) fn read(path: &Path) -> Result<Self, Failure> {
@@ -145,7 +166,9 @@ impl Config {
         let kv = kv.and_then(|section| KvSection::read(&section, base));
         let mgmt = root.section("mgmt", MgmtSection::KEYS);
         let mgmt = mgmt.map(|section| MgmtSection::read(&section));
-        reader.finish(Self { cluster, kv, mgmt })
+        let storage = root.section("storage", StorageSection::KEYS);
+        let storage = storage.and_then(|section| StorageSection::read(&section, base));
+        reader.finish(Self { cluster, kv, mgmt, storage })
     }
 }
 
@@ -165,106 +188,7 @@ pub(crate) fn read_text(path: &Path) -> Result<String, Failure> {
 /// Runs a verb.
 pub(crate) fn run(args: &Args) -> Result<Exit, Failure> {
     let Verb::Validate(args) = &args.verb;
-    run::told(args.json, validate(args, &mut Output::standard(args.json)))
-}
-
-/// What a file says, defaults included.
-#[derive(Serialize)]
-struct Report {
-    path: String,
-    cluster: Option<ClusterReport>,
-    kv: Option<KvReport>,
-    mgmt: Option<MgmtReport>,
-}
-
-#[derive(Serialize)]
-struct ClusterReport {
-    file: String,
-    id: String,
-}
-
-#[derive(Serialize)]
-struct KvReport {
-    dir: String,
-    listen: String,
-    cache: u64,
-    node: u32,
-}
-
-#[derive(Serialize)]
-struct MgmtReport {
-    listen: String,
-    /// Empty: what it listens on.
-    advertise: Vec<String>,
-    kv: String,
-    node: u32,
-    name: String,
-}
-
-impl MgmtReport {
-    fn of(section: MgmtSection) -> Self {
-        let MgmtSection { listen, advertise, kv, node, name } = section;
-        Self {
-            listen: listen.unwrap_or_else(crate::mgmt::listen_default).to_string(),
-            advertise: advertise.iter().map(HostPort::to_string).collect(),
-            kv: kv.unwrap_or_else(crate::kv::listen_default).to_string(),
-            node: node.unwrap_or(crate::mgmt::NODE_DEFAULT),
-            name: name.unwrap_or_default().to_string(),
-        }
-    }
-}
-
-fn validate(args: &ValidateArgs, out: &mut Output) -> Result<Exit, Failure> {
-    let config = Config::read(&args.file)?;
-    let path = args.file.display().to_string();
-    let cluster = match config.cluster {
-        None => None,
-        Some(ClusterSection { file }) => {
-            let id = ClusterFile::read(&file)?.id.to_string();
-            Some(ClusterReport { file: file.display().to_string(), id })
-        }
-    };
-    let kv = config.kv.map(|kv| KvReport {
-        dir: kv.dir.display().to_string(),
-        listen: kv.listen.unwrap_or_else(crate::kv::listen_default).to_string(),
-        cache: kv.cache.unwrap_or(crate::kv::CACHE_DEFAULT).0,
-        node: kv.node.unwrap_or(crate::kv::NODE_DEFAULT),
-    });
-    let mgmt = config.mgmt.map(MgmtReport::of);
-    print(out, &Report { path, cluster, kv, mgmt })?;
-    out.flush()?;
-    Ok(Exit::Ok)
-}
-
-fn print(out: &mut Output, report: &Report) -> Result<(), Failure> {
-    if out.json {
-        return Ok(out.document(report)?);
-    }
-    let mut rows: Vec<(&str, Cell)> = vec![("file", report.path.as_str().into())];
-    if let Some(cluster) = &report.cluster {
-        rows.push(("cluster file", cluster.file.as_str().into()));
-        rows.push(("cluster id", cluster.id.as_str().into()));
-    }
-    if let Some(kv) = &report.kv {
-        rows.push(("kv dir", kv.dir.as_str().into()));
-        rows.push(("kv listen", kv.listen.as_str().into()));
-        rows.push(("kv cache", ByteSize(kv.cache).into()));
-        rows.push(("kv node", kv.node.into()));
-    }
-    if let Some(mgmt) = &report.mgmt {
-        let told = if mgmt.advertise.is_empty() {
-            "what it listens on".to_owned()
-        } else {
-            mgmt.advertise.join(", ")
-        };
-        rows.push(("mgmt listen", mgmt.listen.as_str().into()));
-        rows.push(("mgmt advertise", told.into()));
-        rows.push(("mgmt kv", mgmt.kv.as_str().into()));
-        rows.push(("mgmt node", mgmt.node.into()));
-        rows.push(("mgmt name", mgmt.name.as_str().into()));
-    }
-    rows.push(("result", Cell::coloured("valid", Colour::Green)));
-    Ok(facts(out, &rows)?)
+    run::told(args.json, report::validate(args, &mut Output::standard(args.json)))
 }
 
 #[cfg(test)]

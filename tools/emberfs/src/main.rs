@@ -30,6 +30,7 @@ mod serve;
 mod session;
 mod settings;
 mod size;
+mod storage;
 mod store;
 mod table;
 mod target;

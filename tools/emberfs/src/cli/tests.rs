@@ -25,7 +25,7 @@ fn the_command_line_is_well_formed_and_shows_examples() {
             }
         }
     }
-    assert_eq!(verbs, 54);
+    assert_eq!(verbs, 57);
 }
 
 const GOOD: &[&str] = &[
@@ -94,6 +94,12 @@ const GOOD: &[&str] = &[
     "emberfs settings rollback manager 3",
     "emberfs routing show --json",
     "emberfs routing watch --count 10",
+    "emberfs storage serve --config f --listen h:1 --managers h:2,i:3 --json",
+    "emberfs storage serve --cluster c --identity i --store s --store t --domain d --pool 1G",
+    "emberfs storage status h:1 --cluster c",
+    "emberfs storage status --config f --json",
+    "emberfs storage space",
+    "emberfs storage space h:1 --timeout 500ms",
     "emberfs store format s --size 10GiB",
     "emberfs store format s --size 10G --cluster random --journal 64M --index 1G --force",
     "emberfs store format /dev/x --cluster 01234567-89ab-cdef-0123-456789abcdef",
@@ -153,6 +159,11 @@ const BAD: &[(&str, ErrorKind)] = &[
     ("emberfs settings set manager lease.storage", ErrorKind::ValueValidation),
     ("emberfs settings unset manager", ErrorKind::MissingRequiredArgument),
     ("emberfs routing watch --count 0", ErrorKind::ValueValidation),
+    ("emberfs storage serve --domain ", ErrorKind::ValueValidation),
+    ("emberfs storage serve --pool ten", ErrorKind::ValueValidation),
+    ("emberfs storage status h", ErrorKind::ValueValidation),
+    ("emberfs storage status h:1 --config f", ErrorKind::ArgumentConflict),
+    ("emberfs storage space --cluster c --config f", ErrorKind::ArgumentConflict),
     ("emberfs store mend s", ErrorKind::InvalidSubcommand),
     ("emberfs store format", ErrorKind::MissingRequiredArgument),
     ("emberfs store format s t", ErrorKind::UnknownArgument),

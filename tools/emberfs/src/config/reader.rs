@@ -113,6 +113,11 @@ pub(crate) trait Value: Sized {
         None
     }
 
+    /// The value of `true` or `false`.
+    fn from_truth(_: bool) -> Option<Self> {
+        None
+    }
+
     /// Whether what was found may be repeated.
     const SECRET: bool = false;
 }
@@ -171,6 +176,32 @@ impl<'a> Section<'a> {
         read.into_iter().collect()
     }
 
+    /// The tables of a list, if it is there and holds nothing else.
+    pub(crate) fn tables(&self, key: &str, keys: &'static [&'static str]) -> Vec<Section<'a>> {
+        let Some(value) = self.find(key) else { return Vec::new() };
+        let name = self.named(key);
+        let Some(list) = value.get_ref().as_array() else {
+            let text = format!("{name}: found {}, expected a list of tables", shown(value));
+            self.reader.complain(value.span(), text);
+            return Vec::new();
+        };
+        let table = |(at, value): (usize, &'a Spanned<DeValue<'a>>)| {
+            let Some(table) = value.get_ref().as_table() else {
+                let text = format!("{name}: found {}, expected a table in braces", shown(value));
+                self.reader.complain(value.span(), text);
+                return None;
+            };
+            let name = format!("{name}[{at}]");
+            Some(Section::new(self.reader, name, table, value.span(), keys))
+        };
+        list.iter().enumerate().filter_map(table).collect()
+    }
+
+    /// Whether the key is there, right or wrong.
+    pub(crate) fn has(&self, key: &str) -> bool {
+        self.find(key).is_some()
+    }
+
     /// Says that a value which is right by itself does not go with others.
     pub(crate) fn refuse(&self, key: &str, why: &str) {
         let at = self.find(key).map_or_else(|| self.at.clone(), Spanned::span);
@@ -190,6 +221,10 @@ impl<'a> Section<'a> {
                     None => (shown(value), String::new()),
                 }
             }
+            DeValue::Boolean(truth) => match T::from_truth(*truth) {
+                Some(read) => return Some(read),
+                None => (shown(value), String::new()),
+            },
             _ => (shown(value), String::new()),
         };
         let found = if T::SECRET { "something else" } else { &*found };

@@ -43,7 +43,7 @@ fn a_whole_file_is_read_with_paths_relative_to_it() {
         let cluster = Some(ClusterSection { file: file.into() });
         assert_eq!(
             parse(path, WHOLE),
-            Ok(Config { cluster, kv: Some(kv.clone()), mgmt: Some(mgmt.clone()) })
+            Ok(Config { cluster, kv: Some(kv.clone()), mgmt: Some(mgmt.clone()), storage: None })
         );
     }
     assert_eq!(parse("f", "# nothing\n"), Ok(Config::default()));
@@ -80,6 +80,11 @@ fn mistakes_are_told_with_what_is_expected() {
 #[test]
 fn the_example_in_the_help_is_valid() {
     let text = EXAMPLES.split_once("with --config:\n").unwrap().1;
+    let (text, shards) = text.split_once("\n\nSeveral shards").unwrap();
+    let shards = shards.split_once("[storage]:\n").unwrap().1;
+    let shards = format!("[storage]\nidentity = 'i'\n{shards}");
+    let shards = parse("/etc/s.toml", &shards).unwrap().storage.unwrap().shards;
+    assert_eq!(shards.iter().map(|shard| shard.core).collect::<Vec<_>>(), [2, 3]);
     let config = parse("/etc/kv.toml", text).unwrap();
     let kv = config.kv.unwrap();
     assert_eq!(kv.listen.unwrap(), crate::kv::listen_default());
@@ -90,5 +95,10 @@ fn the_example_in_the_help_is_valid() {
     assert_eq!(mgmt.kv.unwrap(), crate::kv::listen_default());
     assert_eq!(mgmt.node.unwrap(), crate::mgmt::NODE_DEFAULT);
     assert_eq!(mgmt.name.unwrap(), ClusterName::default());
+    let storage = config.storage.unwrap();
+    assert_eq!(storage.listen.unwrap(), crate::storage::listen_default());
+    assert_eq!(storage.managers, [crate::mgmt::listen_default()]);
+    assert_eq!(storage.pool.unwrap(), crate::storage::POOL_DEFAULT);
+    assert_eq!(storage.store.config(), engine_shard::StoreConfig::default());
     assert_eq!(config.cluster.unwrap().file, Path::new("/etc/cluster.toml"));
 }

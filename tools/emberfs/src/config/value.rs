@@ -42,6 +42,18 @@ impl Value for u32 {
     }
 }
 
+impl Value for bool {
+    const EXPECTED: &'static str = "true or false";
+
+    fn from_text(_: &str) -> Result<Self, String> {
+        Err("without quotes".to_owned())
+    }
+
+    fn from_truth(truth: bool) -> Option<Self> {
+        Some(truth)
+    }
+}
+
 /// A host by name or address, and a port.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct HostPort {
@@ -107,6 +119,11 @@ impl HostPort {
     /// Whether it means all addresses of a machine, which nobody can connect to.
     pub(crate) fn is_unspecified(&self) -> bool {
         self.host.parse::<IpAddr>().is_ok_and(|host| host.is_unspecified())
+    }
+
+    /// The host, by name or address.
+    pub(crate) fn host(&self) -> &str {
+        &self.host
     }
 
     /// The port; 0 asks for a free one.

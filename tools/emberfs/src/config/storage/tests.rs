@@ -1,0 +1,95 @@
+use super::*;
+use crate::config::Config;
+
+const SIMPLE: &str = "[storage]\nidentity = 'id'\nstores = ['a', '/dev/b']\n";
+const SHARDS: &str = "[storage]\nidentity = 'id'\nshards = [\n\
+    { core = 1, listen = 'h:1', stores = ['a'] },\n\
+    { core = 2, listen = 'h:2', stores = ['b', 'c'] },\n]\n";
+
+fn parse(text: &str) -> Result<StorageSection, String> {
+    let config = Config::parse(Path::new("/etc/f"), text).map_err(|error| error.to_string())?;
+    Ok(config.storage.unwrap())
+}
+
+#[test]
+fn both_forms_are_read_with_paths_relative_to_the_file() {
+    let section = parse(SIMPLE).unwrap();
+    assert_eq!(section.stores, [Path::new("/etc/a"), Path::new("/dev/b")]);
+    assert_eq!(section.identity, Path::new("/etc/id"));
+    assert_eq!(section.store.config(), StoreConfig::default());
+    let section = parse(SHARDS).unwrap();
+    let shards: Vec<_> = section
+        .shards
+        .iter()
+        .map(|shard| (shard.core, shard.listen.to_string(), shard.stores.len()))
+        .collect();
+    assert_eq!(shards, [(1, "h:1".to_owned(), 1), (2, "h:2".to_owned(), 2)]);
+    assert_eq!(section.shards[1].stores[1], Path::new("/etc/c"));
+    assert_eq!((section.stores.len(), section.listen), (0, None));
+}
+
+#[test]
+fn every_setting_of_stores_is_read() {
+    let text = format!(
+        "{SIMPLE}verify_small_reads = true\noverlay = '512KiB'\nfull_permille = 1000\n\
+         discard = false\nalways_flush = true\n"
+    );
+    let expected = StoreConfig {
+        verify_small_reads: true,
+        overlay_bytes_max: 512 << 10,
+        full_permille: 1000,
+        discard: false,
+        always_flush: true,
+        ..StoreConfig::default()
+    };
+    assert_eq!(parse(&text).unwrap().store.config(), expected);
+}
+
+#[test]
+fn mistakes_are_told_with_what_is_expected() {
+    for (from, to, expected) in [
+        ("identity", "#", "[storage] identity is missing, expected a path"),
+        ("stores = ['a', '/dev/b']", "", "[storage] stores: it is missing, expected paths"),
+        ("['a', '/dev/b']", "[]", "[storage] stores: there is none, expected paths"),
+        ("'/dev/b'", "'a'", "[storage] stores: /etc/a is there twice"),
+        ("stores", "stors", "unknown key \"stors\" in [storage]; did you mean \"stores\"?"),
+        ("'id'", "'id'\nlisten = '0.0.0.0:1'", "[storage] listen: nobody can connect to 0.0.0.0:1"),
+        ("'id'", "'id'\nmanagers = ['h:0']", "[storage] managers: nobody can connect to one"),
+        ("'id'", "'id'\npool = '4MiB'", "[storage] pool: found 4 MiB, expected 16 MiB to 1 TiB"),
+        ("'id'", "'id'\noverlay = '4KiB'", "[storage] overlay: expected 512 KiB to 1 TiB"),
+        ("'id'", "'id'\nfull_permille = 0", "[storage] full_permille: found 0, expected 1 to 1000"),
+        ("'id'", "'id'\ndiscard = 'no'", "[storage] discard: found \"no\", expected true or false"),
+        ("'id'", "'id'\ndiscard = 1", "[storage] discard: found the number 1, expected true"),
+        ("'id'", "'id'\ndomain = ''", "[storage] domain: found \"\", expected a name in quotes"),
+    ] {
+        let why = parse(&SIMPLE.replacen(from, to, 1)).unwrap_err();
+        assert!(why.contains(expected), "{to}: {why}");
+    }
+}
+
+#[test]
+fn shards_that_cannot_stand_beside_each_other_are_refused() {
+    for (from, to, expected) in [
+        ("core = 2", "core = 1", "[storage] shards: core 1 has two of them"),
+        ("core = 2", "core = 65536", "shards[1] core: found 65536, at most 65535"),
+        ("core = 2, ", "", "[storage] shards[1] core is missing, expected a number"),
+        ("core = 2", "cor = 2", "unknown key \"cor\" in [storage] shards[1]; did you mean"),
+        ("h:2", "h:1", "[storage] shards: two of them listen on h:1"),
+        ("h:2", "i:2", "[storage] shards: all are at one host, found h:1 and i:2"),
+        ("'c'", "'a'", "[storage] shards: /etc/a is there twice"),
+        ("'h:1'", "'0.0.0.0:1'", "[storage] shards: nobody can connect to 0.0.0.0:1"),
+        ("'id'", "'id'\nstores = 'x'", "[storage] stores: each of `shards` has its own"),
+        ("'id'", "'id'\nlisten = 'h:9'", "[storage] listen: each of `shards` has its own"),
+    ] {
+        let why = parse(&SHARDS.replacen(from, to, 1)).unwrap_err();
+        assert!(why.contains(expected), "{to}: {why}");
+    }
+    for (shards, expected) in [
+        ("[]", "[storage] shards: there is none"),
+        ("3", "[storage] shards: found the number 3, expected a list of tables"),
+        ("['x']", "[storage] shards: found \"x\", expected a table in braces"),
+    ] {
+        let why = parse(&format!("[storage]\nidentity = 'id'\nshards = {shards}\n")).unwrap_err();
+        assert!(why.contains(expected), "{shards}: {why}");
+    }
+}
