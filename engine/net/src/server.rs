@@ -2,7 +2,7 @@
 //!
 //! Owner: one core. Connections are limited in number, those not yet authenticated more tightly
 //! (W12); beyond the limits they wait in the kernel's queue. Bulk memory is limited by credit for
-//! all peers together (E52).
+//! all peers together (E52); a storage node keeps half of it for other storage nodes (W2).
 
 use core::cell::{Cell, RefCell};
 use core::net::SocketAddr;
@@ -10,7 +10,7 @@ use core::time::Duration;
 use std::rc::Rc;
 
 use engine_runtime::{Closer, Env, Gate, Listener, Notify, Stream, until};
-use engine_types::Instant;
+use engine_types::{Instant, NodeRole};
 use engine_wire::handshake::Windows;
 use slab::Slab;
 
@@ -54,9 +54,10 @@ pub(crate) struct Shared<E: Env> {
     config: Rc<NetConfig>,
     address: SocketAddr,
     closer: E::Closer,
-    pub(crate) credit: CreditPool,
-    /// Pool bytes that payloads without credit of all peers may hold: a quarter.
-    pub(crate) small: Gate,
+    share: Share,
+    /// Of a storage node: what other storage nodes get. What clients hold may wait for it, and it
+    /// waits for no client, so that the one must never use up the other (W2).
+    relays: Option<Share>,
     peers: RefCell<Slab<Rc<Peer<E>>>>,
     /// Connections that may still be accepted, and of them those not yet authenticated.
     connections: Gate,
@@ -64,6 +65,24 @@ pub(crate) struct Shared<E: Env> {
     draining: Cell<bool>,
     pub(crate) changed: Notify,
     metrics: Rc<Metrics>,
+}
+
+/// Memory for what some of the peers send.
+pub(crate) struct Share {
+    pub(crate) credit: CreditPool,
+    /// Pool bytes that payloads without credit may hold: a quarter of the pool for all peers.
+    pub(crate) small: Gate,
+}
+
+impl Share {
+    /// One of `parts` equal ones.
+    fn new(config: &NetConfig, pool_bytes: usize, parts: u64) -> Self {
+        let limits = &config.limits;
+        Self {
+            credit: CreditPool::new(limits.credit_bytes / parts, limits.credit_bytes_idle),
+            small: Gate::new(pool_bytes as u64 / 4 / parts),
+        }
+    }
 }
 
 impl<E: Env> Server<E> {
@@ -82,12 +101,14 @@ impl<E: Env> Server<E> {
         if let Err(error) = limits.check() {
             panic!("a server was given limits that nobody checked: {error}");
         }
+        let stores = config.local.identity.role == NodeRole::Storage;
+        let share = || Share::new(&config, env.pool().limit(), if stores { 2 } else { 1 });
         let shared = Rc::new(Shared {
             env: env.clone(),
             address: listener.address(),
             closer: listener.closer(),
-            credit: CreditPool::new(limits.credit_bytes, limits.credit_bytes_idle),
-            small: Gate::new(env.pool().limit() as u64 / 4),
+            share: share(),
+            relays: stores.then(share),
             peers: RefCell::new(Slab::new()),
             connections: Gate::new(limits.connections as u64),
             unauthenticated: Gate::new(limits.unauthenticated as u64),
@@ -261,6 +282,12 @@ impl<E: Env> Shared<E> {
         peer.ended();
         drop(listed);
         self.changed.notify();
+    }
+
+    /// The share of who asks as `role`.
+    pub(crate) fn share_of(&self, role: NodeRole) -> &Share {
+        let relays = self.relays.as_ref().filter(|_| role == NodeRole::Storage);
+        relays.unwrap_or(&self.share)
     }
 
     pub(crate) fn frame_time(&self) -> Duration {

@@ -11,8 +11,8 @@ use engine_wire::bodies::{self, Cancel, Credit, CreditWant};
 use engine_wire::handshake::{Identity, Session};
 use engine_wire::{Assembly, Ending, FrameHeader, FrameType, Kind, Progress, SegmentHeader};
 
-use super::Shared;
 use super::workers::Workers;
+use super::{Share, Shared};
 use crate::credit::{Account, Overdrawn};
 use crate::link::{EndReason, Link};
 use crate::outbox::Control;
@@ -63,8 +63,9 @@ pub(crate) struct Peer<E: Env> {
 impl<E: Env> Peer<E> {
     pub(super) fn new(shared: Rc<Shared<E>>, link: Rc<Link<E>>, session: &Session) -> Self {
         let grant = link.clone();
+        let share = shared.share_of(session.peer.role);
         let account =
-            shared.credit.open(Box::new(move |bytes| grant.outbox.control(Control::Credit(bytes))));
+            share.credit.open(Box::new(move |bytes| grant.outbox.control(Control::Credit(bytes))));
         Self {
             link,
             identity: session.peer,
@@ -75,6 +76,10 @@ impl<E: Env> Peer<E> {
             workers: Rc::default(),
             shared,
         }
+    }
+
+    fn share(&self) -> &Share {
+        self.shared.share_of(self.identity.role)
     }
 
     /// Requests without an answer.
@@ -109,10 +114,10 @@ impl<E: Env> Peer<E> {
         }
         self.open.set(self.open.get() - 1);
         if UNCREDITED_PAYLOAD_BYTES_MAX < header.payload_len {
-            self.shared.credit.done(&self.account, header.payload_len);
+            self.share().credit.done(&self.account, header.payload_len);
         } else {
             self.small_open.set(self.small_open.get() - u64::from(header.payload_len));
-            self.shared.small.give(core::mem::take(&mut slot.small_held));
+            self.share().small.give(core::mem::take(&mut slot.small_held));
         }
     }
 
@@ -127,7 +132,7 @@ impl<E: Env> Peer<E> {
             }
         }
         self.workers.close();
-        self.shared.credit.close(&self.account);
+        self.share().credit.close(&self.account);
     }
 
     /// Drops requests that no worker has taken; they refer to this connection.
@@ -168,7 +173,7 @@ impl<E: Env> Peer<E> {
     fn admit(&self, header: &FrameHeader) -> Result<(), EndReason> {
         let (id, bytes) = (header.request, header.payload_len);
         if UNCREDITED_PAYLOAD_BYTES_MAX < bytes {
-            let begun = self.shared.credit.begin(&self.account, bytes);
+            let begun = self.share().credit.begin(&self.account, bytes);
             return begun.map_err(|Overdrawn { found, credit }| EndReason::Overdrawn {
                 id,
                 found,
@@ -191,10 +196,10 @@ impl<E: Env> Peer<E> {
             return;
         }
         let bytes = u64::from(bytes).next_multiple_of(BUFFER_ALIGN as u64);
-        let taken = self.shared.small.try_take(bytes) || {
+        let taken = self.share().small.try_take(bytes) || {
             engine_types::reached!("W2: a payload waits for room among all peers");
             let waiting = self.link.waits_for_memory();
-            let taken = first(self.shared.small.take(bytes), self.link.ended()).await;
+            let taken = first(self.share().small.take(bytes), self.link.ended()).await;
             drop(waiting);
             matches!(taken, First::Left(Ok(())))
         };
@@ -233,7 +238,7 @@ impl<E: Env> Peer<E> {
             }
             Kind::CREDIT => {
                 let bytes = bodies::access::<Credit>(body)?.bytes.to_native();
-                let given = self.shared.credit.give_back(&self.account, bytes);
+                let given = self.share().credit.give_back(&self.account, bytes);
                 let id = RequestId::NONE;
                 given.map_err(|Overdrawn { found, credit }| EndReason::Overdrawn {
                     id,
@@ -244,7 +249,7 @@ impl<E: Env> Peer<E> {
             Kind::CREDIT_WANT => {
                 let bytes = bodies::access::<CreditWant>(body)?.bytes.to_native();
                 let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
-                self.shared.credit.want(&self.account, bytes);
+                self.share().credit.want(&self.account, bytes);
             }
             _ => {
                 let id = bodies::to_owned::<Cancel>(bodies::access::<Cancel>(body)?)?.request();

@@ -1,11 +1,13 @@
 //! Limits: requests in flight, credit, memory. What reaches a limit waits; nothing is lost.
 
+use std::rc::Rc;
 use std::time::Duration;
 
-use engine_net::{Call, CallError, Client, NetLimits, Part};
+use engine_net::{Call, CallError, Client, NetConfig, NetLimits, Part};
 use engine_runtime::Env;
 use engine_runtime::sim::NodeSpec;
-use engine_types::NodeId;
+use engine_types::{NodeId, NodeRole};
+use engine_wire::bodies::EchoRequest;
 
 use crate::ground::{Ground, PORT, SERVER, check, config, echo, payload, request, soon, worlds};
 
@@ -146,6 +148,43 @@ fn an_exhausted_pool_slows_down_and_loses_nothing() {
             check(&client.call(call).await.unwrap(), 1, 1 << 20);
             assert!(env.now() >= release, "it waited for memory");
             freed.await;
+        });
+    });
+}
+
+#[test]
+fn w2_what_clients_hold_never_keeps_another_storage_node_waiting() {
+    worlds(|seed| {
+        let ground = Ground::new(seed);
+        let address = ground.sim.address(SERVER, PORT);
+        for number in 0..3 {
+            let node = ground.sim.add_node(NodeSpec::new(&format!("client-{number}")));
+            let mut config = NetConfig::clone(&config(node, NetLimits::default()));
+            config.local.identity.role = NodeRole::Client;
+            ground.sim.start(node, move |env| async move {
+                // More than the share of clients, held for an hour: bulk, and small payloads.
+                let client = Client::new(&env, Rc::new(config), address);
+                for (sequence, len) in
+                    (0..8).map(|n| (n, 3 << 20)).chain((8..120).map(|n| (n, 40_000)))
+                {
+                    let (env, client) = (env.clone(), client.clone());
+                    drop(env.clone().spawn(async move {
+                        let body = EchoRequest { sequence, reply_bytes: 1, delay_us: u32::MAX };
+                        let bytes = payload(&env, sequence, len);
+                        let hour = env.now() + Duration::from_secs(3_000);
+                        let parts = [Part::plain(bytes)];
+                        let call = Call::new(&body, hour).with_parts(&parts).with_reply_room(16);
+                        let _ = client.call(call).await;
+                    }));
+                }
+                core::future::pending::<()>().await;
+            });
+        }
+        ground.client(|env, client| async move {
+            env.sleep_until(env.now() + Duration::from_secs(5)).await;
+            for (sequence, len) in [(0, 2 << 20), (1, 30_000), (2, 4 << 20)] {
+                check(&echo(&env, &client, sequence, len, 0).await.unwrap(), sequence, len);
+            }
         });
     });
 }
