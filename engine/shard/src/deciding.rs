@@ -46,6 +46,12 @@ impl<E: Env> Drop for Deciding<E> {
     }
 }
 
+impl<E: Env> core::fmt::Debug for Deciding<E> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_tuple("Deciding").field(&self.token).finish()
+    }
+}
+
 impl<E: Env> ChunkStore<E> {
     /// Ends the durable pending version in this turn (R17): nothing of it is seen any more, and the
     /// chunk takes its next update, which is behind the abort in the journal.
@@ -65,8 +71,8 @@ impl<E: Env> ChunkStore<E> {
     /// Removes a chunk with all its versions in this turn. Nothing: it was absent.
     ///
     /// # Errors
-    /// `Busy` while an update of the chunk is not durable yet, while its blocks are being moved, and
-    /// while too many decisions wait for the next group: all three end by themselves, and
+    /// `Busy` while an update of the chunk is not durable yet, while its blocks are being moved,
+    /// and while too many decisions wait for the next group: all three end by themselves, and
     /// [`Self::erase`] waits for the last two. `OutOfService`.
     pub fn start_erase(&self, key: &ChunkKey) -> Result<Option<Deciding<E>>, UpdateError> {
         self.inner.in_service()?;

@@ -1,16 +1,17 @@
 //! Bringing the bytes of a record from the device: home sectors, overlaid, verified. Reads, merges,
 //! moves and the scrubber all come through here (S2).
 
+use core::ops::Range;
 use std::rc::Rc;
 
 use engine_runtime::{Buf, Bytes, Env, FileError, PoolExhausted};
 use engine_store::overlay::View;
 use engine_store::pins::Pin;
 use engine_store::planted;
-use engine_store::read::{Piece, Source};
+use engine_store::read::{Home, Piece, Source};
 use engine_store::record::checksum_word;
 use engine_store::{ChunkKey, Head, RecordRef};
-use engine_types::{SECTOR_BYTES, crc32c};
+use engine_types::{Crc32c, SECTOR_BYTES, crc32c};
 
 use crate::device::Pending;
 use crate::metrics::{Io, add};
@@ -26,11 +27,51 @@ pub(crate) enum FetchError {
     Corrupt { block: u32 },
 }
 
+/// A pin of several fetches; given back with the last of them.
+pub(crate) struct Pinned<E: Env> {
+    inner: Rc<Inner<E>>,
+    pin: Option<Pin>,
+}
+
+impl<E: Env> Pinned<E> {
+    /// Pins the state of this turn (S4).
+    pub(crate) fn take(inner: &Rc<Inner<E>>) -> Rc<Self> {
+        let pin = Some(inner.state.borrow().take_pin());
+        Rc::new(Self { inner: inner.clone(), pin })
+    }
+}
+
+impl<E: Env> Drop for Pinned<E> {
+    fn drop(&mut self) {
+        if let Some(pin) = self.pin.take() {
+            self.inner.state.borrow().give_pin(pin);
+        }
+    }
+}
+
+/// What keeps the blocks of a fetch.
+enum Hold<E: Env> {
+    Own(Pin),
+    Shared(Rc<Pinned<E>>),
+}
+
+impl<E: Env> Hold<E> {
+    /// The last read has completed.
+    fn give(self, inner: &Inner<E>) {
+        match self {
+            Self::Own(pin) => inner.state.borrow().give_pin(pin),
+            Self::Shared(pinned) => drop(pinned),
+        }
+    }
+}
+
 /// A piece of a version: under way inside a [`Fetch`], arrived outside.
 pub(crate) struct Fetched<E: Env> {
     pub(crate) piece: Piece,
     /// The sectors of a home piece; nothing for a hole.
     pub(crate) bytes: Option<Bytes<E::Memory>>,
+    /// Plain checksums of the checksum blocks that were verified, for who ships them.
+    pub(crate) checksums: Vec<Crc32c>,
     read: Option<Pending<E, Bytes<E::Memory>>>,
     /// What it is to be judged by: the record may be another one when it completes.
     words: Vec<u32>,
@@ -44,7 +85,26 @@ pub(crate) struct Fetch<E: Env> {
     key: ChunkKey,
     head: Head,
     parts: Vec<Fetched<E>>,
-    pin: Option<Pin>,
+    hold: Option<Hold<E>>,
+    /// The checksums are wanted as well.
+    is_shipped: bool,
+}
+
+impl<E: Env> Fetched<E> {
+    fn new(piece: Piece) -> Self {
+        let (checksums, words, images) = (Vec::new(), Vec::new(), Vec::new());
+        Self { piece, bytes: None, checksums, read: None, words, images }
+    }
+}
+
+/// Places of the checksums that a piece is judged by.
+const fn verified(home: &Home) -> Range<usize> {
+    home.verify.start as usize..home.verify.end as usize
+}
+
+fn submit<E: Env>(inner: &Inner<E>, kind: Io, home: &Home) -> Pending<E, Bytes<E::Memory>> {
+    let position = inner.block_start(home.block) + u64::from(home.at());
+    inner.device.start_read(kind, position, home.bytes() as usize)
 }
 
 impl<E: Env> Fetch<E> {
@@ -59,11 +119,9 @@ impl<E: Env> Fetch<E> {
     ) -> Self {
         let state = inner.state.borrow();
         let parts = pieces.into_iter().map(|piece| {
-            let mut part =
-                Fetched { piece, bytes: None, read: None, words: Vec::new(), images: Vec::new() };
+            let mut part = Fetched::new(piece);
             let Source::Home(home) = &part.piece.source else { return part };
-            let verify = home.verify.start as usize..home.verify.end as usize;
-            part.words.extend_from_slice(&record.checksums()[verify]);
+            part.words.extend_from_slice(&record.checksums()[verified(home)]);
             let end = u16::try_from(home.sectors.end()).expect("a chunk has 16,384 sectors");
             let sectors = home.sectors.first..end;
             state.overlay().overlay(&key, view, sectors, |sector, image: &Image<E>| {
@@ -75,15 +133,35 @@ impl<E: Env> Fetch<E> {
             if planted!(MergeNotVerified) && kind == Io::Merge {
                 part.words.clear();
             }
-            let position = inner.block_start(home.block) + u64::from(home.at());
-            part.read = Some(inner.device.start_read(kind, position, home.bytes() as usize));
+            part.read = Some(submit(inner, kind, home));
             part
         });
         let parts: Vec<Fetched<E>> = parts.collect();
         drop(state);
         let reads = parts.iter().any(|part| part.read.is_some());
-        let pin = reads.then(|| inner.state.borrow().take_pin());
-        Self { inner: inner.clone(), key, head: record.head, parts, pin }
+        let hold = reads.then(|| Hold::Own(inner.state.borrow().take_pin()));
+        Self { inner: inner.clone(), key, head: record.head, parts, hold, is_shipped: false }
+    }
+
+    /// Submits the read of one piece of a version that `pinned` keeps; `images` are those of that
+    /// version in the piece.
+    pub(crate) fn start_piece(
+        pinned: &Rc<Pinned<E>>,
+        key: ChunkKey,
+        record: RecordRef<'_>,
+        images: &[(u16, Image<E>)],
+        piece: Piece,
+    ) -> Self {
+        let inner = &pinned.inner;
+        let mut part = Fetched::new(piece);
+        if let Source::Home(home) = &part.piece.source {
+            part.words.extend_from_slice(&record.checksums()[verified(home)]);
+            part.images.extend_from_slice(images);
+            part.read = Some(submit(inner, Io::Ship, home));
+        }
+        let hold = Some(Hold::Shared(pinned.clone()));
+        let (inner, parts) = (inner.clone(), vec![part]);
+        Self { inner, key, head: record.head, parts, hold, is_shipped: true }
     }
 
     /// Waits for the bytes, lays images over them and verifies what is to be verified.
@@ -99,7 +177,7 @@ impl<E: Env> Fetch<E> {
                 Err(why) => failure = failure.or(Some(why)),
             }
         }
-        self.give_pin();
+        self.give_hold();
         if let Some(why) = failure {
             return Err(FetchError::Io(why));
         }
@@ -114,19 +192,21 @@ impl<E: Env> Fetch<E> {
     }
 
     /// Compares the bytes of a part with what the record says of them.
-    fn verify(&self, part: &Fetched<E>) -> Result<(), FetchError> {
-        let (Source::Home(home), Some(bytes)) = (&part.piece.source, &part.bytes) else {
-            return Ok(());
-        };
+    fn verify(&self, part: &mut Fetched<E>) -> Result<(), FetchError> {
+        let Fetched { piece, bytes, words, checksums, .. } = part;
+        let (Source::Home(home), Some(bytes)) = (&piece.source, bytes) else { return Ok(()) };
         if bytes.len() != home.bytes() as usize {
             return Err(FetchError::Corrupt { block: home.verify.start });
         }
         let counters = &self.inner.device.counters;
-        for (index, &word) in home.verify.clone().zip(&part.words) {
+        for (index, &word) in home.verify.clone().zip(words.iter()) {
             let start = index * self.head.size.checksum_block_bytes();
             let valid = start..start + self.head.valid_bytes(index);
-            let found = checksum_word(self.key.chunk, index, crc32c(&bytes[home.within(&valid)]));
-            if found != word {
+            let plain = crc32c(&bytes[home.within(&valid)]);
+            if self.is_shipped {
+                checksums.push(plain);
+            }
+            if checksum_word(self.key.chunk, index, plain) != word {
                 add(&counters.corrupt_blocks, 1);
                 let (key, version) = (self.key, self.head.version);
                 tracing::error!(%key, %version, block = index, "checksum mismatch");
@@ -160,16 +240,16 @@ impl<E: Env> Fetch<E> {
         Ok(())
     }
 
-    fn give_pin(&mut self) {
-        if let Some(pin) = self.pin.take() {
-            self.inner.state.borrow().give_pin(pin);
+    fn give_hold(&mut self) {
+        if let Some(hold) = self.hold.take() {
+            hold.give(&self.inner);
         }
     }
 }
 
 impl<E: Env> Drop for Fetch<E> {
     fn drop(&mut self) {
-        let Some(pin) = self.pin.take() else { return };
+        let Some(hold) = self.hold.take() else { return };
         engine_types::reached!("S5: a read was given up before its end");
         let reads: Vec<_> = self.parts.iter_mut().filter_map(|part| part.read.take()).collect();
         let inner = self.inner.clone();
@@ -178,7 +258,7 @@ impl<E: Env> Drop for Fetch<E> {
                 // Its bytes interest nobody any more; errors were counted.
                 let _ = inner.device.wait(&mut read).await;
             }
-            inner.state.borrow().give_pin(pin);
+            hold.give(&inner);
         });
     }
 }

@@ -27,6 +27,8 @@ pub enum Io {
     Move,
     /// Reads of the scrubber.
     Scrub,
+    /// Reads of what is sent to another replica.
+    Ship,
     /// Flushes.
     Flush,
     /// Claims and discards.
@@ -35,7 +37,7 @@ pub enum Io {
 
 impl Io {
     /// Every kind, in the order of its figures.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Read,
         Self::Merge,
         Self::Data,
@@ -45,6 +47,7 @@ impl Io {
         Self::MoveRead,
         Self::Move,
         Self::Scrub,
+        Self::Ship,
         Self::Flush,
         Self::Space,
     ];
@@ -61,6 +64,7 @@ impl Io {
             Self::MoveRead => "move read",
             Self::Move => "move",
             Self::Scrub => "scrub",
+            Self::Ship => "ship",
             Self::Flush => "flush",
             Self::Space => "space",
         }

@@ -187,6 +187,12 @@ impl<E: Env> Reading<E> {
     }
 }
 
+impl<E: Env> core::fmt::Debug for Reading<E> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "reading version {} of {}", self.version, self.key)
+    }
+}
+
 /// Refuses reads of a slot without an active target.
 pub(crate) fn active<T: Clone>(state: &Store<T>, slot: Slot) -> Result<(), ReadError> {
     let target = state.targets().get(slot);

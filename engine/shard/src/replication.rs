@@ -4,8 +4,8 @@
 use engine_runtime::Env;
 use engine_store::format::StoreFlags;
 use engine_store::tables::{DedupKey, Known};
-use engine_store::{ChunkKey, Outcome, Slot, Tag, TargetRecord};
-use engine_types::{ChannelId, ChunkId, ChunkVersion, SessionId, StoreId};
+use engine_store::{Change, ChunkKey, Outcome, Slot, Tag, TargetRecord};
+use engine_types::{ChannelId, ChunkId, ChunkSize, ChunkVersion, SessionId, StoreId};
 
 use crate::store::ChunkStore;
 
@@ -64,6 +64,21 @@ impl<E: Env> ChunkStore<E> {
             digest: put.digest(),
         })
         .collect()
+    }
+
+    /// Most bytes of blocks and of index records that an update takes (R18): zero for a removal and
+    /// for a truncation that shrinks. How conservative it is: [`Store::growth`]. It costs some tens
+    /// of nanoseconds.
+    ///
+    /// [`Store::growth`]: engine_store::store::Store::growth
+    pub fn growth(
+        &self,
+        slot: Slot,
+        chunk: ChunkId,
+        size: ChunkSize,
+        change: &Change,
+    ) -> (u64, u64) {
+        self.inner.state.borrow().growth(&ChunkKey { slot, chunk }, size, change)
     }
 
     /// Every target, slots ascending.

@@ -220,4 +220,5 @@ mod replication;
 mod room;
 mod scrub;
 mod segments;
+mod shipment;
 mod slots;

@@ -55,8 +55,8 @@ pub struct Stored {
     /// Nothing was done: the request had been stored before (R14).
     pub repeated: bool,
     /// Digest of the durable pending record (R13), or of the removal
-    /// ([`engine_store::removal_digest`]). If `repeated`: of the version that is still pending, else
-    /// of what is committed now, which may be a later one; of the removal if that is nothing.
+    /// ([`engine_store::removal_digest`]). If `repeated`: of the version that is still pending,
+    /// else of what is committed now, which may be a later one; of the removal if that is nothing.
     pub digest: u64,
 }
 

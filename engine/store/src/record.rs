@@ -28,6 +28,13 @@ pub const BLOCKS_PER_CHUNK_MAX: usize = 16;
 /// Words of the largest record: 15 further blocks and 1,024 checksum blocks.
 pub const RECORD_WORDS_MAX: usize = 15 + 1024;
 
+/// Words of the record of a chunk whose data ends at `data_end`.
+pub(crate) const fn words_to(size: ChunkSize, data_end: u32) -> usize {
+    let places = data_end.div_ceil(BLOCK_BYTES_MAX) as usize;
+    let checksums = data_end.div_ceil(size.checksum_block_bytes()) as usize;
+    checksums + places.saturating_sub(1)
+}
+
 /// The fixed part of a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Head {
@@ -138,7 +145,7 @@ impl Head {
 
     /// Words of the table.
     pub const fn word_count(&self) -> usize {
-        self.place_count() - 1 + self.checksum_count()
+        words_to(self.size, self.data_end)
     }
 
     /// Valid bytes of checksum block `index` if it is no hole: all of it, or up to `data_end`.

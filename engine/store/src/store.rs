@@ -51,6 +51,7 @@ mod apply;
 mod audit;
 mod checkpoint;
 mod commit;
+mod growth;
 mod journal;
 mod moves;
 

@@ -1,8 +1,9 @@
 //! What replication asks of a store.
 
+use engine_store::store::Admission;
 use engine_store::tables::Known;
 use engine_store::{Fence, Outcome, Tag, UpdateError, removal_digest};
-use engine_types::{ChannelId, ChunkId, SessionId};
+use engine_types::{ChannelId, ChunkId, Rng, SessionId};
 
 use super::*;
 use crate::{Local, Recovered};
@@ -190,8 +191,8 @@ fn s4_a_read_sees_the_version_that_it_began_with() {
         let mut new = old.clone();
         new[9000..14_000].copy_from_slice(&pattern(5000, 2));
         let readings = [0, 1, 2].map(|index| {
-            let committed = store.start_read(whole(key(index), Which::Committed)).ok().unwrap();
-            let pending = store.start_read(whole(key(index), Which::Pending)).ok().unwrap();
+            let committed = store.start_read(whole(key(index), Which::Committed)).unwrap();
+            let pending = store.start_read(whole(key(index), Which::Pending)).unwrap();
             assert_eq!((committed.version(), pending.version()), (version(1), version(2)));
             assert_eq!((committed.chunk_len(), pending.chunk_len()), (300 * KIB, 300 * KIB));
             (committed, pending)
@@ -199,8 +200,8 @@ fn s4_a_read_sees_the_version_that_it_began_with() {
         assert_eq!(plans(&store), 6);
         // In the same turn.
         store.commit(&key(0), version(2)).unwrap();
-        let aborted = store.start_abort(&key(1), version(2)).ok().unwrap();
-        let erased = store.start_erase(&key(2)).ok().unwrap().unwrap();
+        let aborted = store.start_abort(&key(1), version(2)).unwrap();
+        let erased = store.start_erase(&key(2)).unwrap().unwrap();
         assert_eq!(store.state(&key(0)).committed, Some((version(2), 300 * KIB)));
         assert_eq!(store.state(&key(1)).pending, None);
         assert_eq!(store.state(&key(2)).committed, None);
@@ -247,7 +248,7 @@ fn an_abort_counts_at_once_and_survives_who_asked() {
         }
         assert!(matches!(store.start_erase(&key(1)), Err(UpdateError::Busy { .. })));
         task.await.unwrap();
-        assert!(store.start_erase(&key(7)).ok().unwrap().is_none(), "it was absent");
+        assert!(store.start_erase(&key(7)).unwrap().is_none(), "it was absent");
         store.erase(&key(1)).await.unwrap();
         env.sleep_until(env.now().saturating_add(HOUR)).await;
     });
@@ -260,5 +261,85 @@ fn an_abort_counts_at_once_and_survives_who_asked() {
         let content = store.read(whole(key(0), Which::Pending)).await.unwrap();
         assert_eq!(content.to_vec(), pattern(6000, 1));
         store.audit().unwrap();
+    });
+}
+
+fn growth(store: &ChunkStore<SimEnv>, asked: &Update) -> (u64, u64) {
+    store.growth(SLOT, asked.key.chunk, asked.size, &asked.change)
+}
+
+/// What admission would take: blocks, and words beyond those of the committed record.
+fn taken(store: &ChunkStore<SimEnv>, asked: &Update, places: &[(u32, u32)]) -> (u64, u64) {
+    let mut state = store.inner.state.borrow_mut();
+    let old = state.committed(&asked.key).map(|record| record.words.len());
+    let admission = state.admit(asked, places);
+    let Ok(Admission::Proceed(ticket)) = admission else { panic!("{admission:?}") };
+    let new = ticket.plan.words_max().unwrap_or_default();
+    let more = 4 * new.saturating_sub(old.unwrap_or_default()) as u64;
+    let bytes = ticket.plan.fresh_bytes();
+    state.give_up(ticket);
+    (bytes, if old.is_none() { 56 + more } else { more })
+}
+
+#[test]
+fn r18_no_update_takes_more_than_was_said() {
+    let ground = Ground::new(6);
+    ground.run(|env| async move {
+        let store = create(&env).await;
+        let mut rng = Rng::new(6);
+        for (index, size) in (0..).zip([4 * KIB, 64 * KIB, MIB, 8 * MIB, 64 * MIB]) {
+            let mut exact = 0;
+            for number in 1..150 {
+                let offset = rng.below(u64::from(size)) as u32;
+                let longest = [100, 5000, 300 * KIB, MIB][rng.below(4) as usize];
+                let len = 1 + rng.below(u64::from((size - offset).min(longest))) as u32;
+                let change = match rng.below(9) {
+                    0 => Change::Truncate { len: offset },
+                    1 => Change::Extend { len: offset + len },
+                    2 => Change::Zero { offset, len },
+                    _ => Change::Write { offset, len },
+                };
+                let asked = update(key(index), number, size, change);
+                let is_write = matches!(change, Change::Write { .. });
+                let places = is_write.then_some((offset, len));
+                let (bytes, records) = growth(&store, &asked);
+                let found = taken(&store, &asked, places.as_slice());
+                let what = format!("{change:?} of {size}: {bytes} + {records}, took {found:?}");
+                assert!(found.0 <= bytes && found.1 <= records, "{what}");
+                exact += u32::from(found.0 == bytes);
+                put(&env, &store, asked).await;
+                store.commit(&key(index), version(number)).unwrap();
+            }
+            assert!(70 < exact, "{exact} of 149 were exact with {size}");
+        }
+    });
+}
+
+#[test]
+fn r18_growth_is_nothing_for_what_frees_space() {
+    let ground = Ground::new(7);
+    ground.run(|env| async move {
+        let store = create(&env).await;
+        let of = |index, change| growth(&store, &update(key(index), 1, MIB, change));
+        let sixteen = 56 + 4 * 8;
+        let four = Change::Write { offset: 0, len: 4096 };
+        let all = Change::Write { offset: 0, len: MIB };
+        assert_eq!(of(0, four), (4096, 60));
+        assert_eq!(of(0, all), (1 << 20, 56 + 4 * 16));
+        assert_eq!(of(0, Change::Replace { len: MIB / 2 }), (1 << 19, sixteen));
+        assert_eq!(of(0, Change::Extend { len: MIB }), (0, 56));
+        assert_eq!(of(0, Change::Remove), (0, 0));
+        put(&env, &store, update(key(0), 1, MIB, four)).await;
+        assert_eq!(of(0, four).0, 2 << 20, "nothing is assumed while a version is pending");
+        store.commit(&key(0), version(1)).unwrap();
+        assert_eq!(of(0, four), (1 << 20, 0), "a small block is copied");
+        write(&env, &store, key(0), 2, (0, &pattern(MIB, 1))).await;
+        assert_eq!(of(0, four), (0, 0), "it is overlaid");
+        assert_eq!(of(0, Change::Write { offset: 0, len: 512 * KIB }), (1 << 20, 0));
+        for change in [Change::Remove, Change::Truncate { len: 5 }, Change::Truncate { len: MIB }] {
+            assert_eq!(of(0, change), (0, 0));
+        }
+        assert_eq!(of(0, Change::Zero { offset: 64 * KIB, len: 64 * KIB }), (0, 0));
+        assert_eq!(of(0, Change::Zero { offset: 1, len: 64 * KIB }), (1 << 20, 0));
     });
 }

@@ -112,17 +112,17 @@ const PENDING_ESTIMATE: u64 = 16 << 10;
 const UNDECIDED_SHARE: Share = Share { of: 4, take: 1 };
 
 /// Most index bytes that a record of so many words takes, its share of the tree included.
-const fn entry_cost(words: usize) -> u64 {
+pub(super) const fn entry_cost(words: usize) -> u64 {
     56 + 4 * words as u64
 }
 
 /// Beyond a certain number of words they have a table of their own, with its owner and handle.
-const TABLE_COST: u64 = 8;
+pub(super) const TABLE_COST: u64 = 8;
 
 /// Most index bytes that a chunk takes more when a record of `new` words replaces the committed
 /// one, of `old` words; nothing stands for no record. What it takes less counts only once it is
 /// gone: a commit that shrinks may come after one that grows (E144).
-const fn growth_cost(old: Option<usize>, new: Option<usize>) -> u64 {
+pub(super) const fn growth_cost(old: Option<usize>, new: Option<usize>) -> u64 {
     match (old, new) {
         (_, None) => 0,
         (None, Some(new)) => entry_cost(new),
