@@ -278,7 +278,9 @@ impl<E: Env> Shard<E> {
             return;
         }
         let me = ShardId { node, core: self.core };
-        let links = Links::new(&self.env, self.net.clone(), me, Rc::downgrade(self));
+        let mut net = NetConfig::clone(&self.net);
+        net.local.identity.node = node;
+        let links = Links::new(&self.env, Rc::new(net), me, Rc::downgrade(self));
         *self.links.borrow_mut() = Some(links);
         drop(self.env.spawn(self.clone().keep_peers()));
         drop(self.env.spawn(self.clone().keep_fences()));

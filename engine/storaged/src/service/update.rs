@@ -108,7 +108,7 @@ impl<E: Env> Shard<E> {
         let stream = Rc::new(Stream::new(description));
         let payload = self.new_stream(stream.clone());
         let chunk = ChunkId { inode: InodeId::new(item.inode), index: item.index };
-        let (bytes, records) = growth(size, &change);
+        let (bytes, records) = target.home.store.growth(target.slot, chunk, size, &change);
         let update = Update {
             id: UpdateId(self.next_id()),
             chain: ChainVersion::new(item.chain_version),
@@ -203,12 +203,4 @@ fn described(item: &UpdateItem) -> Option<Description> {
     let description = Description { change, size, epoch, extents };
     let own = if item.change == UPDATE_COPY { 0 } else { expected(&description) };
     (own == item.bytes).then_some(description)
-}
-
-/// TEMPORARY
-fn growth(size: ChunkSize, change: &Change) -> (u64, u64) {
-    match change {
-        Change::Remove => (0, 0),
-        _ => (u64::from(size.bytes()), 4096),
-    }
 }

@@ -184,6 +184,30 @@ impl Ground {
         done.take().unwrap()
     }
 
+    /// The operator says that the store of a node was exchanged on purpose.
+    pub(crate) fn adopt(&self, index: usize, chain: ChainId) {
+        let store = self.stores.borrow()[index];
+        self.act(move |caller| async move {
+            caller.follower.until(|routing| routing.chains.contains_key(&chain)).await;
+            let routing = caller.follower.routing();
+            let expected = format!("{}:{PORT}", caller.env_ip(NODES[index]));
+            let lives = |target: &TargetId| {
+                routing.nodes[&routing.targets[target].node].addresses[0] == expected
+            };
+            let members = routing.chains[&chain].members.iter();
+            let target = members.map(|member| member.target).find(lives).unwrap();
+            let wanted = Operation::Cluster(Command::AdoptStore(target, store));
+            loop {
+                let deadline = caller.env.now() + Duration::from_secs(5);
+                match caller.managers.call(&wanted, deadline).await {
+                    Ok(_) => return,
+                    Err(error) => println!("not adopted yet: {error}"),
+                }
+                caller.env.sleep_until(caller.env.now() + Duration::from_millis(200)).await;
+            }
+        });
+    }
+
     /// One chain with a replica on each of the first `replicas` nodes, all of them serving.
     pub(crate) fn chain(&self, replicas: usize) -> ChainId {
         let stores = self.stores.borrow()[..replicas].to_vec();
@@ -338,6 +362,6 @@ impl Caller {
     }
 }
 
-pub(crate) fn ok(status: u16) -> bool {
+fn ok(status: u16) -> bool {
     Status::from_code(status).is_ok()
 }

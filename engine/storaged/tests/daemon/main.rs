@@ -4,10 +4,11 @@ mod ground;
 
 use core::time::Duration;
 
+use engine_runtime::Signal;
 use engine_types::limits::CHUNK_BYTES_MAX;
 use engine_wire::bodies::storage::{READ_BYTES, ReadItem, UPDATE_WRITE, UpdateItem};
 
-use ground::{Ground, NODES, ok};
+use ground::{Ground, NODES};
 
 const SHIFT: u8 = 20;
 const _: () = assert!(1 << SHIFT <= CHUNK_BYTES_MAX);
@@ -98,4 +99,83 @@ fn a_chain_goes_on_without_a_member_which_catches_up_when_it_returns() {
         });
     }
     assert!(ground.ended().is_empty(), "{:?}", ground.ended());
+}
+
+#[test]
+fn what_was_acknowledged_is_there_after_all_replicas_crashed_and_a_retry_makes_nothing_new() {
+    let ground = Ground::new(4, 3);
+    let chain = ground.chain(3);
+    ground.act(move |caller| async move {
+        caller.until_serving(chain, 3).await;
+        for seq in 1..=20 {
+            let byte = u8::try_from(seq).unwrap();
+            let told = caller.update_surely(chain, write(seq, 9_000), &[byte; 9_000]).await;
+            assert_eq!(u64::from(told.version), seq);
+        }
+    });
+    for node in NODES.into_iter().take(3) {
+        ground.sim.crash(node);
+    }
+    ground.run(Duration::from_secs(3));
+    for index in 0..3 {
+        ground.node(index);
+    }
+    ground.act(move |caller| async move {
+        caller.until_serving(chain, 3).await;
+        let told = caller.update_surely(chain, write(20, 9_000), &[20; 9_000]).await;
+        assert_eq!((told.version, told.chunk_len), (20, 9_000));
+        for member in caller.members(chain).0 {
+            let (told, bytes) = caller.read_surely(chain, member, WHOLE).await;
+            assert_eq!((told.version, bytes), (20, vec![20; 9_000]), "{member}");
+        }
+        let told = caller.update_surely(chain, write(21, 10), &[21; 10]).await;
+        assert_eq!((told.version, told.chunk_len), (21, 9_000));
+    });
+    assert!(ground.ended().is_empty(), "{:?}", ground.ended());
+}
+
+#[test]
+fn a_node_that_is_asked_to_stop_leaves_its_chain_at_once_and_closes_its_store() {
+    let ground = Ground::new(5, 3);
+    let chain = ground.chain(3);
+    ground.act(move |caller| async move {
+        caller.until_serving(chain, 3).await;
+        caller.update_surely(chain, write(1, 100), &[1; 100]).await;
+    });
+    ground.sim.signal(NODES[1], Signal::Terminate);
+    ground.act(move |caller| async move { caller.until_serving(chain, 2).await });
+    ground.run(Duration::from_secs(15));
+    assert_eq!(ground.ended(), ["node 1: Ok(())"]);
+    ground.node(1);
+    ground.act(move |caller| async move {
+        caller.until_serving(chain, 3).await;
+        caller.update_surely(chain, write(2, 100), &[2; 100]).await;
+    });
+}
+
+#[test]
+fn a_store_that_was_formatted_anew_is_filled() {
+    let ground = Ground::new(6, 3);
+    let chain = ground.chain(3);
+    ground.act(move |caller| async move {
+        caller.until_serving(chain, 3).await;
+        for seq in 1..=40 {
+            let item = UpdateItem { index: seq, ..write(seq.into(), 70_000) };
+            caller.update_surely(chain, item, &[7; 70_000]).await;
+        }
+    });
+    ground.sim.crash(NODES[2]);
+    ground.act(move |caller| async move { caller.until_serving(chain, 2).await });
+    ground.format(2);
+    ground.node(2);
+    ground.adopt(2, chain);
+    ground.act(move |caller| async move {
+        caller.until_serving(chain, 3).await;
+        let members = caller.members(chain).0;
+        for index in 1..=40 {
+            let item = ReadItem { index, ..WHOLE };
+            let (_, bytes) = caller.read_surely(chain, members[2], item).await;
+            assert_eq!(bytes, [7; 70_000], "chunk {index}");
+        }
+    });
 }
