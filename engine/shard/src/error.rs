@@ -103,22 +103,23 @@ impl From<NotAscending> for StoreError {
     }
 }
 
-/// Why a read gave no bytes.
+/// Why a read gave no bytes. Only `OutOfService` says that the store has failed
+/// ([`Self::is_failure`]).
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
-    /// No target has this slot.
+    /// No target has this slot, or it is being dropped. The store is well; this replica is none.
     #[error("{slot} holds no active target")]
     NoTarget {
         /// As asked.
         slot: Slot,
     },
-    /// The chunk, or the pending version asked for, is not there.
+    /// The chunk, or the pending version asked for, is not there. The store is well.
     #[error("{key} is not there")]
     NoSuchChunk {
         /// As asked.
         key: ChunkKey,
     },
-    /// More bytes than one read may ask for.
+    /// More bytes than one read may ask for. The store is well.
     #[error("{key}: {found} bytes asked for, at most {max}")]
     TooLarge {
         /// As asked.
@@ -128,7 +129,9 @@ pub enum ReadError {
         /// The limit.
         max: u32,
     },
-    /// The bytes are not what was written.
+    /// The bytes are not what was written. The store serves on, but these bytes are lost here: the
+    /// chunk has to be replaced from another replica. A comparison of digests does not show that,
+    /// as they are those of the record.
     #[error("{key}: checksum block {block} of version {version} is damaged")]
     Corrupt {
         /// As asked.
@@ -138,7 +141,8 @@ pub enum ReadError {
         /// The version that was read.
         version: ChunkVersion,
     },
-    /// The device answered with an error.
+    /// The device answered with an error: perhaps the next read succeeds. The store serves on;
+    /// meanwhile another replica has the bytes.
     #[error("{key}: {source}")]
     Io {
         /// As asked.
@@ -146,21 +150,28 @@ pub enum ReadError {
         /// The device's answer.
         source: FileError,
     },
-    /// Too many reads are under way.
+    /// Too many reads are under way. The store has not failed, but its device hangs, or somebody
+    /// keeps what he began.
     #[error("{max} reads are under way, no more fit")]
     TooManyReads {
         /// The limit.
         max: usize,
     },
-    /// No memory for the answer.
+    /// No memory for the answer. The store is well.
     #[error(transparent)]
     Memory(#[from] PoolExhausted),
-    /// The store has left service.
+    /// The store has left service: a write or flush failed, and what it says may be behind what it
+    /// has acknowledged.
     #[error("the store is out of service")]
     OutOfService,
 }
 
 impl ReadError {
+    /// Whether the store has failed: the replica's part in its chain is over.
+    pub const fn is_failure(&self) -> bool {
+        matches!(self, Self::OutOfService)
+    }
+
     /// What a caller does next.
     pub const fn retry(&self) -> Retry {
         match self {
@@ -172,7 +183,8 @@ impl ReadError {
     }
 }
 
-/// Why a decision about targets, sessions or chunks was not taken.
+/// Why a decision about targets, sessions or chunks was not taken. The store has failed if
+/// [`UpdateError::is_failure`] says so of `Update`; it is well with every `Table`.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DecisionError {
     /// By the rules of the tables.

@@ -112,16 +112,19 @@ pub struct TargetRecord {
     pub phase: TargetPhase,
 }
 
-/// Why an update, commit or abort was not done. Nothing has changed.
+/// Why an update, commit or abort was not done. Nothing has changed, but see `OutOfService`.
+///
+/// Only `OutOfService` says that the store has failed ([`Self::is_failure`]). What the others say
+/// of the replica is with each: most of them would be the answer of every replica.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum UpdateError {
-    /// No target has this slot, or it is being dropped.
+    /// No target has this slot, or it is being dropped. The store is well; this replica is none.
     #[error("{slot} holds no active target")]
     NoTarget {
         /// As asked.
         slot: Slot,
     },
-    /// The chain version is below the installed one.
+    /// The chain version is below the installed one. The store is well; who asked is late.
     #[error("{key}: chain {found} is older than the installed {installed}")]
     StaleChain {
         /// As asked.
@@ -131,13 +134,14 @@ pub enum UpdateError {
         /// By the target's record.
         installed: ChainVersion,
     },
-    /// The session was revoked (L6).
+    /// The session was revoked (L6). The store is well; other replicas learn of it too.
     #[error("{session} is fenced")]
     Fenced {
         /// As asked.
         session: SessionId,
     },
-    /// The session has too many channels here (R14).
+    /// The session has too many channels here (R14). The store is well; a client that keeps to its
+    /// limit is not refused.
     #[error("{session} has {max} channels on {slot} already")]
     TooManyChannels {
         /// As asked.
@@ -147,13 +151,14 @@ pub enum UpdateError {
         /// The limit.
         max: u32,
     },
-    /// The store's memory of requests is full.
+    /// The store's memory of requests is full, until sessions are dropped. The store is well; other
+    /// replicas, with other targets beside this one, may have room.
     #[error("{max} channels are remembered, no more fit")]
     TooManySessions {
         /// The limit.
         max: u32,
     },
-    /// A newer request of the channel was done; this one is an old duplicate.
+    /// A newer request of the channel was done; this one is an old duplicate. The store is well.
     #[error("{tag:?} is older than {newest}, the newest of its channel")]
     OldRequest {
         /// As asked.
@@ -161,7 +166,8 @@ pub enum UpdateError {
         /// Its newest number.
         newest: u64,
     },
-    /// The file was truncated since the writer learnt its epoch (M1).
+    /// The file was truncated since the writer learnt its epoch (M1). The store is well, and every
+    /// replica with this content says the same.
     #[error("{key}: {found} is older than the chunk's {current}")]
     StaleEpoch {
         /// As asked.
@@ -171,7 +177,8 @@ pub enum UpdateError {
         /// Of the chunk.
         current: TruncateEpoch,
     },
-    /// The version is not the next one.
+    /// The version is not the next one. The store is well; a replica that is told so of what its
+    /// predecessor has admitted lacks a version.
     #[error("{key}: version {found}, expected {expected}")]
     WrongVersion {
         /// As asked.
@@ -181,7 +188,8 @@ pub enum UpdateError {
         /// One above the committed version.
         expected: ChunkVersion,
     },
-    /// Another version is pending, or an operation on the chunk is under way.
+    /// Another version is pending, or an operation on the chunk is under way. The store is well,
+    /// and the chunk is free again when those have ended.
     #[error("{key}: {pending} is pending or under way")]
     Busy {
         /// As asked.
@@ -189,7 +197,8 @@ pub enum UpdateError {
         /// That version.
         pending: ChunkVersion,
     },
-    /// Nothing of this version is pending.
+    /// Nothing of this version is pending, or it is not durable yet. The store is well; the caller
+    /// has lost count.
     #[error("{key}: version {version} is not pending")]
     NotPending {
         /// As asked.
@@ -197,7 +206,8 @@ pub enum UpdateError {
         /// As asked.
         version: ChunkVersion,
     },
-    /// The chunk has another size.
+    /// The chunk has another size. The store is well, and every replica with this content says
+    /// the same.
     #[error("{key}: chunk size {found}, expected {expected}")]
     SizeMismatch {
         /// As asked.
@@ -207,7 +217,8 @@ pub enum UpdateError {
         /// Of the chunk.
         expected: ChunkSize,
     },
-    /// A range beyond the chunk, empty, or above the limit.
+    /// A range beyond the chunk, empty, or above the limit. The store is well, and every replica
+    /// says the same.
     #[error(
         "{key}: bytes {offset}+{len} do not lie inside a chunk of {size}, or are none, or too many"
     )]
@@ -221,7 +232,8 @@ pub enum UpdateError {
         /// Of the chunk.
         size: ChunkSize,
     },
-    /// Data and checksums of the request do not belong together.
+    /// Data and checksums of the request do not belong together: they were damaged on their way.
+    /// The store is well.
     #[error("{key}: the data of checksum block {block} does not match its checksum")]
     BadPayload {
         /// As asked.
@@ -229,7 +241,9 @@ pub enum UpdateError {
         /// The first that does not match.
         block: u32,
     },
-    /// A merge met bytes that are not what was written (S16).
+    /// A merge met bytes that are not what was written, or cannot be read (S16). The store serves
+    /// on, but this chunk of it is lost: it has to be replaced from another replica. A comparison
+    /// of digests does not show that, as they are those of the record.
     #[error("{key}: checksum block {block} of version {version} is damaged")]
     Corrupt {
         /// As asked.
@@ -239,7 +253,7 @@ pub enum UpdateError {
         /// The committed version.
         version: ChunkVersion,
     },
-    /// No space for data.
+    /// No space for data. The store is well, but full: other replicas may have room.
     #[error("no space: {free} bytes free, {needed} needed, the rest is reserved")]
     NoSpace {
         /// Bytes of blocks that updates may take.
@@ -247,7 +261,7 @@ pub enum UpdateError {
         /// Bytes of blocks that this one needs.
         needed: u64,
     },
-    /// No memory for records (S17).
+    /// No memory for records (S17). The store is well, but full: other replicas may have room.
     #[error("no room for records: the index holds {bytes} bytes of {max}")]
     NoRecords {
         /// Bytes in use.
@@ -255,30 +269,39 @@ pub enum UpdateError {
         /// The budget.
         max: u64,
     },
-    /// Too many versions are neither committed nor aborted yet.
+    /// Too many versions are neither committed nor aborted yet. The store is well; their chains are
+    /// slow.
     #[error("{max} versions are pending, no more fit")]
     TooManyPending {
         /// The limit.
         max: usize,
     },
-    /// Too many reads and updates are under way, and do not end.
+    /// Too many reads and updates are under way, and do not end. The store has not failed, but its
+    /// device hangs, or somebody keeps what he began.
     #[error("{max} reads and updates are under way, no more fit")]
     TooManyPlans {
         /// The limit.
         max: usize,
     },
-    /// The core's buffers are smaller than what this update needs.
+    /// The core's buffers are smaller than what this update needs. The store is well.
     #[error("{key}: no memory for its buffers")]
     OutOfMemory {
         /// As asked.
         key: ChunkKey,
     },
-    /// The store has left service.
+    /// The store has left service: a write or flush failed, or it was closed or opened for reading
+    /// alone. It takes no update any more. Whether what was under way is durable is unknown.
     #[error("the store is out of service")]
     OutOfService,
 }
 
 impl UpdateError {
+    /// Whether the store has failed, or serves no updates by its caller's will: the replica's part
+    /// in its chain is over.
+    pub const fn is_failure(&self) -> bool {
+        matches!(self, Self::OutOfService)
+    }
+
     /// What a caller does next.
     pub const fn retry(&self) -> Retry {
         match self {

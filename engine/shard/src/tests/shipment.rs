@@ -315,3 +315,30 @@ fn a_piece_that_cannot_be_read_is_asked_for_again() {
     ground.sim.run_while(HOUR, |sim| sim.is_running(ground.node)).unwrap();
     assert!(healthy.get());
 }
+
+#[test]
+fn s16_damaged_bytes_are_not_shipped() {
+    let ground = Ground::new(7);
+    let position = ground.run(|env| async move {
+        let store = create(&env).await;
+        write(&env, &store, key(0), 1, (0, &pattern(MIB, 1))).await;
+        store.close().await.unwrap();
+        let block = store.inner.state.borrow().committed(&key(0)).unwrap().block;
+        store.inner.block_start(block)
+    });
+    let damaged = 5 * u64::from(64 * KIB) + 77;
+    ground.sim.flip_bit(ground.node, PATH, position + damaged, 1);
+    ground.run(|env| async move {
+        let (store, _) = open(&env).await;
+        let mut shipment = ship(&store, key(0), Which::Committed);
+        assert_eq!(shipment.next().await.unwrap().unwrap().offset, 0);
+        for _ in 0..2 {
+            let why = shipment.next().await.unwrap_err();
+            let found = matches!(why, ReadError::Corrupt { block: 5, .. }) && !why.is_failure();
+            assert!(found, "{why}");
+        }
+        drop(shipment);
+        store.close().await.unwrap();
+        assert_eq!(plans(&store), 0);
+    });
+}
