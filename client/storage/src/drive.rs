@@ -405,13 +405,14 @@ impl<E: Env> Inner<E> {
             Retry::RefreshRouting => {
                 self.routing.refresh();
                 item.wanted = Some("the routing info that a replica knows of");
-                // Who has an older version than this client catches up in a moment.
-                let behind = installed < place.chain_version;
-                Some(if behind {
-                    self.pause(&mut item.pauses, seen, now)
+                if place.chain_version < installed {
+                    Some(Wait { seen, until: now + self.config.routing_wait })
+                } else if O::WHOM == Whom::Any {
+                    item.cycle.push(place.target); // it is behind, others need not be
+                    None
                 } else {
-                    Wait { seen, until: now + self.config.routing_wait }
-                })
+                    Some(self.pause(&mut item.pauses, seen, now))
+                }
             }
             Retry::OtherTarget | Retry::IfIdempotent if O::WHOM == Whom::Any => {
                 if !blames_shard(status) {

@@ -96,7 +96,10 @@ impl fmt::Display for Tried {
 pub enum StorageError {
     /// Nobody did it in time.
     #[error(
-        "{subject}: not done in time{}{}{}", waiting(wanted), listed(tried), effect(*may_have_happened)
+        "{subject}: not done in time{}{}{}",
+        waiting(wanted),
+        listed(tried),
+        effect(*may_have_happened)
     )]
     DeadlineExceeded {
         /// What.

@@ -16,15 +16,18 @@
 //!
 //! What is tried again, and how, follows from the class of the status ([`Status::retry`]):
 //!
-//! | class | reads | updates, queries |
-//! |---|---|---|
-//! | stale routing | a newer version of the chain is waited for, at most `routing_wait` | same |
-//! | other target, unknown result | another replica at once; when all were tried, a pause | the routing info is asked for; a pause that a new version of the chain ends; the same tag |
-//! | busy, in flight | a pause | a pause |
-//! | never | the end; an absent chunk is an answer | the end |
+//! | class | what follows |
+//! |---|---|
+//! | stale routing | a newer version of the chain is waited for, at most `routing_wait`; |
+//! | | a replica that is behind itself: reads go to another, updates pause |
+//! | other target, | reads: another replica at once; when all were tried, a pause |
+//! | unknown result | others: routing is asked for, a pause, and the same again, tag and all |
+//! | busy, in flight | a pause |
+//! | never | the end; an absent chunk is an answer to a read |
 //!
-//! Pauses are 10 ms, doubled up to 250 ms, with jitter. An attempt has a patience of its own, so
-//! that a replica that does not answer does not eat the time of the whole operation.
+//! Pauses are 10 ms, doubled up to 250 ms, with jitter; a new version of the chain ends them. An
+//! attempt has a patience of its own, so that a replica that does not answer does not eat the time
+//! of the whole operation.
 //!
 //! # Abandoned updates
 //! An update whose deadline passes, or whose caller goes, while an attempt may be on its way has
@@ -62,7 +65,7 @@ use std::ops::Range;
 use std::rc::Rc;
 
 use engine_net::NetConfig;
-use engine_runtime::{Bytes, CancelToken, Env, until};
+use engine_runtime::{Bytes, CancelToken, Env, First, first, until};
 use engine_types::limits::PAYLOAD_BYTES_MAX;
 use engine_types::{
     ChainId, ChunkId, ChunkSize, InodeId, Instant, Map, SessionId, Status, TargetId,
@@ -80,6 +83,10 @@ mod query;
 mod read;
 mod routing;
 mod shards;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
 mod update;
 
 pub use config::{CHANNELS_MAX, SettingError, StorageConfig};
@@ -329,7 +336,11 @@ impl<E: Env> Storage<E> {
                 }
             }
             if items.is_empty() {
-                let (index, update) = waiting.remove(0);
+                let free = |(_, update): &(usize, Update<E>)| {
+                    !inner.is_haunted(update.chain, update.chunk)
+                };
+                let next = waiting.iter().position(free).unwrap_or(0);
+                let (index, update) = waiting.remove(next);
                 match self.lease(&update, deadline).await {
                     Ok(lease) => items.push(Item::new(index, UpdateOp::new(update, lease))),
                     Err(error) => ended.push((index, Err(error))),
@@ -344,14 +355,12 @@ impl<E: Env> Storage<E> {
     async fn lease(&self, update: &Update<E>, deadline: Instant) -> Result<Lease<E>, StorageError> {
         let inner = self.inner();
         let waiting = inner.wait_lease(update.chain, update.chunk);
-        let waiting = engine_runtime::first(waiting, inner.closed.cancelled());
+        let waiting = first(waiting, inner.closed.cancelled());
         let (op, chain, chunk) = (update.change.op(), update.chain, update.chunk);
         let subject = Subject { op, chain, chunk };
         match until(&inner.env, deadline, waiting).await {
-            Ok(engine_runtime::First::Left(lease)) => Ok(lease),
-            Ok(engine_runtime::First::Right(())) => {
-                Err(StorageError::Closed { subject, may_have_happened: false })
-            }
+            Ok(First::Left(lease)) => Ok(lease),
+            Ok(First::Right(())) => Err(StorageError::Closed { subject, may_have_happened: false }),
             Err(_) => {
                 let haunted = inner.is_haunted(chain, chunk);
                 let wanted = if haunted {

@@ -1,9 +1,10 @@
 //! Which replica is asked.
 //!
-//! Reads go to any serving one: in turn, and of this one and the next to the one that has less to
-//! do. So replicas that are equally quick get equal shares to the last read, and a slow one gets
-//! less. Who failed a short while ago is passed over while there are others. Updates go to the
-//! head, queries to the tail.
+//! Reads go to any serving one: in turn, unless the next in turn has less than half as much to do.
+//! So replicas that are equally quick get equal shares, and a slow one gets less. To follow smaller
+//! differences, which are chance, made shares uneven: 298 to 338 of 960 reads by 32 tasks. Who
+//! failed a short while ago is passed over while there are others. Updates go to the head, queries
+//! to the tail.
 
 use core::time::Duration;
 use std::rc::Rc;
@@ -133,7 +134,8 @@ impl<E: Env> Inner<E> {
         let turn = self.turn(chain) as usize;
         let (this, next) = (turn % count, (turn + 1) % count);
         let burden = |index: usize| candidates[index].1.outstanding.get();
-        let chosen = if burden(next) < burden(this) { next } else { this };
+        let crowded = 2 * burden(next) + 2 < burden(this);
+        let chosen = if crowded { next } else { this };
         let (target, shard) = candidates.swap_remove(chosen);
         shard.health.chosen(now, patience);
         if let Some(known) = self.targets.borrow().get(&target) {

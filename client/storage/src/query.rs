@@ -17,7 +17,8 @@ use crate::place::Whom;
 /// Bytes of one chunk in a list: index, version, length, allocated bytes.
 const ENTRY_BYTES: usize = 16;
 /// Room for a list: 4,096 chunks, which a tail finds in well below a millisecond.
-const LIST_BYTES_MAX: u32 = 4096 * ENTRY_BYTES as u32;
+const LIST_BYTES_MAX: u32 = 4096 * 16;
+const _: () = assert!((LIST_BYTES_MAX as usize).is_multiple_of(ENTRY_BYTES));
 
 /// A chunk that is there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

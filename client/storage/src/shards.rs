@@ -59,13 +59,15 @@ struct Node<E: Env> {
     asked: RefCell<Option<Client<E>>>,
 }
 
+type ByCore<E> = BTreeMap<(NodeId, CoreId), Rc<Shard<E>>>;
+
 /// All shards that were ever asked for.
 pub(crate) struct Shards<E: Env> {
     env: E,
     net: Rc<NetConfig>,
     config: Rc<StorageConfig>,
     nodes: RefCell<BTreeMap<NodeId, Rc<Node<E>>>>,
-    shards: RefCell<BTreeMap<(NodeId, CoreId), Rc<Shard<E>>>>,
+    shards: RefCell<ByCore<E>>,
 }
 
 /// Room in the window of a shard; given back when dropped.
@@ -127,39 +129,35 @@ impl<E: Env> Shards<E> {
     /// The connection to a shard, once its address is known.
     pub(crate) async fn client(&self, shard: &Shard<E>, by: Instant) -> Result<Client<E>, Failed> {
         let of = &shard.of;
+        let mut asked = false;
         loop {
-            let known = match &*of.ports.borrow() {
-                Ports::Known { at, ports } => Some(ports.get(&shard.core.get()).map(|&port| {
-                    let mut address = *at;
-                    address.set_port(port);
-                    address
-                })),
-                Ports::Failed { why } => {
+            match &*of.ports.borrow() {
+                Ports::Known { at, ports } => match ports.get(&shard.core.get()) {
+                    Some(&port) => {
+                        let mut address = *at;
+                        address.set_port(port);
+                        return Ok(self.connection(shard, address));
+                    }
+                    None if asked => {
+                        let why = format!("{} has no {}", shard.node, shard.core);
+                        return Err(Failed::unreachable(why));
+                    }
+                    None => {}
+                },
+                // What was asked before tells whoever comes later nothing.
+                Ports::Failed { why } if asked => {
                     let why = format!("its shards are not known: {why}");
-                    return Err(self.failed(of, why));
+                    return Err(Failed::unreachable(why));
                 }
-                Ports::Unknown | Ports::Asking => None,
-            };
-            match known {
-                Some(Some(address)) => return Ok(self.connection(shard, address)),
-                Some(None) => {
-                    let why = format!("{} has no {}", shard.node, shard.core);
-                    return Err(self.failed(of, why));
-                }
-                None => {}
+                Ports::Unknown | Ports::Asking | Ports::Failed { .. } => {}
             }
             let changed = of.changed.notified();
-            self.ask_if_unknown(of);
+            self.ask_unless_asked(of);
+            asked = true;
             if until(&self.env, by, changed).await.is_err() {
                 return Err(Failed::unreachable("its node does not say where its shards are"));
             }
         }
-    }
-
-    /// The next one asks again.
-    fn failed(&self, of: &Node<E>, why: String) -> Failed {
-        of.forget();
-        Failed::unreachable(why)
     }
 
     fn connection(&self, shard: &Shard<E>, address: SocketAddr) -> Client<E> {
@@ -176,8 +174,8 @@ impl<E: Env> Shards<E> {
 
     /// Starts to ask the node, unless somebody did. A task does it, so that nobody who gives up
     /// takes the answer away from the others.
-    fn ask_if_unknown(&self, of: &Rc<Node<E>>) {
-        if !matches!(&*of.ports.borrow(), Ports::Unknown) {
+    fn ask_unless_asked(&self, of: &Rc<Node<E>>) {
+        if matches!(&*of.ports.borrow(), Ports::Asking) {
             return;
         }
         *of.ports.borrow_mut() = Ports::Asking;
@@ -234,7 +232,7 @@ impl<E: Env> Node<E> {
     /// What is known of the ports may be wrong (E376).
     fn forget(&self) {
         let mut ports = self.ports.borrow_mut();
-        if matches!(&*ports, Ports::Known { .. } | Ports::Failed { .. }) {
+        if matches!(&*ports, Ports::Known { .. }) {
             *ports = Ports::Unknown;
         }
     }
@@ -261,7 +259,7 @@ impl<E: Env> Shard<E> {
 
     /// It could not be reached, or its connection broke: it may listen elsewhere now (E376).
     pub(crate) fn lost(&self, status: Status) {
-        if matches!(status, Status::Unreachable | Status::UnknownResult) {
+        if matches!(status, Status::Unreachable | Status::UnknownResult | Status::WrongNode) {
             self.of.forget();
         }
     }

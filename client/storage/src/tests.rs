@@ -1,0 +1,6 @@
+//! The whole client against storage nodes that answer from a script.
+
+mod abandoned;
+mod basics;
+mod retries;
+mod spread;
