@@ -12,7 +12,7 @@ use crate::error::Op;
 pub struct MetricsSnapshot {
     /// Operations that have ended, by code of their status ([`Status::code`]).
     pub ended: BTreeMap<(Op, u16), u64>,
-    /// Attempts that were not the last of their operation, by what was done next.
+    /// Attempts without success, by class of their status.
     pub retries: BTreeMap<&'static str, u64>,
     /// Attempts of reads, by replica.
     pub reads: BTreeMap<TargetId, u64>,
@@ -30,7 +30,7 @@ impl MetricsSnapshot {
         self.ended.get(&(op, status.code())).copied().unwrap_or(0)
     }
 
-    /// Attempts after which the class of status led to another one.
+    /// Attempts without success whose status was of this class.
     pub fn retries(&self, class: Retry) -> u64 {
         self.retries.get(name(class)).copied().unwrap_or(0)
     }

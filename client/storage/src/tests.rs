@@ -4,3 +4,4 @@ mod abandoned;
 mod basics;
 mod retries;
 mod spread;
+mod world;
