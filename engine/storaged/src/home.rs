@@ -1,6 +1,6 @@
 //! A store of a shard, opened.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::rc::Rc;
 
 use engine_craq::Space;
@@ -20,7 +20,6 @@ const RESERVE_PART: u64 = 8;
 /// See the module.
 pub(crate) struct Home<E: Env> {
     pub(crate) env: E,
-    pub(crate) path: PathBuf,
     pub(crate) id: StoreId,
     pub(crate) store: ChunkStore<E>,
     pub(crate) reserve: Space,
@@ -54,7 +53,7 @@ impl<E: Env> Home<E> {
         let bytes = share.min(space.total / RESERVE_PART);
         let records = space.index_bytes_max / 1_000 * RESERVE_PERMILLE;
         let reserve = Space { bytes, records };
-        let home = Self { env: env.clone(), path: path.to_owned(), id, store, reserve };
+        let home = Self { env: env.clone(), id, store, reserve };
         Ok((Rc::new(home), targets))
     }
 }

@@ -12,6 +12,7 @@
 //!   E383  no byte of a payload lies outside of what its description names
 //!   E384  a lease is dropped before anybody is told that its target is offline
 //!   E385  a start is counted durably before anybody hears of it (R5)
+//!   E386  the store holds, as it is named, whatever the machine has committed or sent from it
 
 mod addresses;
 mod home;
@@ -22,10 +23,11 @@ mod peers;
 mod promise;
 mod refusals;
 mod relay;
+mod repair;
 mod role;
 mod service;
 mod shard;
 mod stream;
 mod target;
 
-pub use role::{Role, RoleError, ShardSpec, run};
+pub use role::{Role, RoleError, Settings, ShardSpec, run, run_with};

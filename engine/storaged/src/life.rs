@@ -15,7 +15,7 @@ use mgmt_cluster::heartbeat::Move;
 use mgmt_cluster::lease::Grant;
 
 use crate::home::Home;
-use crate::role::{RoleError, ShardSpec};
+use crate::role::{RoleError, Settings, ShardSpec};
 use crate::shard::{Shard, ShardState};
 use crate::target::Target;
 
@@ -61,6 +61,7 @@ pub(crate) struct Given {
     pub(crate) spec: ShardSpec,
     pub(crate) net: NetConfig,
     pub(crate) store: StoreConfig,
+    pub(crate) settings: Settings,
 }
 
 /// Runs a shard until it is told to stop, or nobody is left to tell it.
@@ -116,7 +117,7 @@ pub(crate) async fn run<E: Env>(
 }
 
 async fn start<E: Env>(env: &E, given: Given) -> Result<(Rc<Shard<E>>, Server<E>), RoleError> {
-    let Given { core, spec, net, store } = given;
+    let Given { core, spec, net, store, settings } = given;
     let net = Rc::new(net);
     let mut homes = Vec::new();
     let mut found = Vec::new();
@@ -144,11 +145,14 @@ async fn start<E: Env>(env: &E, given: Given) -> Result<(Rc<Shard<E>>, Server<E>
             });
         }
     };
-    let shard = Shard::new(env, core, net.clone(), homes);
+    let shard = Shard::new(env, core, net.clone(), homes, settings);
     for (home, slot, record) in found {
         let target = Target::new(&shard, &home, slot, record);
         target.measure_space();
         shard.targets.borrow_mut().insert(record.target, target);
+    }
+    for home in shard.homes.iter().filter(|_| settings.scrub_bytes_per_second != 0) {
+        drop(env.spawn(shard.clone().scrub(home.clone(), settings.scrub_bytes_per_second)));
     }
     tracing::info!(%core, address = %listener.address(), "shard serves");
     let server = Server::start(env, net, listener, shard.clone());

@@ -1,7 +1,7 @@
 //! What a store's answer means for its replica, and for who asked.
 
 use engine_craq::Refusal;
-use engine_shard::{DecisionError, ReadError};
+use engine_shard::ReadError;
 use engine_store::UpdateError;
 use engine_types::Status;
 
@@ -41,9 +41,4 @@ pub(crate) fn of_read(error: &ReadError) -> Status {
         }
         ReadError::TooManyReads { .. } | ReadError::Memory(_) => Status::Busy,
     }
-}
-
-/// Whether a decision failed because the store has.
-pub(crate) fn is_failure(error: &DecisionError) -> bool {
-    matches!(error, DecisionError::Update(UpdateError::OutOfService))
 }

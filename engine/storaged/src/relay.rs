@@ -7,9 +7,11 @@ use std::rc::Rc;
 
 use engine_links::{Chunklet, Item, Links, Owner, ShardId, StreamId};
 use engine_runtime::{Env, yield_now};
-use engine_shard::Shipment;
+use engine_shard::{ReadError, Shipment};
 
+use crate::shard::Shard;
 use crate::stream::Stream;
+use crate::target::Target;
 
 /// Bytes of one payload that wait in the queue of a link: what 25 Gbit/s carry in a third of a
 /// millisecond. More would only delay what others have to say.
@@ -66,14 +68,15 @@ fn pass_new<E: Env, O: Owner<E>>(
 
 /// Sends what the store holds, piece by piece. If it cannot be read, the link is cut: the receiver
 /// must not wait for the rest.
-pub(crate) fn send_shipment<E: Env, O: Owner<E>>(
-    env: &E,
-    links: Rc<Links<E, O>>,
-    there: ShardId,
-    id: StreamId,
+pub(crate) fn send_shipment<E: Env>(
+    target: &Rc<Target<E>>,
+    shard: &Rc<Shard<E>>,
+    (links, there, id): (Rc<Links<E, Shard<E>>>, ShardId, StreamId),
     mut shipment: Shipment<E>,
+    resync: bool,
 ) {
-    drop(env.spawn(async move {
+    let (target, shard) = (target.clone(), shard.clone());
+    drop(shard.env.clone().spawn(async move {
         yield_now().await;
         let block_shift = shipment.head.size.checksum_block_shift();
         let block = shipment.head.size.checksum_block_bytes();
@@ -90,9 +93,15 @@ pub(crate) fn send_shipment<E: Env, O: Owner<E>>(
                 }
                 Err(error) => {
                     tracing::error!(%there, %error, "what is being sent cannot be read");
+                    if let ReadError::Corrupt { key, block, version } = error {
+                        shard.repair_soon(target.own.target, (key.chunk, version), block);
+                    }
                     return links.cut(there);
                 }
             };
+            if resync && let Some(turn) = shard.resync_turn(piece.bytes.len()) {
+                shard.env.sleep_until(turn).await;
+            }
             let phase = piece.offset & (block - 1);
             let known = piece.checksums.iter().map(|crc| crc.get()).collect::<Vec<u32>>();
             let crcs = (!known.is_empty()).then_some(known);

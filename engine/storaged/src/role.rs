@@ -48,6 +48,24 @@ pub struct Role {
     pub store: StoreConfig,
 }
 
+/// What an operator may set about the work behind clients' backs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// Bytes per second that one shard ships to replicas that catch up; 0: as fast as they go.
+    /// 512 MiB are a sixth of what one fast device reads: clients keep the rest, and a device of
+    /// 14 TiB that was replaced is filled by its sixteen peers in less than an hour.
+    pub resync_bytes_per_second: u64,
+    /// Bytes per second that one store verifies; 0: it is not scrubbed. 32 MiB a second read a
+    /// device of 14 TiB in five days.
+    pub scrub_bytes_per_second: u64,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { resync_bytes_per_second: 512 << 20, scrub_bytes_per_second: 32 << 20 }
+    }
+}
+
 /// Why the role ended.
 #[derive(Debug, thiserror::Error)]
 pub enum RoleError {
@@ -93,6 +111,20 @@ pub async fn run<E: Env>(
     ready: impl FnOnce(SocketAddr),
     stop: impl Future<Output = ()>,
 ) -> Result<(), RoleError> {
+    run_with(env, role, Settings::default(), ready, stop).await
+}
+
+/// The same with other settings than the default ones.
+///
+/// # Errors
+/// As [`run`].
+pub async fn run_with<E: Env>(
+    env: &E,
+    role: Role,
+    settings: Settings,
+    ready: impl FnOnce(SocketAddr),
+    stop: impl Future<Output = ()>,
+) -> Result<(), RoleError> {
     let identity = Identity::open(env, &role.identity).await;
     let mut identity = identity.map_err(|source| RoleError::Io {
         what: format!("identity file {}", role.identity.display()),
@@ -102,7 +134,7 @@ pub async fn run<E: Env>(
     let follower = Follower::start(&managers);
     let node = Node::new(&follower);
     let (told, telling) = env.mailbox(TOLD_MAX);
-    let first_address = start_shards(env, &role, &node, told, &telling).await?;
+    let first_address = start_shards(env, (&role, settings), &node, (told, &telling)).await?;
     ready(first_address);
     let addresses = match role.addresses.is_empty() {
         true => vec![first_address.to_string()],
@@ -168,10 +200,9 @@ async fn keep_name(kept: &mut (impl Future<Output = std::io::Result<()>> + Unpin
 /// Starts every shard; gives where the first one listens.
 async fn start_shards<E: Env>(
     env: &E,
-    role: &Role,
+    (role, settings): (&Role, Settings),
     node: &Rc<Node<E>>,
-    told: Sender<Told>,
-    telling: &Receiver<Told>,
+    (told, telling): (Sender<Told>, &Receiver<Told>),
 ) -> Result<SocketAddr, RoleError> {
     drop(env.spawn(node.clone().carry()));
     let mut shards = Vec::new();
@@ -180,7 +211,7 @@ async fn start_shards<E: Env>(
         let core = CoreId::new(u16::try_from(index).unwrap_or(u16::MAX));
         let (control, controlled) = env.mailbox(CONTROL_MAX);
         let (net, store) = ((*role.net).clone(), role.store.clone());
-        let given = Given { core, spec: spec.clone(), net, store };
+        let given = Given { core, spec: spec.clone(), net, store, settings };
         let told = told.clone();
         match spec.core.clone() {
             None => drop(env.spawn(crate::life::run(env.clone(), given, controlled, told))),

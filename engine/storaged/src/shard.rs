@@ -21,8 +21,8 @@ use engine_net::NetConfig;
 use engine_runtime::{Env, Notify, yield_now};
 use engine_store::{Fence, TargetPhase, TargetRecord};
 use engine_types::{
-    ChainVersion, CoreId, Incarnation, Map, NodeId, RoutingInfo, RoutingVersion, SessionId,
-    TargetId, Timeline,
+    ChainVersion, CoreId, Incarnation, Instant, Map, NodeId, RoutingInfo, RoutingVersion,
+    SessionId, TargetId, Timeline,
 };
 use engine_wire::bodies::storage::ShardAt;
 use mgmt_cluster::heartbeat::{Move, TargetReport};
@@ -30,6 +30,8 @@ use mgmt_cluster::lease::Grant;
 
 use crate::addresses::Addresses;
 use crate::home::Home;
+use crate::repair::Repairs;
+use crate::role::Settings;
 use crate::stream::Stream;
 use crate::target::Target;
 
@@ -77,7 +79,11 @@ pub(crate) struct Shard<E: Env> {
     streams: RefCell<Map<u64, Rc<Stream<E>>>>,
     arriving: RefCell<BTreeMap<(ShardId, StreamId), Arriving<E>>>,
     ids: Cell<u64>,
-    addresses: Addresses<E>,
+    pub(crate) addresses: Addresses<E>,
+    pub(crate) repairs: Repairs<E>,
+    pub(crate) settings: Settings,
+    /// When the next bytes of a resync may leave.
+    resync_next: Cell<Instant>,
     peers_wanted: Notify,
     shards: RefCell<Vec<ShardAt>>,
     drained: Cell<(Timeline, RoutingVersion)>,
@@ -92,12 +98,16 @@ impl<E: Env> Shard<E> {
         core: CoreId,
         net: Rc<NetConfig>,
         homes: Vec<Rc<Home<E>>>,
+        settings: Settings,
     ) -> Rc<Self> {
         let routing = Arc::new(RoutingInfo::empty(net.local.cluster));
         Rc::new(Self {
             env: env.clone(),
             core,
             addresses: Addresses::new(env, net.clone()),
+            repairs: Repairs::default(),
+            settings,
+            resync_next: Cell::new(Instant::ZERO),
             net,
             homes,
             targets: RefCell::default(),
@@ -162,11 +172,6 @@ impl<E: Env> Shard<E> {
         self.streams.borrow_mut().remove(&payload.0)
     }
 
-    /// Payloads that are here.
-    pub(crate) fn stream_count(&self) -> usize {
-        self.streams.borrow().len()
-    }
-
     /// Nobody here wants a payload any more.
     pub(crate) fn discard(&self, payload: Payload) {
         if let Some(stream) = self.take_stream(payload) {
@@ -218,6 +223,16 @@ impl<E: Env> Shard<E> {
 
     pub(crate) fn peers_changed(&self) {
         self.peers_wanted.notify();
+    }
+
+    /// When `bytes` of a resync may leave; nothing if that is not limited.
+    pub(crate) fn resync_turn(&self, bytes: usize) -> Option<Instant> {
+        let rate = u128::from(self.settings.resync_bytes_per_second);
+        let nanos = (bytes as u128 * 1_000_000_000).checked_div(rate)?;
+        let time = Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX));
+        let turn = self.resync_next.get().max(self.env.now());
+        self.resync_next.set(turn + time);
+        Some(turn)
     }
 
     /// Takes a link down, outside of the present turn.

@@ -18,9 +18,9 @@ use std::rc::{Rc, Weak};
 use engine_craq::{Digest, Effect, Event, Local, Peer, Replica, Space, Start};
 use engine_runtime::{Env, Notify};
 use engine_shard::Reading;
-use engine_store::{ChunkKey, Fence, Slot, Tag, TargetRecord};
+use engine_store::{ChunkKey, Fence, Head, Slot, Tag, TargetRecord};
 use engine_types::{
-    ChainId, ChainInfo, ChainVersion, ChunkId, CoreId, Map, PublicState, Status, TargetId, Timeline,
+    ChainId, ChainInfo, ChainVersion, ChunkId, CoreId, Map, PublicState, Status, Timeline,
 };
 use mgmt_cluster::chain::LocalState;
 use mgmt_cluster::heartbeat::TargetReport;
@@ -150,16 +150,20 @@ impl<E: Env> Target<E> {
         })
     }
 
-    pub(crate) fn id(&self) -> TargetId {
-        self.own.target
-    }
-
     pub(crate) fn shard(&self) -> Option<Rc<Shard<E>>> {
         self.shard.upgrade()
     }
 
     pub(crate) fn key(&self, chunk: ChunkId) -> ChunkKey {
         ChunkKey { slot: self.slot, chunk }
+    }
+
+    /// The committed record of a chunk.
+    pub(crate) fn head(&self, chunk: ChunkId) -> Option<Head> {
+        let before = resync::before(chunk).map(|chunk| self.key(chunk));
+        let behind = self.home.store.list(self.slot, before, 1);
+        let found = behind.first().filter(|found| found.key.chunk == chunk);
+        found.map(|found| found.head)
     }
 
     /// The chain version that it goes by.
@@ -273,11 +277,6 @@ impl<E: Env> Target<E> {
     /// Updates of revoked sessions that were admitted and have not ended.
     pub(crate) fn admitted(&self, fence: Fence) -> usize {
         self.replica.borrow().admitted(fence)
-    }
-
-    /// Whether something is in flight.
-    pub(crate) fn in_flight(&self) -> usize {
-        self.replica.borrow().in_flight()
     }
 
     /// Stops serving for good: the node stops, or the store has failed (E384).

@@ -4,6 +4,7 @@ use std::rc::Rc;
 
 use engine_net::{Part, Request};
 use engine_runtime::{Bytes, Env};
+use engine_shard::ReadError;
 use engine_types::{ChainVersion, ChunkId, InodeId, Status, TargetId};
 use engine_wire::bodies;
 use engine_wire::bodies::storage::{
@@ -18,6 +19,7 @@ use crate::target::{Found, What};
 
 /// A read that was begun.
 struct Begun<E: Env> {
+    target: TargetId,
     answer: ReadAnswer,
     found: Option<Rc<Promise<Found<E>>>>,
 }
@@ -35,10 +37,10 @@ impl<E: Env> Shard<E> {
         };
         let mut begun: Vec<Begun<E>> = items.iter().map(|item| self.begin(item)).collect();
         let mut parts: Vec<Bytes<E::Memory>> = Vec::new();
-        for Begun { answer, found } in &mut begun {
+        for Begun { target, answer, found } in &mut begun {
             let Some(found) = found.take() else { continue };
             let found = found.wait().await;
-            self.finish(answer, found, &mut parts).await;
+            self.finish(*target, answer, found, &mut parts).await;
         }
         let payload: u64 = parts.iter().map(|part| part.len() as u64).sum();
         if u64::from(request.reply_room()) < payload {
@@ -53,7 +55,7 @@ impl<E: Env> Shard<E> {
         let refused = |status: Status, chain_version: u32| {
             let answer =
                 ReadAnswer { status: status.code(), chain_version, ..ReadAnswer::default() };
-            Begun { answer, found: None }
+            Begun { target: TargetId::new(item.target), answer, found: None }
         };
         let Some(target) = self.target(TargetId::new(item.target)) else {
             return refused(Status::WrongNode, 0);
@@ -70,11 +72,12 @@ impl<E: Env> Shard<E> {
         let chain = ChainVersion::new(item.chain_version);
         let found = target.ask_read(self.next_id(), chain, chunk, what);
         let answer = ReadAnswer { chain_version, ..ReadAnswer::default() };
-        Begun { answer, found: Some(found) }
+        Begun { target: TargetId::new(item.target), answer, found: Some(found) }
     }
 
     async fn finish(
-        &self,
+        self: &Rc<Self>,
+        target: TargetId,
         answer: &mut ReadAnswer,
         found: Found<E>,
         parts: &mut Vec<Bytes<E::Memory>>,
@@ -115,6 +118,9 @@ impl<E: Env> Shard<E> {
                 }
                 Err(error) => {
                     tracing::warn!(%error, "a read failed");
+                    if let ReadError::Corrupt { key, block, version } = error {
+                        self.repair_soon(target, (key.chunk, version), block);
+                    }
                     refusals::of_read(&error)
                 }
             },

@@ -9,13 +9,17 @@ use std::rc::Rc;
 use engine_craq::{Digest, Effect, Event, Left, Message, Payload, Peer, Refusal, Source, Version};
 use engine_links::{Description, Item, StreamId};
 use engine_runtime::{Env, yield_now};
-use engine_shard::{Read, Which};
-use engine_store::{Change, Tag, TargetRecord, TruncateEpoch, Update};
-use engine_types::{ChainVersion, ChunkId, ChunkSize, ChunkVersion, Status, Timeline};
+use engine_shard::{Read, Shipped, Which};
+use engine_store::{Change, Tag, TargetRecord, Update, UpdateError};
+use engine_types::{ChainVersion, ChunkId, ChunkVersion, Status, Timeline};
 
 use super::{Found, Installed, Target, Updated, Wanted, What};
 use crate::refusals;
 use crate::relay;
+use crate::stream::Stream;
+
+/// Damaged blocks that one update may meet: a write touches two checksum blocks in part.
+const MERGE_REPAIRS_MAX: usize = 4;
 
 impl<E: Env> Target<E> {
     pub(super) fn perform(self: &Rc<Self>, effect: Effect) {
@@ -135,11 +139,7 @@ impl<E: Env> Target<E> {
                 Err(Refusal::Invalid(Status::InvalidArgument))
             } else {
                 let update = Update { key, version, chain_version, epoch, size, change, tag };
-                let stored = target.home.store.update(update, stream.payload()).await;
-                stored.map(|stored| Digest(stored.digest)).map_err(|error| {
-                    tracing::debug!(target = %target.own.target, %error, "an update was not stored");
-                    refusals::of_update(&error)
-                })
+                target.store_whole(update, &stream).await
             };
             drop(stream);
             target.measure_space();
@@ -147,9 +147,41 @@ impl<E: Env> Target<E> {
         }));
     }
 
+    /// Old bytes that an update merges with may be damaged: they are repaired first (S16).
+    async fn store_whole(
+        self: &Rc<Self>,
+        update: Update,
+        stream: &Stream<E>,
+    ) -> Result<Digest, Refusal> {
+        for _ in 0..MERGE_REPAIRS_MAX {
+            let error = match self.home.store.update(update, stream.payload()).await {
+                Ok(stored) if stored.version == update.version => {
+                    return Ok(Digest(stored.digest));
+                }
+                Ok(stored) => {
+                    // The request made another version, of which this replica has only heard.
+                    let (found, expected) = (stored.version, update.version);
+                    let target = self.own.target;
+                    tracing::error!(%target, %found, %expected, "a request was done before");
+                    return Err(Refusal::StoreFailed);
+                }
+                Err(error) => error,
+            };
+            tracing::debug!(target = %self.own.target, %error, "an update was not stored");
+            let UpdateError::Corrupt { key, block, version } = error else {
+                return Err(refusals::of_update(&error));
+            };
+            let Some(shard) = self.shard() else { break };
+            if !shard.repair(self, (key.chunk, version), block).await {
+                break;
+            }
+        }
+        Err(Refusal::StoreFailed)
+    }
+
     fn commit(self: &Rc<Self>, at: Version) {
         if let Err(error) = self.home.store.commit(&self.key(at.chunk), at.version) {
-            // Only a store that has left service refuses what is durable and pending.
+            assert!(error.is_failure(), "E386: {at:?} is to be committed: {error}");
             tracing::error!(target = %self.own.target, %error, "a commit was not noted");
             self.with_shard(|shard| shard.store_failed(&self.home));
         }
@@ -207,31 +239,13 @@ impl<E: Env> Target<E> {
                 relay::pass_on(&self.home.env, links, there, id, stream);
             }
             (Source::Committed, Message::Ship { at, .. }) => {
-                self.send_whole(there, at, Which::Committed, item);
+                self.send_whole(there, at, (Which::Committed, false), item);
             }
             (Source::Store, Message::Forward { at, removal, .. }) => {
-                if removal {
-                    let id = StreamId(shard.next_id());
-                    let description = self.removal(at.chunk);
-                    links.send(there, item(Some((id, description))), Vec::new());
-                    links.send(there, Item::Piece { stream: id, end: Some(true) }, Vec::new());
-                } else {
-                    self.send_whole(there, at, Which::Pending, item);
-                }
+                self.send_whole(there, at, (Which::Pending, removal), item);
             }
             _ => links.send(there, item(None), Vec::new()),
         }
-    }
-
-    /// What says that a chunk goes, by the record that it takes away.
-    fn removal(&self, chunk: ChunkId) -> Description {
-        let key = self.key(chunk);
-        let before = super::resync::before(chunk).map(|chunk| self.key(chunk));
-        let behind = self.home.store.list(self.slot, before, 1);
-        let head = behind.first().filter(|found| found.key == key).map(|found| found.head);
-        let (size, epoch) =
-            head.map_or((ChunkSize::MIN, TruncateEpoch::default()), |head| (head.size, head.epoch));
-        Description { change: Change::Remove, size, epoch, extents: Vec::new() }
     }
 
     /// A version of the own store as a whole; its blocks are pinned in this turn.
@@ -239,28 +253,31 @@ impl<E: Env> Target<E> {
         self: &Rc<Self>,
         there: engine_links::ShardId,
         at: Version,
-        which: Which,
+        (which, removal): (Which, bool),
         item: impl FnOnce(Option<(StreamId, Description)>) -> Item,
     ) {
         let Some(shard) = self.shard() else { return };
         let Some(links) = shard.links() else { return };
         let id = StreamId(shard.next_id());
-        match self.home.store.start_content(self.key(at.chunk), which) {
-            Ok(shipment) => {
-                let description = Description {
-                    change: Change::Replace { len: shipment.head.len },
-                    size: shipment.head.size,
-                    epoch: shipment.head.epoch,
-                    extents: shipment.extents.clone(),
-                };
-                links.send(there, item(Some((id, description))), Vec::new());
-                relay::send_shipment(&self.home.env, links, there, id, shipment);
-            }
+        let shipment = match self.home.store.start_content(self.key(at.chunk), which) {
+            Ok(shipment) => shipment,
             Err(error) => {
                 tracing::error!(target = %self.own.target, ?at, %error, "cannot be sent");
-                shard.cut_later(there);
+                return shard.cut_later(there);
             }
+        };
+        let Shipped { version, len, size, epoch, is_removal, .. } = shipment.head;
+        let same = version == at.version && is_removal == removal;
+        assert!(same, "E386: {at:?} is to be sent, the store holds {version}");
+        let change = if removal { Change::Remove } else { Change::Replace { len } };
+        let extents = if removal { Vec::new() } else { shipment.extents.clone() };
+        let description = Description { change, size, epoch, extents };
+        links.send(there, item(Some((id, description))), Vec::new());
+        if removal {
+            return links.send(there, Item::Piece { stream: id, end: Some(true) }, Vec::new());
         }
+        let resync = which == Which::Committed;
+        relay::send_shipment(self, &shard, (links, there, id), shipment, resync);
     }
 
     fn answer_update(&self, id: u64, result: Result<ChunkVersion, Refusal>) {

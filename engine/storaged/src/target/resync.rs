@@ -6,7 +6,6 @@ use engine_craq::{Compared, Cursor, Digest, Event, Peer, Walk};
 use engine_links::{Item, OutcomeSaid};
 use engine_runtime::{Env, yield_now};
 use engine_shard::LIST_COUNT_MAX;
-use engine_store::tables::Known;
 use engine_store::{ChunkKey, Outcome, Tag};
 use engine_types::{ChainVersion, ChunkId, ChunkVersion, InodeId};
 
@@ -127,11 +126,10 @@ impl<E: Env> Target<E> {
     async fn learn(&self, entries: Vec<(Tag, OutcomeSaid)>) -> bool {
         let store = &self.home.store;
         let put = entries.into_iter().map(|(tag, said)| async move {
-            if store.local(self.slot, said.chunk, Some(tag)).known != Known::Fresh {
-                return true;
-            }
+            // Also what is known already: it may have been learnt and not be durable yet.
             let key = self.key(said.chunk);
-            let OutcomeSaid { seq, version, len, .. } = said;
+            let OutcomeSaid { version, len, .. } = said;
+            let seq = tag.seq;
             let put = store.put_outcome(self.slot, tag, Outcome { seq, key, version, len }).await;
             put.inspect_err(|error| tracing::warn!(%error, "a request is not remembered")).is_ok()
         });

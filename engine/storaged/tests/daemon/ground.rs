@@ -37,8 +37,8 @@ pub(crate) const NODES: [NodeId; 4] =
     [NodeId::new(2), NodeId::new(3), NodeId::new(4), NodeId::new(5)];
 const CLIENT: NodeId = NodeId::new(6);
 const PORT: u16 = 7000;
-const STORE: &str = "/store";
-const STORE_BYTES: u64 = 1 << 30;
+pub(crate) const STORE: &str = "/store";
+pub(crate) const STORE_BYTES: u64 = 1 << 30;
 
 fn net(role: NodeRole, node: NodeId) -> Rc<NetConfig> {
     let process = StoreId::new(u128::from(node.get()) + 1);

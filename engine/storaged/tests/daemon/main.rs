@@ -5,10 +5,11 @@ mod ground;
 use core::time::Duration;
 
 use engine_runtime::Signal;
+use engine_types::Status;
 use engine_types::limits::CHUNK_BYTES_MAX;
 use engine_wire::bodies::storage::{READ_BYTES, ReadItem, UPDATE_WRITE, UpdateItem};
 
-use ground::{Ground, NODES};
+use ground::{Ground, NODES, STORE, STORE_BYTES};
 
 const SHIFT: u8 = 20;
 const _: () = assert!(1 << SHIFT <= CHUNK_BYTES_MAX);
@@ -176,6 +177,103 @@ fn a_store_that_was_formatted_anew_is_filled() {
             let item = ReadItem { index, ..WHOLE };
             let (_, bytes) = caller.read_surely(chain, members[2], item).await;
             assert_eq!(bytes, [7; 70_000], "chunk {index}");
+        }
+    });
+}
+
+/// Flips a bit in each of some places of a pattern on a node's disk; gives how many.
+fn rot(ground: &Ground, index: usize, byte: u8) -> usize {
+    let mut flipped = 0;
+    let run = vec![byte; 4096];
+    let mut at = 0;
+    while at < STORE_BYTES && flipped < 4 {
+        let piece = ground.sim.peek(NODES[index], STORE, at, 1 << 20).unwrap_or_default();
+        for (page, bytes) in piece.chunks_exact(4096).enumerate() {
+            if bytes == run {
+                ground.sim.flip_bit(NODES[index], STORE, at + page as u64 * 4096 + 77, 3);
+                flipped += 1;
+            }
+        }
+        at += 1 << 20;
+    }
+    flipped
+}
+
+/// Whether a node's disk holds the pattern as it was written, nowhere damaged.
+fn is_whole(ground: &Ground, index: usize, byte: u8) -> bool {
+    let near = |page: &[u8]| {
+        let equal = page.iter().filter(|found| **found == byte).count();
+        4000 < equal && equal < 4096
+    };
+    let mut at = 0;
+    while at < STORE_BYTES {
+        let piece = ground.sim.peek(NODES[index], STORE, at, 1 << 20).unwrap_or_default();
+        if piece.chunks_exact(4096).any(near) {
+            return false;
+        }
+        at += 1 << 20;
+    }
+    true
+}
+
+#[test]
+fn rot_is_repaired_from_another_replica_for_merges_and_after_reads() {
+    let ground = Ground::new(7, 3);
+    let chain = ground.chain(3);
+    ground.act(move |caller| async move {
+        caller.until_serving(chain, 3).await;
+        caller.update_surely(chain, write(1, 65_536), &[0xa5; 65_536]).await;
+        let item = UpdateItem { index: 1, ..write(2, 65_536) };
+        caller.update_surely(chain, item, &[0x5a; 65_536]).await;
+    });
+    for byte in [0xa5, 0x5a] {
+        assert_ne!(rot(&ground, 1, byte), 0);
+    }
+    ground.act(move |caller| async move {
+        caller.until_serving(chain, 3).await;
+        // A write in the middle of a block has to merge with what is damaged on one replica.
+        let item = UpdateItem { offset: 100, ..write(3, 50) };
+        let told = caller.update_surely(chain, item, &[1; 50]).await;
+        assert_eq!(told.version, 2);
+        // The damaged replica says so once, is repaired, and answers then.
+        let members = caller.members(chain).0;
+        let mut corrupt = 0;
+        for member in &members {
+            let (_, version) = caller.members(chain);
+            let item = ReadItem { target: member.get(), chain_version: version, index: 1, ..WHOLE };
+            let (told, _) = caller.read(item).await;
+            corrupt += usize::from(told.status == Status::Corrupt.code());
+            let (_, bytes) =
+                caller.read_surely(chain, *member, ReadItem { index: 1, ..WHOLE }).await;
+            assert_eq!(bytes, [0x5a; 65_536], "{member}");
+            let (_, bytes) = caller.read_surely(chain, *member, WHOLE).await;
+            assert_eq!((&bytes[..100], &bytes[150..]), (&[0xa5; 100][..], &[0xa5; 65_386][..]));
+        }
+        assert_eq!(corrupt, 1);
+        assert_eq!(members.len(), 3, "nobody left the chain");
+    });
+    assert!(ground.ended().is_empty(), "{:?}", ground.ended());
+}
+
+#[test]
+fn the_scrub_finds_rot_that_nobody_reads() {
+    let ground = Ground::new(8, 3);
+    let chain = ground.chain(3);
+    ground.act(move |caller| async move {
+        caller.until_serving(chain, 3).await;
+        caller.update_surely(chain, write(1, 65_536), &[0xa5; 65_536]).await;
+    });
+    assert_ne!(rot(&ground, 2, 0xa5), 0);
+    let places = |ground: &Ground| is_whole(ground, 2, 0xa5);
+    assert!(!places(&ground));
+    ground.run(Duration::from_secs(150));
+    ground.act(move |caller| async move {
+        caller.until_serving(chain, 3).await;
+        for member in caller.members(chain).0 {
+            let (_, version) = caller.members(chain);
+            let item = ReadItem { target: member.get(), chain_version: version, ..WHOLE };
+            let (told, bytes) = caller.read(item).await;
+            assert_eq!((Status::from_code(told.status), bytes), (Status::Ok, vec![0xa5; 65_536]));
         }
     });
 }
