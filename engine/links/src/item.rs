@@ -160,7 +160,6 @@ pub struct Held(#[expect(dead_code, reason = "its end is what counts")] Rc<dyn G
 pub(crate) trait Guard {}
 
 impl Held {
-    #[allow(dead_code)]
     pub(crate) fn new(guard: impl Guard + 'static) -> Self {
         Self(Rc::new(guard))
     }
