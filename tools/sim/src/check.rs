@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::history::{End, Operation};
 
+pub mod chunks;
 pub mod linearizable;
 #[cfg(test)]
 mod tests;
