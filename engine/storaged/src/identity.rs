@@ -5,7 +5,9 @@
 //!  40  node u32     44 1 if it is known, u32           48  sequence u64
 //!  56  crc32c u32 of bytes 0 to 56
 //! ```
-//! Written in turn, so that one copy is whole whenever the power fails; the higher sequence counts.
+//! One copy is written after the other, so that one is whole whenever the power fails; the higher
+//! sequence counts. Both are written before anything is built on it: the loss of one takes no start
+//! back.
 //!
 //! Invariants
 //!   E385  a start is counted durably before anybody hears of it (R5)
@@ -131,7 +133,13 @@ impl<E: Env> Identity<E> {
         self.write().await
     }
 
+    /// Both copies.
     async fn write(&mut self) -> Result<(), std::io::Error> {
+        self.write_one().await?;
+        self.write_one().await
+    }
+
+    async fn write_one(&mut self) -> Result<(), std::io::Error> {
         self.kept.sequence += 1;
         let page = self.env.pool().alloc_wait(SECTOR).await.map_err(std::io::Error::other)?;
         let mut page: Buf<E::Memory> = page;
@@ -147,3 +155,6 @@ impl<E: Env> Identity<E> {
 fn of_file(error: FileError) -> std::io::Error {
     std::io::Error::new(error.source.kind(), error.to_string())
 }
+
+#[cfg(test)]
+mod tests;

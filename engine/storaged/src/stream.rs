@@ -198,3 +198,6 @@ pub(crate) fn expected(description: &Description) -> u32 {
         Change::Truncate { .. } | Change::Extend { .. } | Change::Zero { .. } | Change::Remove => 0,
     }
 }
+
+#[cfg(test)]
+mod tests;
