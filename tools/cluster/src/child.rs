@@ -13,6 +13,7 @@ use crate::clock::{Stopwatch, pause};
 use crate::error::ClusterError;
 use crate::name::Name;
 use crate::starter::Starter;
+use crate::system::{self, Signal};
 use crate::tail::Tail;
 
 /// Between two looks at a process.
@@ -22,26 +23,6 @@ const READY_BYTES_MAX: u64 = 64 << 10;
 /// A log that has become longer is put aside when its process starts again, and what was put aside
 /// before is removed.
 const LOG_BYTES_MAX: u64 = 16 << 20;
-
-/// Signals that processes get.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Signal {
-    Terminate,
-    Kill,
-    Stop,
-    Continue,
-}
-
-impl Signal {
-    const fn number(self) -> libc::c_int {
-        match self {
-            Self::Terminate => libc::SIGTERM,
-            Self::Kill => libc::SIGKILL,
-            Self::Stop => libc::SIGSTOP,
-            Self::Continue => libc::SIGCONT,
-        }
-    }
-}
 
 /// A process; killed when dropped.
 #[derive(Debug)]
@@ -83,8 +64,13 @@ impl Running {
         const WHAT: &str = "it says where it listens";
         let watch = Stopwatch::start();
         loop {
-            if let Some(line) = self.first_line()? {
+            let line = self.first_line()?;
+            let said = line.map(|line| {
                 let said: Value = serde_json::from_str(&line).unwrap_or_default();
+                (line, said)
+            });
+            // One that fails says so there, too; its log says it to people.
+            if let Some((line, said)) = said.filter(|(_, said)| said["error"].is_null()) {
                 let address = said["address"].as_str().and_then(|text| text.parse().ok());
                 return address.ok_or_else(|| ClusterError::Answer {
                     command: format!("{} serve", self.name.noun()),
@@ -137,17 +123,10 @@ impl Running {
 
     /// Sends a signal, unless it has ended: its number may be another process's then. SIGKILL goes
     /// to whatever it has started, too.
-    #[expect(unsafe_code, reason = "std sends SIGKILL only")]
     pub(crate) fn signal(&mut self, signal: Signal) {
-        if self.ended().is_some() {
-            return;
+        if self.ended().is_none() {
+            system::signal(&self.child, signal);
         }
-        let pid = libc::pid_t::try_from(self.child.id()).expect("the system gave this number");
-        // It leads a group of its own.
-        let whom = if signal == Signal::Kill { -pid } else { pid };
-        // SAFETY: a system call without memory. The child has not been waited for, so the number
-        // is its own; that it may have ended meanwhile makes no difference to it.
-        let _ = unsafe { libc::kill(whom, signal.number()) };
     }
 
     /// Waits for its end; nothing if it still runs after `patience`.

@@ -9,7 +9,6 @@ use std::process::ExitStatus;
 
 use engine_types::ClusterId;
 
-use crate::child::Signal;
 use crate::clock::{Stopwatch, pause};
 use crate::error::ClusterError;
 use crate::folder::{Folder, Home, remove_left, rename};
@@ -19,12 +18,16 @@ use crate::operator::{Operator, Said, text};
 use crate::plan::Plan;
 use crate::slot::Slot;
 use crate::starter::Starter;
+use crate::system::Signal;
 use crate::tail::Tail;
 
 mod config;
 
 /// Between two questions whether something has happened: each is a process.
 const ASK_EVERY: Duration = Duration::from_millis(50);
+
+/// How long a manager may be silent in such a question: one that is frozen is not waited for.
+const STATUS_TIME: &str = "1s";
 
 /// A cluster on this machine; everything ends when it is dropped, at once. [`Cluster::stop`] ends
 /// it in order.
@@ -370,7 +373,7 @@ impl Cluster {
     /// None becomes it, or a process ends.
     pub fn until_primary(&mut self) -> Result<(), ClusterError> {
         self.until("a manager is primary", self.plan.patience, |operator| {
-            let said = operator.run(&["mgmt", "status", "--json"])?;
+            let said = operator.run(&["mgmt", "status", "--timeout", STATUS_TIME, "--json"])?;
             let status = said.documents().pop().unwrap_or_default();
             let primary = status["primary"].is_string();
             Ok(if primary { None } else { Some(Tail::last(&said.err, false)) })

@@ -29,8 +29,15 @@ use crate::name::Name;
 #[derive(Debug)]
 pub(crate) struct Folder {
     root: PathBuf,
-    /// Locked; the lock ends with it.
-    _lock: File,
+    /// Locked.
+    lock: File,
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        // Closing it would not do: a child that another thread is just starting may still have it.
+        let _ = self.lock.unlock();
+    }
 }
 
 impl Folder {
@@ -41,7 +48,7 @@ impl Folder {
         let path = root.join("lock");
         let lock = File::create(&path).map_err(ClusterError::file("create", &path))?;
         match lock.try_lock() {
-            Ok(()) => Ok(Self { root, _lock: lock }),
+            Ok(()) => Ok(Self { root, lock }),
             Err(TryLockError::WouldBlock) => Err(ClusterError::InUse { dir: root }),
             Err(TryLockError::Error(source)) => {
                 Err(ClusterError::File { what: "lock", path, source })

@@ -26,6 +26,7 @@ mod operator;
 mod plan;
 mod slot;
 mod starter;
+mod system;
 mod tail;
 mod tend;
 

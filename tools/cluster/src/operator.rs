@@ -8,7 +8,7 @@ use std::process::{Command, ExitStatus, Stdio};
 use serde_json::Value;
 
 use crate::error::ClusterError;
-use crate::starter::bind_to_parent;
+use crate::system::bind_to_parent;
 use crate::tail::Tail;
 
 /// What a command said.

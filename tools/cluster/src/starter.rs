@@ -4,10 +4,11 @@
 //! thread starts them all and lives as long as its [`Starter`], whoever asks.
 
 use std::io;
-use std::os::unix::process::CommandExt as _;
 use std::process::{Child, Command};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
+
+use crate::system::bind_to_parent;
 
 /// A child to start, and where to tell what came of it.
 struct Order {
@@ -60,31 +61,6 @@ fn serve(ordered: &Receiver<Order>) {
             let _ = child.wait();
         }
     }
-}
-
-/// A child of `command` has a session of its own, so that Ctrl-C in a terminal is not meant for
-/// it, and is killed when this thread ends.
-#[expect(unsafe_code, reason = "what a child does before its program runs")]
-pub(crate) fn bind_to_parent(command: &mut Command) {
-    let parent = std::process::id();
-    let before = move || {
-        // SAFETY: plain system calls without memory of ours, allowed between fork and exec.
-        let (session, bound, seen) = unsafe {
-            let session = libc::setsid();
-            let bound = libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL, 0, 0, 0);
-            (session, bound, libc::getppid())
-        };
-        if session == -1 || bound == -1 {
-            return Err(io::Error::last_os_error());
-        }
-        // Who died before the kernel was asked is not told of: such a child must not run.
-        if u32::try_from(seen) != Ok(parent) {
-            return Err(io::Error::from_raw_os_error(libc::ESRCH));
-        }
-        Ok(())
-    };
-    // SAFETY: `before` makes system calls only; it neither allocates nor takes locks.
-    unsafe { command.pre_exec(before) };
 }
 
 #[cfg(test)]

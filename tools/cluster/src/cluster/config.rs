@@ -72,10 +72,18 @@ mod tests {
     fn shards_share_cores_and_divide_stores() {
         let plan = Plan { shards: 2, stores: 2, ..Plan::new("emberfs", "/nowhere") };
         let text = storage(&plan, 2, "127.0.0.1:7", "\"127.0.0.1:1\"", 3);
-        let expected = "\n[storage]\nidentity = \"identity\"\nmanagers = [\"127.0.0.1:1\"]\n\
-            domain = \"storage-2\"\nshards = [\n  \
-            { core = 2, listen = \"127.0.0.1:7\", stores = [\"store-0.img\", \"store-1.img\"] },\n  \
-            { core = 0, listen = \"127.0.0.1:0\", stores = [\"store-2.img\", \"store-3.img\"] },\n]\n";
+        let expected = [
+            "",
+            "[storage]",
+            "identity = \"identity\"",
+            "managers = [\"127.0.0.1:1\"]",
+            "domain = \"storage-2\"",
+            "shards = [",
+            "  { core = 2, listen = \"127.0.0.1:7\", stores = [\"store-0.img\", \"store-1.img\"] },",
+            "  { core = 0, listen = \"127.0.0.1:0\", stores = [\"store-2.img\", \"store-3.img\"] },",
+            "]",
+        ];
+        let text: Vec<&str> = text.lines().collect();
         assert_eq!(text, expected);
     }
 

@@ -1,0 +1,8 @@
+//! Whole clusters as processes, by the library that `tools/cluster` is.
+
+#![expect(clippy::unwrap_used, reason = "helpers of tests: a step that fails is a test that fails")]
+
+mod ground;
+mod library;
+#[path = "../support/mod.rs"]
+mod support;
