@@ -30,6 +30,8 @@ pub struct StorageConfig {
     pub avoid_min: Duration,
     /// Longest such time. One read then tries it, while the others go on avoiding it.
     pub avoid_max: Duration,
+    /// A connection that was not used for so long is closed (W4); the next request makes it anew.
+    pub idle_time: Duration,
     /// Requests under way to one shard; further ones wait in line.
     pub window_requests: u32,
     /// Bytes of requests under way to one shard, in both directions together.
@@ -50,6 +52,7 @@ impl Default for StorageConfig {
             routing_wait: Duration::from_secs(1),
             avoid_min: Duration::from_secs(1),
             avoid_max: Duration::from_secs(16),
+            idle_time: Duration::from_secs(300),
             window_requests: 128,
             window_bytes: 8 * PAYLOAD_BYTES_MAX,
             channels: 0..CHANNELS_MAX,
@@ -92,6 +95,7 @@ impl StorageConfig {
             ("routing_wait", ms(self.routing_wait), 1, times),
             ("avoid_min", ms(self.avoid_min), 1, times),
             ("avoid_max", ms(self.avoid_max), ms(self.avoid_min), times),
+            ("idle_time", ms(self.idle_time), 1, times),
             ("window_requests", self.window_requests.into(), 1, u32::MAX.into()),
             ("window_bytes", self.window_bytes.into(), 1, u32::MAX.into()),
             ("channels", to, from + 1, CHANNELS_MAX.into()),

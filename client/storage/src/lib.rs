@@ -130,6 +130,20 @@ impl<E: Env> Drop for Handle<E> {
     }
 }
 
+impl<E: Env> Inner<E> {
+    /// Drops idle connections until the client is closed.
+    async fn sweep(self: Rc<Self>) {
+        let idle = self.config.idle_time;
+        loop {
+            let pause = self.env.now() + idle / 2;
+            if until(&self.env, pause, self.closed.cancelled()).await.is_ok() {
+                return;
+            }
+            self.shards.sweep(idle);
+        }
+    }
+}
+
 /// Chunks of a cluster. Clones share connections, windows and channels; when the last one is
 /// dropped, its connections close.
 pub struct Storage<E: Env> {
@@ -174,7 +188,9 @@ impl<E: Env> Storage<E> {
             closed: CancelToken::default(),
             metrics: Metrics::default(),
         };
-        Self { handle: Rc::new(Handle(Rc::new(inner))), deadline: None }
+        let inner = Rc::new(inner);
+        drop(env.spawn(inner.clone().sweep()));
+        Self { handle: Rc::new(Handle(inner)), deadline: None }
     }
 
     /// The same client, whose operations end at `deadline`.

@@ -12,6 +12,7 @@
 
 use core::cell::{Cell, RefCell};
 use core::net::SocketAddr;
+use core::time::Duration;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
@@ -39,6 +40,8 @@ pub(crate) struct Shard<E: Env> {
     bytes_max: u64,
     /// Attempts that have chosen this shard and have not ended.
     pub(crate) outstanding: Cell<u32>,
+    /// When its connection was asked for last.
+    used: Cell<Instant>,
     pub(crate) health: Health,
 }
 
@@ -120,6 +123,7 @@ impl<E: Env> Shards<E> {
                 bytes: Gate::new(self.config.window_bytes.into()),
                 bytes_max: self.config.window_bytes.into(),
                 outstanding: Cell::new(0),
+                used: Cell::new(self.env.now()),
                 health: Health::default(),
             })
         });
@@ -129,6 +133,7 @@ impl<E: Env> Shards<E> {
     /// The connection to a shard, once its address is known.
     pub(crate) async fn client(&self, shard: &Shard<E>, by: Instant) -> Result<Client<E>, Failed> {
         let of = &shard.of;
+        shard.used.set(self.env.now());
         let mut asked = false;
         loop {
             match &*of.ports.borrow() {
@@ -198,6 +203,23 @@ impl<E: Env> Shards<E> {
             *of.ports.borrow_mut() = found;
             of.changed.notify();
         }));
+    }
+
+    /// Drops what nobody has used for `idle` (W4): connections, and what is known of nodes.
+    pub(crate) fn sweep(&self, idle: Duration) {
+        let now = self.env.now();
+        let mut shards = self.shards.borrow_mut();
+        shards.retain(|_, shard| 0 < shard.outstanding.get() || now < shard.used.get() + idle);
+        let in_use = |node: NodeId| {
+            shards.range((node, CoreId::new(0))..=(node, CoreId::new(u16::MAX))).next().is_some()
+        };
+        self.nodes.borrow_mut().retain(|&node, _| in_use(node));
+    }
+
+    /// Shards that something is known of.
+    #[cfg(test)]
+    pub(crate) fn count(&self) -> usize {
+        self.shards.borrow().len()
     }
 
     /// Ends all connections, after what is under way or at `deadline`.

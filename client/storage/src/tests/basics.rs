@@ -2,8 +2,9 @@
 
 use engine_types::{ChunkVersion, Crc32c, Status, crc32c};
 
-use crate::testing::{Ground, at, buffer, chain, chunk};
-use crate::{Op, StorageError};
+use crate::testing::{Ground, at, buffer, chain, chunk, ms};
+use crate::{Op, StorageConfig, StorageError};
+use engine_runtime::Env;
 
 #[test]
 fn every_operation_has_its_effect_and_tells_version_and_length() {
@@ -72,4 +73,34 @@ fn what_cannot_fit_is_refused_here() {
         assert!(too_large(storage.read(chain(1), chunk(0), 0, 5 << 20).await.unwrap_err()));
     });
     assert!(ground.fake.log().is_empty());
+}
+
+#[test]
+fn idle_connections_are_closed_and_made_anew() {
+    let ground = Ground::new(4);
+    let config = StorageConfig { idle_time: ms(1000), ..Ground::config() };
+    ground.run(config, |env, storage| async move {
+        for _ in 0..3 {
+            for _ in 0..3 {
+                storage.read(chain(1), chunk(0), 0, 1).await.unwrap();
+            }
+            assert_eq!(storage.inner().shards.count(), 3);
+            env.sleep_until(env.now() + ms(900)).await;
+            assert_eq!(storage.inner().shards.count(), 3);
+            env.sleep_until(env.now() + ms(1000)).await;
+            assert_eq!(storage.inner().shards.count(), 0);
+        }
+    });
+    assert_eq!(ground.fake.asked_shards.get(), 9);
+}
+
+#[test]
+fn settings_are_checked() {
+    StorageConfig::default().check().unwrap();
+    let check = |config: StorageConfig| config.check().unwrap_err().name;
+    let default = StorageConfig::default;
+    assert_eq!(check(StorageConfig { channels: 3..3, ..default() }), "channels");
+    assert_eq!(check(StorageConfig { channels: 60..65, ..default() }), "channels");
+    assert_eq!(check(StorageConfig { window_requests: 0, ..default() }), "window_requests");
+    assert_eq!(check(StorageConfig { backoff_max: ms(9), ..default() }), "backoff_max");
 }
