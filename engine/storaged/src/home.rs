@@ -4,7 +4,7 @@ use std::path::Path;
 use std::rc::Rc;
 
 use engine_craq::Space;
-use engine_runtime::Env;
+use engine_runtime::{Env, yield_now};
 use engine_shard::{ChunkStore, StoreConfig};
 use engine_store::{Slot, TargetPhase, TargetRecord};
 use engine_types::StoreId;
@@ -54,7 +54,24 @@ impl<E: Env> Home<E> {
         let records = space.index_bytes_max / 1_000 * RESERVE_PERMILLE;
         let reserve = Space { bytes, records };
         let home = Self { env: env.clone(), id, store, reserve };
+        for (slot, record) in home.store.targets() {
+            if record.phase == TargetPhase::Dropping {
+                home.drop_slot(slot);
+            }
+        }
         Ok((Rc::new(home), targets))
+    }
+
+    /// Removes what a slot holds, in the background; the next start goes on with it.
+    pub(crate) fn drop_slot(&self, slot: Slot) {
+        let (store, id) = (self.store.clone(), self.id);
+        drop(self.env.spawn(async move {
+            yield_now().await;
+            match store.drop_target(slot).await {
+                Ok(()) => tracing::info!(store = %id, %slot, "a target is gone"),
+                Err(error) => tracing::error!(store = %id, %slot, %error, "not dropped"),
+            }
+        }));
     }
 }
 
@@ -62,8 +79,7 @@ async fn count_start<E: Env>(store: &ChunkStore<E>) -> Result<Vec<(Slot, TargetR
     let mut counted = Vec::new();
     for (slot, record) in store.targets() {
         if record.phase == TargetPhase::Dropping {
-            store.drop_target(slot).await.map_err(|error| error.to_string())?;
-            continue;
+            continue; // goes on in the background
         }
         let next = record.incarnation.next().ok_or("its starts cannot be counted any more")?;
         let record = TargetRecord { incarnation: next, ..record };

@@ -21,8 +21,8 @@ use engine_net::NetConfig;
 use engine_runtime::{Env, Notify, yield_now};
 use engine_store::{Fence, TargetPhase, TargetRecord};
 use engine_types::{
-    ChainVersion, CoreId, Incarnation, Instant, Map, NodeId, RoutingInfo, RoutingVersion,
-    SessionId, TargetId, Timeline,
+    ChainInfo, ChainVersion, CoreId, Incarnation, Instant, Map, NodeId, RoutingInfo,
+    RoutingVersion, SessionId, TargetId, Timeline,
 };
 use engine_wire::bodies::storage::ShardAt;
 use mgmt_cluster::heartbeat::{Move, TargetReport};
@@ -330,7 +330,10 @@ impl<E: Env> Shard<E> {
     fn adopt(self: &Rc<Self>) {
         let routing = self.routing();
         for target in self.all_targets() {
-            if let Some(chain) = routing.chains.get(&target.chain) {
+            let Some(chain) = routing.chains.get(&target.chain) else { continue };
+            if was_removed(&routing, chain, &target) {
+                self.drop_target(&target);
+            } else {
                 target.chain_arrived(routing.timeline, chain);
             }
         }
@@ -352,6 +355,16 @@ impl<E: Env> Shard<E> {
                 shard.creating.borrow_mut().remove(&target);
             }));
         }
+    }
+
+    /// An operator has removed a target from its chain: what its store holds of it goes.
+    fn drop_target(self: &Rc<Self>, target: &Rc<Target<E>>) {
+        tracing::warn!(target = %target.own.target, chain = %target.chain, "was removed: dropped");
+        target.close();
+        self.targets.borrow_mut().remove(&target.own.target);
+        target.home.drop_slot(target.slot);
+        self.report_now();
+        self.peers_changed();
     }
 
     /// The store that a target belongs into: the registered one, or a new one in its place, of
@@ -469,6 +482,16 @@ impl<E: Env> Shard<E> {
         }
         true
     }
+}
+
+/// Whether its chain goes on without it. That routing info does not name a target is not enough: a
+/// KV that came back from a backup may not know of it yet (R20). Its chain in a version that is
+/// newer than what the target has installed does.
+fn was_removed<E: Env>(routing: &RoutingInfo, chain: &ChainInfo, target: &Target<E>) -> bool {
+    let id = target.own.target;
+    let listed = chain.members.iter().any(|member| member.target == id);
+    let newer = target.version() < chain.version && target.timeline() <= routing.timeline;
+    newer && !listed && !routing.targets.contains_key(&id)
 }
 
 fn fences(routing: &RoutingInfo) -> Vec<Fence> {

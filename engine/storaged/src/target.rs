@@ -171,6 +171,11 @@ impl<E: Env> Target<E> {
         self.replica.borrow().version()
     }
 
+    /// The timeline that its store has installed.
+    pub(crate) fn timeline(&self) -> Timeline {
+        self.home.store.superblock().timeline
+    }
+
     /// The neighbours and the tail, each once.
     pub(crate) fn peers(&self) -> Vec<Peer> {
         let replica = self.replica.borrow();
@@ -255,7 +260,7 @@ impl<E: Env> Target<E> {
 
     /// A version of the chain, from the routing info or an answer to a heartbeat.
     pub(crate) fn chain_arrived(self: &Rc<Self>, timeline: Timeline, chain: &ChainInfo) {
-        if timeline < self.home.store.superblock().timeline {
+        if timeline < self.timeline() {
             engine_types::reached!("R20: routing info of an older timeline");
             return;
         }

@@ -18,8 +18,8 @@ use engine_types::{
 };
 use engine_wire::bodies;
 use engine_wire::bodies::storage::{
-    ReadAnswer, ReadItem, StorageReadReply, StorageReadRequest, StorageUpdateReply,
-    StorageUpdateRequest, UpdateAnswer, UpdateItem,
+    ReadAnswer, ReadItem, StorageReadReply, StorageReadRequest, StorageSpaceReply,
+    StorageSpaceRequest, StorageUpdateReply, StorageUpdateRequest, UpdateAnswer, UpdateItem,
 };
 use engine_wire::handshake::{ClusterSecret, Identity, Local, Versions};
 use meta_kv::OwnKv;
@@ -196,15 +196,7 @@ impl Ground {
             };
             let members = routing.chains[&chain].members.iter();
             let target = members.map(|member| member.target).find(lives).unwrap();
-            let wanted = Operation::Cluster(Command::AdoptStore(target, store));
-            loop {
-                let deadline = caller.env.now() + Duration::from_secs(5);
-                match caller.managers.call(&wanted, deadline).await {
-                    Ok(_) => return,
-                    Err(error) => println!("not adopted yet: {error}"),
-                }
-                caller.env.sleep_until(caller.env.now() + Duration::from_millis(200)).await;
-            }
+            caller.command(Command::AdoptStore(target, store)).await;
         });
     }
 
@@ -320,6 +312,29 @@ impl Caller {
 
     pub(crate) fn client(&self, target: TargetId) -> Client<SimEnv> {
         Client::new(&self.env, net(NodeRole::Client, CLIENT), self.address(target))
+    }
+
+    /// An operator's command, until it is done.
+    pub(crate) async fn command(&self, command: Command) {
+        let wanted = Operation::Cluster(command);
+        loop {
+            let deadline = self.env.now() + Duration::from_secs(5);
+            match self.managers.call(&wanted, deadline).await {
+                Ok(_) => return,
+                Err(error) => println!("not yet: {error}"),
+            }
+            self.env.sleep_until(self.env.now() + Duration::from_millis(200)).await;
+        }
+    }
+
+    /// Chunks on the store of the node at `address`.
+    pub(crate) async fn chunks_at(&self, address: SocketAddr) -> u64 {
+        let client = Client::new(&self.env, net(NodeRole::Client, CLIENT), address);
+        let body = StorageSpaceRequest::default();
+        let call = Call::new(&body, self.env.now() + Duration::from_secs(10));
+        let reply = client.call(call).await.unwrap();
+        let told = reply.body::<StorageSpaceReply>().unwrap();
+        bodies::to_owned::<StorageSpaceReply>(told).unwrap().stores[0].chunks
     }
 
     /// One update, once.

@@ -4,10 +4,12 @@ mod ground;
 
 use core::time::Duration;
 
-use engine_runtime::Signal;
+use engine_runtime::{Env, Signal};
 use engine_types::Status;
 use engine_types::limits::CHUNK_BYTES_MAX;
 use engine_wire::bodies::storage::{READ_BYTES, ReadItem, UPDATE_WRITE, UpdateItem};
+
+use mgmt_cluster::command::Command;
 
 use ground::{Ground, NODES, STORE, STORE_BYTES};
 
@@ -274,6 +276,30 @@ fn the_scrub_finds_rot_that_nobody_reads() {
             let item = ReadItem { target: member.get(), chain_version: version, ..WHOLE };
             let (told, bytes) = caller.read(item).await;
             assert_eq!((Status::from_code(told.status), bytes), (Status::Ok, vec![0xa5; 65_536]));
+        }
+    });
+}
+
+#[test]
+fn a_target_that_was_removed_is_dropped() {
+    let ground = Ground::new(9, 3);
+    let chain = ground.chain(3);
+    ground.act(move |caller| async move {
+        caller.until_serving(chain, 3).await;
+        for index in 0..20 {
+            let item = UpdateItem { index, ..write(u64::from(index) + 1, 300_000) };
+            caller.update_surely(chain, item, &[7; 300_000]).await;
+        }
+        let target = caller.members(chain).0[1];
+        let address = caller.address(target);
+        caller.command(Command::DrainTarget(target, true)).await;
+        caller.until_serving(chain, 2).await;
+        assert_eq!(caller.chunks_at(address).await, 20);
+        caller.command(Command::RemoveTarget(target)).await;
+        caller.env.sleep_until(caller.env.now() + Duration::from_secs(3)).await;
+        assert_eq!(caller.chunks_at(address).await, 0);
+        for other in caller.members(chain).0 {
+            assert_eq!(caller.chunks_at(caller.address(other)).await, 20, "{other}");
         }
     });
 }
