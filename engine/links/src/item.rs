@@ -177,7 +177,8 @@ pub struct Arrived<E: Env> {
     pub item: Item,
     /// The bytes of a `Piece`, in order. Their offsets count from the start of this piece.
     pub segments: Vec<Segment<E>>,
-    /// To be kept as long as the bytes are.
+    /// To be kept as long as the bytes are. Nothing when enough is kept already: the credit for
+    /// these bytes is on its way back.
     pub held: Option<Held>,
 }
 

@@ -40,7 +40,8 @@
 //!         of its beginning
 //!   E362  `link_up` and `link_down` of a peer alternate, beginning with `link_up`
 //!   E363  queues, requests in flight, requests before their turn, and lists have limits
-//!   E364  a request with payload is answered when nobody holds its bytes, others at once (W3)
+//!   E364  a request with payload is answered when nobody holds its bytes (W3), or at once while
+//!         an eighth of the memory is held (W2); others at once
 //!   E365  a request is taken in only by the link of both its names
 //!   E366  there is at most one link to a peer, and it stands only when both sides know both names
 //!   E367  a link that is gone on one side goes on the other one, in bounded time

@@ -25,6 +25,10 @@ pub(crate) const PAYLOAD_INFLIGHT_MAX: u32 = 192;
 /// Requests that arrived before their turn: as many as can be in flight.
 pub(crate) const HOLD_BACK_MAX: u64 = 256;
 
+/// Of the memory of a core, the part whose requests wait with their answers: an eighth, half of
+/// what payloads without credit may take, so that what brings the rest of a payload gets through.
+pub(crate) const HELD_SHARE: u64 = 8;
+
 /// Messages that wait to be sent. A replica has 1,024 versions in flight and says a handful of
 /// things of each, so this is a store of a dozen busy targets whose peer stands still; 12 MiB.
 pub(crate) const QUEUED_MESSAGES_MAX: usize = 64 << 10;

@@ -1,5 +1,6 @@
 //! Receiving: requests in their turn become items with their bytes.
 
+use core::cell::Cell;
 use std::collections::VecDeque;
 use std::rc::Rc;
 
@@ -13,6 +14,7 @@ use super::open::PROBE;
 use super::{Links, Notice, Peer};
 use crate::codec::{self, CodecError};
 use crate::item::{Arrived, Guard, Held, Item, Owner, ShardId};
+use crate::limits::HELD_SHARE;
 use crate::link::{Entry, Link, Names};
 
 /// Why what has arrived is not understood.
@@ -36,12 +38,15 @@ type Filled<E> = (Item, Vec<Segment<E>>);
 struct Ticket<E: Env> {
     env: E,
     request: Option<Request<E>>,
+    bytes: u64,
+    held_bytes: Rc<Cell<u64>>,
 }
 
 impl<E: Env> Guard for Ticket<E> {}
 
 impl<E: Env> Drop for Ticket<E> {
     fn drop(&mut self) {
+        self.held_bytes.set(self.held_bytes.get() - self.bytes);
         if let Some(request) = self.request.take() {
             drop(self.env.spawn(taken(request)));
         }
@@ -120,16 +125,29 @@ impl<E: Env, O: Owner<E>> Links<E, O> {
         Some((peer, link))
     }
 
+    /// Whether the answer to a request with payload may wait. Streams run beside each other, and
+    /// if the beginnings of many held all memory of the connections, none could ever end (W2).
+    fn may_hold(&self, bytes: u64) -> bool {
+        let fits = self.held_bytes.get() + bytes <= self.env.pool().limit() as u64 / HELD_SHARE;
+        if !fits {
+            engine_types::reached!("E364: bytes are not held, so that streams can end");
+        }
+        fits
+    }
+
     /// Hands on every request whose turn has come; gives back those that nobody holds.
     fn take_turns(&self, peer: &Peer<E>, link: &Rc<Link<E>>) -> Vec<Request<E>> {
         let mut done = Vec::new();
         while let Some(entry) = link.next_in_turn() {
             let Entry { messages, segments, request } = entry;
-            let held = if segments.is_empty() {
+            let bytes = u64::from(request.payload_len());
+            let held = if bytes != 0 && self.may_hold(bytes) {
+                self.held_bytes.set(self.held_bytes.get() + bytes);
+                let (env, held_bytes) = (self.env.clone(), self.held_bytes.clone());
+                Some(Held::new(Ticket { env, request: Some(request), bytes, held_bytes }))
+            } else {
                 done.push(request);
                 None
-            } else {
-                Some(Held::new(Ticket { env: self.env.clone(), request: Some(request) }))
             };
             match items(&messages, segments) {
                 Ok(items) => {

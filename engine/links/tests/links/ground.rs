@@ -53,8 +53,8 @@ fn config(node: NodeId, start: u64) -> Rc<NetConfig> {
 struct Life {
     /// The sender's life, and the number that is next.
     from: Option<(u64, u64)>,
-    /// Stream that is arriving, and its bytes so far.
-    streams: BTreeMap<u64, usize>,
+    /// Streams that are arriving: the bytes so far, and what keeps them.
+    streams: BTreeMap<u64, (usize, Vec<Held>)>,
 }
 
 /// What all nodes have seen.
@@ -86,6 +86,8 @@ pub(crate) struct Shard {
     up: RefCell<BTreeMap<ShardId, (u64, u64, Life)>>,
     next_stream: Cell<u64>,
     held: Cell<Duration>,
+    /// Pause between two pieces of a stream.
+    pub(crate) pause: Cell<Duration>,
 }
 
 impl Owner<SimEnv> for Shard {
@@ -111,16 +113,21 @@ impl Owner<SimEnv> for Shard {
         let mut up = self.up.borrow_mut();
         let (_, _, life) = up.get_mut(&from).expect("E361: something arrives without a link");
         let Arrived { item, segments, held } = arrived;
-        assert_eq!(held.is_some(), !segments.is_empty());
+        assert!(held.is_none() || !segments.is_empty());
         match item {
             Item::Message { message, payload, .. } => {
                 self.message(life, message);
                 if let Some((stream, _)) = payload {
-                    assert!(life.streams.insert(stream.0, 0).is_none(), "a stream begins twice");
+                    assert!(
+                        life.streams.insert(stream.0, (0, vec![])).is_none(),
+                        "a stream begins twice"
+                    );
                 }
             }
             Item::Piece { stream, end } => {
-                let before = life.streams.get_mut(&stream.0).expect("a stream begins first");
+                let (before, kept) =
+                    life.streams.get_mut(&stream.0).expect("a stream begins first");
+                kept.extend(held);
                 for segment in &segments {
                     for (index, byte) in segment.bytes.iter().enumerate() {
                         assert_eq!(*byte, pattern(stream.0, *before + index), "bytes in order");
@@ -129,14 +136,14 @@ impl Owner<SimEnv> for Shard {
                     count(&self.log.bytes, segment.bytes.len() as u64);
                 }
                 if let Some(complete) = end {
-                    let len = life.streams.remove(&stream.0).unwrap();
+                    let (len, kept) = life.streams.remove(&stream.0).unwrap();
+                    self.keep(kept);
                     assert!(!complete || len == stream_len(stream.0), "all of a stream");
                     count(if complete { &self.log.complete } else { &self.log.given_up }, 1);
                 }
             }
             other => panic!("nobody sends {other:?}"),
         }
-        self.keep(held);
     }
 }
 
@@ -159,9 +166,8 @@ impl Shard {
         count(&self.log.arrived, 1);
     }
 
-    /// Keeps the guard for a while, as a store would until the bytes are durable.
-    fn keep(&self, held: Option<Held>) {
-        let Some(held) = held else { return };
+    /// Keeps the guards for a while, as a store would until all bytes are durable.
+    fn keep(&self, held: Vec<Held>) {
         let (env, at) = (self.env.clone(), self.env.now() + self.held.get());
         drop(self.env.spawn(async move {
             env.sleep_until(at).await;
@@ -221,6 +227,7 @@ impl Shard {
         while sent < len {
             let piece = step.min(len - sent);
             let bytes = bytes(&self.env, stream.0, sent, piece).await;
+            self.env.sleep_until(self.env.now() + self.pause.get()).await;
             self.links().room(to, 1 << 20).await;
             if !self.is_up(to) {
                 return false; // if another link is up by now, it drops the pieces (E368)
@@ -343,6 +350,7 @@ impl Ground {
                 up: RefCell::default(),
                 next_stream: Cell::new(env.random() >> 8),
                 held: Cell::new(HOLD),
+                pause: Cell::new(Duration::ZERO),
             });
             let weak: Weak<Shard> = Rc::downgrade(&shard);
             *shard.links.borrow_mut() = Some(Links::new(&env, net.clone(), shard.me, weak));

@@ -80,3 +80,22 @@ fn a_single_message_takes_one_way_through_the_network() {
         assert!(took < Duration::from_micros(100), "{took:?}");
     });
 }
+
+/// Each brings its bytes in pieces, and none lets go of them before it is whole.
+#[test]
+fn many_streams_that_run_beside_each_other_all_end() {
+    for seed in 0..3 {
+        let ground = Ground::new(seed, 2);
+        ground.until_whole();
+        let one = ground.shard(0);
+        one.pause.set(Duration::from_millis(5));
+        drop(one.env.clone().spawn(async move {
+            let to = shard(1);
+            let streams: Vec<_> = (0..320).filter_map(|_| one.begin(to)).collect();
+            let large = streams.into_iter().filter(|stream| stream_len(stream.0) == 1 << 20);
+            all(large.map(|stream| one.stream(to, stream, false))).await;
+        }));
+        ground.until(SOON, "all there", |ground| ground.log.complete.get() == 40);
+        assert_eq!(ground.log.downs.get(), 0);
+    }
+}
