@@ -194,7 +194,8 @@ impl<E: Env, O: Operation<E>> Item<E, O> {
 /// An item's index and its outcome.
 pub(crate) type Ended<A> = (usize, Result<A, StorageError>);
 
-type Driven<A> = Pin<Box<dyn Future<Output = Vec<Ended<A>>>>>;
+/// Operations on their way.
+pub(crate) type Driven<A> = Pin<Box<dyn Future<Output = Vec<Ended<A>>>>>;
 
 impl<E: Env> Inner<E> {
     /// Brings all items to their end; the order of outcomes is not that of items.

@@ -65,12 +65,13 @@ use std::ops::Range;
 use std::rc::Rc;
 
 use engine_net::NetConfig;
-use engine_runtime::{Bytes, CancelToken, Env, First, first, until};
+use engine_runtime::{Bytes, CancelToken, Env, until};
 use engine_types::limits::PAYLOAD_BYTES_MAX;
 use engine_types::{
     ChainId, ChunkId, ChunkSize, InodeId, Instant, Map, SessionId, Status, TargetId,
 };
 
+mod batch;
 mod channels;
 mod config;
 mod data;
@@ -104,7 +105,6 @@ use place::TargetHealth;
 use query::QueryOp;
 use read::ReadOp;
 use shards::Shards;
-use update::{Lease, UpdateOp};
 
 /// Shared by all handles of one storage client, and by what runs for it.
 struct Inner<E: Env> {
@@ -330,68 +330,17 @@ impl<E: Env> Storage<E> {
         &self,
         updates: Vec<Update<E>>,
     ) -> Vec<Result<Updated, StorageError>> {
-        let inner = self.inner();
-        let deadline = self.deadline();
         let ops: Vec<Op> = updates.iter().map(|update| update.change.op()).collect();
         let mut ended = Vec::with_capacity(updates.len());
-        let mut waiting: Vec<(usize, Update<E>)> = Vec::with_capacity(updates.len());
+        let mut good = Vec::with_capacity(updates.len());
         for (index, update) in updates.into_iter().enumerate() {
             match update::check(&update) {
-                Ok(()) => waiting.push((index, update)),
+                Ok(()) => good.push((index, update)),
                 Err(error) => ended.push((index, Err(error))),
             }
         }
-        while !waiting.is_empty() {
-            // Whoever holds a channel goes on; who waits for one holds none. So batches do not
-            // wait for each other in a circle.
-            let mut items = Vec::with_capacity(waiting.len());
-            for (index, update) in core::mem::take(&mut waiting) {
-                match inner.try_lease(update.chain, update.chunk) {
-                    Some(lease) => items.push(Item::new(index, UpdateOp::new(update, lease))),
-                    None => waiting.push((index, update)),
-                }
-            }
-            if items.is_empty() {
-                let free = |(_, update): &(usize, Update<E>)| {
-                    !inner.is_haunted(update.chain, update.chunk)
-                };
-                let next = waiting.iter().position(free).unwrap_or(0);
-                let (index, update) = waiting.remove(next);
-                match self.lease(&update, deadline).await {
-                    Ok(lease) => items.push(Item::new(index, UpdateOp::new(update, lease))),
-                    Err(error) => ended.push((index, Err(error))),
-                }
-            }
-            ended.extend(inner.clone().drive(items, deadline).await);
-        }
+        ended.extend(batch::updates(self.inner().clone(), good, self.deadline()).await);
         self.in_order(&ops, ended)
-    }
-
-    /// A channel, in line.
-    async fn lease(&self, update: &Update<E>, deadline: Instant) -> Result<Lease<E>, StorageError> {
-        let inner = self.inner();
-        let waiting = inner.wait_lease(update.chain, update.chunk);
-        let waiting = first(waiting, inner.closed.cancelled());
-        let (op, chain, chunk) = (update.change.op(), update.chain, update.chunk);
-        let subject = Subject { op, chain, chunk };
-        match until(&inner.env, deadline, waiting).await {
-            Ok(First::Left(lease)) => Ok(lease),
-            Ok(First::Right(())) => Err(StorageError::Closed { subject, may_have_happened: false }),
-            Err(_) => {
-                let haunted = inner.is_haunted(chain, chunk);
-                let wanted = if haunted {
-                    "an abandoned update of the chunk that may still happen"
-                } else {
-                    "one of the channels of the chain"
-                };
-                Err(StorageError::DeadlineExceeded {
-                    subject,
-                    wanted: Some(wanted),
-                    tried: Vec::new(),
-                    may_have_happened: false,
-                })
-            }
-        }
     }
 
     /// Writes bytes; a gap behind the old length becomes zeros.

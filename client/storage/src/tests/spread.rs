@@ -182,3 +182,42 @@ fn no_more_updates_of_a_chain_than_channels() {
         assert!(former.is_none_or(|former| former < item.seq), "E371: numbers ascend");
     }
 }
+
+#[test]
+fn one_that_does_not_end_holds_up_no_other() {
+    let ground = Ground::new(66);
+    ground.fake.script(|asked| match asked.what {
+        What::Update(item) if item.index == 0 => Act::Say(Status::Busy),
+        _ => Act::Serve,
+    });
+    let config = StorageConfig { channels: 0..8, ..Ground::config() };
+    let fake = ground.fake.clone();
+    let result = ground.begin(config, |env, storage| async move {
+        let removals = (0..100).map(|index| at(index).update(Change::Remove)).collect();
+        let made = storage.by(env.now() + ms(2000)).update_batch(removals).await;
+        assert!(made[0].is_err() && made[1..].iter().all(Result::is_ok));
+    });
+    ground.sim.run_for(ms(300)).unwrap();
+    assert_eq!(fake.executed.borrow().len(), 99);
+    ground.finish(&result);
+}
+
+#[test]
+fn batches_do_not_wait_in_a_circle() {
+    let ground = Ground::with(67, 1, 1, 2);
+    ground.fake.script(|_| Act::Later(ms(2), Box::new(Act::Serve)));
+    let config = StorageConfig { channels: 0..1, ..Ground::config() };
+    ground.run(config, |_, storage| async move {
+        let batch = |from: u32| {
+            let update = move |index: u32| {
+                let chain = chain(1 + (from + index) % 2);
+                Update { chain, ..at(100 * from + index).update(Change::<SimEnv>::Remove) }
+            };
+            storage.update_batch((0..20).map(update).collect())
+        };
+        for made in all((0..6).map(batch)).await {
+            assert!(made.iter().all(Result::is_ok), "{made:?}");
+        }
+    });
+    assert_eq!(ground.fake.executed.borrow().len(), 120);
+}
