@@ -13,11 +13,12 @@ const ENGINES: [&str; 2] = ["glommio", "monoio"];
 const ENGINE_FOLDER: &str = "engine/runtime";
 
 /// Where `unsafe` is expected, each with its reason: edge crates, or single files.
-const UNSAFE_PLACES: [(&str, &str); 5] = [
+const UNSAFE_PLACES: [(&str, &str); 6] = [
     (ENGINE_FOLDER, "I/O into buffers that the kernel writes, and system calls"),
     ("engine/types/src/reached.rs", "an intrusive list of statics in a crate without std"),
     ("engine/net/tests/allocations.rs", "a global allocator that counts, in a test"),
     ("meta/kv/src/fdb/network.rs", "starts FoundationDB's thread, to be stopped before exit"),
+    ("tools/cluster/src/system.rs", "signals, and children that end with their parent"),
     ("engine/wire/tests/allocations.rs", "a global allocator that counts, in a test"),
 ];
 
