@@ -2,9 +2,13 @@
 
 use std::time::Duration;
 
+use engine_craq::{Cursor, Digest, Walk};
+use engine_links::{Item, OutcomeSaid};
 use engine_runtime::{Env, all};
+use engine_store::Tag;
+use engine_types::{ChainVersion, ChannelId, ChunkId, ChunkVersion, InodeId, SessionId};
 
-use crate::ground::{Ground, shard, stream_len, worlds};
+use crate::ground::{Ground, peer, shard, stream_len, worlds};
 
 const SOON: Duration = Duration::from_secs(30);
 
@@ -98,4 +102,37 @@ fn many_streams_that_run_beside_each_other_all_end() {
         ground.until(SOON, "all there", |ground| ground.log.complete.get() == 40);
         assert_eq!(ground.log.downs.get(), 0);
     }
+}
+
+#[test]
+fn lists_arrive_as_they_are_between_messages() {
+    worlds(|seed| {
+        let ground = Ground::new(seed, 2);
+        ground.until_whole();
+        let one = ground.shard(0);
+        let (from, to, chain, walk) =
+            (peer(shard(0)), peer(shard(1)), ChainVersion::new(1), Walk(2));
+        let chunk = |n: u64| ChunkId { inode: InodeId::new(n), index: n as u32 };
+        let version = ChunkVersion::new(9);
+        let mut sent = Vec::new();
+        for count in [0u64, 1, 1024, 700, 1024] {
+            let (after, upto) = (Cursor::At(chunk(count)), Some(chunk(count + 1)));
+            let entries = (0..count).map(|n| (chunk(n), version, Digest(n * n))).collect();
+            sent.push(Item::Listed { from, to, chain, walk, after, upto, entries });
+            let said = |n| OutcomeSaid { seq: n, chunk: chunk(n), version, len: 7 };
+            let tag =
+                |n| Tag { session: SessionId::new(n), channel: ChannelId::new(3), seq: n + 1 };
+            let entries = (0..count).map(|n| (tag(n), said(n))).collect();
+            sent.push(Item::Outcomes { from, to, chain, walk, last: count == 0, entries });
+            sent.push(Item::ListAsk { from, to, chain, walk, after });
+        }
+        for item in sent.clone() {
+            one.say(shard(1));
+            one.links().send(shard(1), item, Vec::new());
+        }
+        let all = sent.len();
+        ground.until(SOON, "all there", |ground| ground.log.lists.borrow().len() == all);
+        assert!(*ground.log.lists.borrow() == sent, "{seed}");
+        assert_eq!((ground.log.arrived.get(), ground.log.downs.get()), (all as u64, 0));
+    });
 }
