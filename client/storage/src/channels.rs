@@ -12,13 +12,16 @@
 //! ascend (E371). Free ones are taken last in, first out: replicas keep memory for each channel
 //! that was ever used.
 //!
-//! Crash: a client that starts again has another session, whose channels are all new.
+//! Crash: a client that starts again opens another session, whose channels are all new. Should it
+//! find its former one all the same, numbers that began at 1 again would be taken for repetitions,
+//! and updates acknowledged that were never done. So numbers begin at the time of day: those of a
+//! former start are lower, and after a step of the clock requests are refused, not lost.
 
 use core::cell::RefCell;
 use std::collections::BTreeMap;
 
 use engine_runtime::{Gate, Notify};
-use engine_types::{ChannelId, ChunkId};
+use engine_types::{ChannelId, ChunkId, WallTime};
 
 /// A request's name within a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +37,8 @@ struct State {
     newest: BTreeMap<u32, u64>,
     /// Chunks with abandoned updates, and how many.
     haunted: BTreeMap<ChunkId, u32>,
+    /// Below the first number of every channel.
+    base: u64,
 }
 
 pub(crate) struct Channels {
@@ -43,10 +48,11 @@ pub(crate) struct Channels {
 }
 
 impl Channels {
-    pub(crate) fn new(channels: core::ops::Range<u32>) -> Self {
+    pub(crate) fn new(channels: core::ops::Range<u32>, since: WallTime) -> Self {
         let gate = Gate::new(u64::from(channels.end - channels.start));
         let free = channels.rev().collect();
-        let state = State { free, newest: BTreeMap::new(), haunted: BTreeMap::new() };
+        let (newest, haunted, base) = (BTreeMap::new(), BTreeMap::new(), since.nanos());
+        let state = State { free, newest, haunted, base };
         Self { state: RefCell::new(state), gate, changed: Notify::default() }
     }
 
@@ -78,7 +84,8 @@ impl Channels {
     pub(crate) fn next(&self, channel: ChannelId) -> Tag {
         let mut state = self.state.borrow_mut();
         assert!(!state.free.contains(&channel.get()), "E371: {channel} is in use");
-        let newest = state.newest.entry(channel.get()).or_default();
+        let base = state.base;
+        let newest = state.newest.entry(channel.get()).or_insert(base);
         *newest = newest.checked_add(1).expect("2^64 requests of one channel");
         Tag { channel, seq: *newest }
     }

@@ -160,7 +160,8 @@ impl<E: Env> Clone for Storage<E> {
 /// A new storage client, and how operations end.
 impl<E: Env> Storage<E> {
     /// Nothing is sent before the first operation. The channels of `config` belong to it alone for
-    /// the life of `session`: another client with the same ones would be taken for this one.
+    /// the life of `session`: another client with the same ones would be taken for this one. So a
+    /// process that starts again opens a new session (it raises its epoch at the managers).
     ///
     /// # Panics
     /// When the settings fail [`StorageConfig::check`]: whoever reads a configuration checks it.

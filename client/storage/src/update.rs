@@ -314,7 +314,7 @@ impl<E: Env> Inner<E> {
     /// The channels of a chain. They are kept for ever: numbers never go back (E371).
     fn channels(&self, chain: ChainId) -> Rc<Channels> {
         let mut all = self.channels.borrow_mut();
-        let fresh = || Rc::new(Channels::new(self.config.channels.clone()));
+        let fresh = || Rc::new(Channels::new(self.config.channels.clone(), self.env.wall()));
         all.entry(chain).or_insert_with(fresh).clone()
     }
 

@@ -104,3 +104,15 @@ fn settings_are_checked() {
     assert_eq!(check(StorageConfig { window_requests: 0, ..default() }), "window_requests");
     assert_eq!(check(StorageConfig { backoff_max: ms(9), ..default() }), "backoff_max");
 }
+
+#[test]
+fn a_client_that_starts_again_with_its_session_is_not_taken_for_its_former_self() {
+    let ground = Ground::new(5);
+    for text in [&b"one"[..], b"other"] {
+        let made = ground.run(Ground::config(), move |env, storage| async move {
+            storage.write(at(0), 0, vec![buffer(&env, text)]).await.unwrap()
+        });
+        assert_eq!(made.chunk_len as usize, text.len());
+    }
+    assert_eq!(ground.fake.content(1, 0), Some((2, b"other".to_vec())));
+}
