@@ -34,7 +34,7 @@ enum Notice<E: Env> {
 struct Peer<E: Env> {
     id: ShardId,
     address: SocketAddr,
-    client: Client<E>,
+    client: RefCell<Client<E>>,
     wanted: Cell<bool>,
     present: RefCell<Option<Rc<Link<E>>>>,
     /// The own name of the link that is being opened; 0 if none is.
@@ -102,7 +102,7 @@ impl<E: Env, O: Owner<E>> Links<E, O> {
             let peer = Rc::new(Peer {
                 id,
                 address,
-                client: Client::new(&self.env, self.net.clone(), address),
+                client: RefCell::new(Client::new(&self.env, self.net.clone(), address)),
                 wanted: Cell::new(true),
                 present: RefCell::new(None),
                 attempt: Cell::new(0),
@@ -234,6 +234,15 @@ impl<E: Env, O: Owner<E>> Links<E, O> {
             self.notices.borrow_mut().push_back(Notice::Up(link.clone()));
             self.tell();
         }
+    }
+
+    /// Connects anew after a time-out: the connection may hang in the network's own repetitions
+    /// long after the network works again.
+    fn connect_anew(&self, peer: &Peer<E>) {
+        engine_types::reached!("E367: a connection that hangs is given up");
+        let new = Client::new(&self.env, self.net.clone(), peer.address);
+        let old = peer.client.replace(new);
+        drop(old);
     }
 
     fn take_down(&self, link: &Rc<Link<E>>, why: &dyn core::fmt::Display) {

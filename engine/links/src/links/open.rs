@@ -63,7 +63,8 @@ impl<E: Env, O: Owner<E>> Links<E, O> {
         peer.attempt_since.set(self.env.now());
         let (node, core) = (self.me.node.get(), self.me.core.get());
         let body = StorageLinkRequest { generation: own, node, core, reserved: [0; 10] };
-        let call = peer.client.call(Call::new(&body, self.env.now() + OPEN_TIME_MAX));
+        let client = peer.client.borrow().clone();
+        let call = client.call(Call::new(&body, self.env.now() + OPEN_TIME_MAX));
         let superseded = peer.changed.until(|| peer.attempt.get() != own);
         let answer = match first(call, superseded).await {
             First::Left(answer) => answer,
@@ -86,6 +87,9 @@ impl<E: Env, O: Owner<E>> Links<E, O> {
             }
             Err(error) => {
                 tracing::debug!(me = %self.me, peer = %peer.id, %error, "link not opened");
+                if matches!(error, CallError::DeadlineExceeded { .. }) {
+                    self.connect_anew(peer);
+                }
                 peer.failures.set(peer.failures.get().saturating_add(1));
             }
         }
@@ -160,7 +164,8 @@ impl<E: Env, O: Owner<E>> Links<E, O> {
     /// Asks the peer whether the link stands there; takes it down if not.
     pub(super) async fn ask(&self, peer: &Peer<E>, link: &Rc<Link<E>>) {
         let body = self.relay_body(link, PROBE, Vec::new());
-        let call = peer.client.call(Call::new(&body, self.env.now() + PROBE_TIME_MAX));
+        let client = peer.client.borrow().clone();
+        let call = client.call(Call::new(&body, self.env.now() + PROBE_TIME_MAX));
         let First::Left(answer) = first(call, link.ended()).await else { return };
         match confirmed(answer) {
             Ok(()) => {
@@ -169,6 +174,9 @@ impl<E: Env, O: Owner<E>> Links<E, O> {
             }
             Err(why) => {
                 engine_types::reached!("E367: a probe finds that a link is gone");
+                if matches!(why, Unconfirmed::Call(CallError::DeadlineExceeded { .. })) {
+                    self.connect_anew(peer);
+                }
                 self.take_down_of(peer, link, &format_args!("probe: {why}"));
                 self.tell();
             }

@@ -64,6 +64,7 @@ impl<E: Env, O: Owner<E>> Links<E, O> {
         let parts = batch.payload(lists);
         let body = self.relay_body(link, batch.sequence, batch.messages());
         let deadline = self.env.now() + RELAY_TIME_MAX;
-        confirmed(peer.client.call(Call::new(&body, deadline).with_parts(&parts)).await)
+        let client = peer.client.borrow().clone();
+        confirmed(client.call(Call::new(&body, deadline).with_parts(&parts)).await)
     }
 }
