@@ -1,13 +1,15 @@
 //! What a shard is asked by clients, by other shards, and by whoever looks for it.
 
+use core::ops::Bound;
 use std::rc::Rc;
 
 use engine_net::{Request, Service};
 use engine_runtime::Env;
-use engine_types::Status;
+use engine_types::{Status, TargetId};
 use engine_wire::Kind;
 use engine_wire::bodies::storage::{
-    StorageQueryReply, StorageQueryRequest, StorageShardsReply, StorageSpaceReply, StoreSpace,
+    StorageQueryReply, StorageQueryRequest, StorageShardsReply, StorageSpaceReply,
+    StorageTargetsReply, StorageTargetsRequest, StoreSpace,
 };
 
 use crate::shard::Shard;
@@ -19,6 +21,8 @@ mod update;
 pub(crate) const ITEMS_MAX: usize = 1024;
 /// Chunks in the list of one answer to a query.
 const LISTED_MAX: usize = 1024;
+/// Targets in one answer: 112 bytes each, within a body.
+const TARGETS_LISTED_MAX: usize = 1000;
 
 impl<E: Env> Service<E> for Shard<E> {
     async fn call(self: Rc<Self>, request: Request<E>) {
@@ -45,6 +49,7 @@ impl<E: Env> Service<E> for Shard<E> {
                 let stores = self.spaces();
                 request.respond(&StorageSpaceReply { stores }, &[]).await;
             }
+            Kind::STORAGE_TARGETS => self.targets_asked(request).await,
             _ => request.refuse(Status::UnsupportedKind).await,
         }
     }
@@ -75,6 +80,21 @@ impl<E: Env> Shard<E> {
         stores
     }
 
+    async fn targets_asked(self: &Rc<Self>, request: Request<E>) {
+        let after = match request.body::<StorageTargetsRequest>() {
+            Ok(body) => body.after.to_native(),
+            Err(error) => return request.refuse(error.status()).await,
+        };
+        let (targets, more) = {
+            let all = self.targets.borrow();
+            let behind = (Bound::Excluded(TargetId::new(after)), Bound::Unbounded);
+            let behind = || all.range(behind);
+            let some = behind().take(TARGETS_LISTED_MAX).map(|(_, target)| target.status());
+            (some.collect(), u8::from(TARGETS_LISTED_MAX < behind().count()))
+        };
+        request.respond(&StorageTargetsReply { targets, more }, &[]).await;
+    }
+
     /// What the chain has committed of a file: the tail knows (R8).
     async fn query(self: &Rc<Self>, request: Request<E>) {
         let asked = match request.body::<StorageQueryRequest>() {
@@ -90,7 +110,7 @@ impl<E: Env> Shard<E> {
             status: status.code(),
             ..StorageQueryReply::default()
         };
-        let Some(target) = self.target(engine_types::TargetId::new(asked.target)) else {
+        let Some(target) = self.target(TargetId::new(asked.target)) else {
             return request.respond(&refused(Status::WrongNode, 0), &[]).await;
         };
         let version = target.version().get();

@@ -22,6 +22,7 @@ use engine_store::{ChunkKey, Fence, Head, Slot, Tag, TargetRecord};
 use engine_types::{
     ChainId, ChainInfo, ChainVersion, ChunkId, CoreId, Map, PublicState, Status, Timeline,
 };
+use engine_wire::bodies::storage::TargetStatus;
 use mgmt_cluster::chain::LocalState;
 use mgmt_cluster::heartbeat::TargetReport;
 use mgmt_cluster::lease::{Grant, GrantOutcome, StorageLease};
@@ -70,6 +71,22 @@ pub(crate) enum What {
     Map { offset: u32, len: u32 },
 }
 
+/// What a target has done since its shard started.
+#[derive(Debug, Default)]
+pub(crate) struct Done {
+    pub(crate) reads: Cell<u64>,
+    pub(crate) updates: Cell<u64>,
+    pub(crate) refused: Cell<u64>,
+    pub(crate) shipped_chunks: Cell<u64>,
+    pub(crate) shipped_bytes: Cell<u64>,
+    pub(crate) received_chunks: Cell<u64>,
+}
+
+/// Counts.
+pub(crate) fn add(counter: &Cell<u64>, more: u64) {
+    counter.set(counter.get() + more);
+}
+
 /// A chain version, and the own place in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Installed {
@@ -111,6 +128,7 @@ pub(crate) struct Target<E: Env> {
     learning: Cell<u64>,
     learnt_count: Cell<u64>,
     learnt: Notify,
+    pub(crate) done: Done,
 }
 
 impl<E: Env> Target<E> {
@@ -147,6 +165,7 @@ impl<E: Env> Target<E> {
             learning: Cell::new(0),
             learnt_count: Cell::new(0),
             learnt: Notify::default(),
+            done: Done::default(),
         })
     }
 
@@ -320,6 +339,41 @@ impl<E: Env> Target<E> {
                 }
             }
             _ => {}
+        }
+    }
+
+    /// For people.
+    pub(crate) fn status(&self) -> TargetStatus {
+        let report = self.report(CoreId::new(0));
+        let replica = self.replica.borrow();
+        let done = &self.done;
+        TargetStatus {
+            store: self.home.id.get(),
+            target: self.own.target.get(),
+            incarnation: self.own.incarnation.get(),
+            reads: done.reads.get(),
+            updates: done.updates.get(),
+            refused: done.refused.get(),
+            shipped_chunks: done.shipped_chunks.get(),
+            shipped_bytes: done.shipped_bytes.get(),
+            received_chunks: done.received_chunks.get(),
+            chain: self.chain.get(),
+            chain_version: replica.version().get(),
+            in_flight: u32::try_from(replica.in_flight()).unwrap_or(u32::MAX),
+            state: match replica.standing().state {
+                PublicState::Serving => 1,
+                PublicState::Syncing => 2,
+                PublicState::Waiting => 3,
+                PublicState::LastServing => 4,
+                PublicState::Offline => 5,
+            },
+            leased: u8::from(self.is_leased()),
+            local: match report.local {
+                LocalState::UpToDate => 1,
+                LocalState::Online => 2,
+                LocalState::Offline => 3,
+            },
+            reserved: 0,
         }
     }
 

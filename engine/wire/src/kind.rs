@@ -65,6 +65,8 @@ kinds! {
     STORAGE_SHARDS = 0x0103;
     /// Storage: room of the stores.
     STORAGE_SPACE = 0x0104;
+    /// Storage: the targets of a shard.
+    STORAGE_TARGETS = 0x0105;
     /// Storage: a shard opens a link to another one.
     STORAGE_LINK = 0x0110;
     /// Storage: messages between replicas.

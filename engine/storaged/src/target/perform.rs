@@ -13,7 +13,7 @@ use engine_shard::{Read, Shipped, Which};
 use engine_store::{Change, Tag, TargetRecord, Update, UpdateError};
 use engine_types::{ChainVersion, ChunkId, ChunkVersion, Status, Timeline};
 
-use super::{Found, Installed, Target, Updated, Wanted, What};
+use super::{Found, Installed, Target, Updated, Wanted, What, add};
 use crate::refusals;
 use crate::relay;
 use crate::stream::Stream;
@@ -40,6 +40,7 @@ impl<E: Env> Target<E> {
             Effect::Serve(id) => self.serve(id.0),
             Effect::RefuseRead { id, why } => {
                 if let Some(wanted) = self.reads.borrow_mut().remove(&id.0) {
+                    add(&self.done.refused, 1);
                     wanted.found.tell(Found::Refused(why.status()));
                 }
             }
@@ -129,6 +130,7 @@ impl<E: Env> Target<E> {
         let stream = shard.take_stream(payload).expect("E382: what is stored has arrived");
         let description = stream.description().clone();
         let Description { change, size, epoch, .. } = description;
+        add(&self.done.received_chunks, u64::from(replace));
         let target = self.clone();
         drop(self.home.env.spawn(async move {
             yield_now().await;
@@ -208,6 +210,7 @@ impl<E: Env> Target<E> {
     }
 
     fn erase(self: &Rc<Self>, chunk: ChunkId) {
+        add(&self.done.received_chunks, 1);
         let target = self.clone();
         drop(self.home.env.spawn(async move {
             yield_now().await;
@@ -244,6 +247,10 @@ impl<E: Env> Target<E> {
             (Source::Store, Message::Forward { at, removal, .. }) => {
                 self.send_whole(there, at, (Which::Pending, removal), item);
             }
+            (_, Message::Erase { .. }) => {
+                add(&self.done.shipped_chunks, 1);
+                links.send(there, item(None), Vec::new());
+            }
             _ => links.send(there, item(None), Vec::new()),
         }
     }
@@ -277,6 +284,11 @@ impl<E: Env> Target<E> {
             return links.send(there, Item::Piece { stream: id, end: Some(true) }, Vec::new());
         }
         let resync = which == Which::Committed;
+        if resync {
+            let bytes = shipment.extents.iter().map(|extent| u64::from(extent.1)).sum();
+            add(&self.done.shipped_chunks, 1);
+            add(&self.done.shipped_bytes, bytes);
+        }
         relay::send_shipment(self, &shard, (links, there, id), shipment, resync);
     }
 
@@ -284,12 +296,14 @@ impl<E: Env> Target<E> {
         let Some(asked) = self.updates.borrow_mut().remove(&id) else { return };
         let updated = match result {
             Ok(version) => {
+                add(&self.done.updates, 1);
                 let outcome = self.home.store.outcome(self.slot, asked.tag);
                 let outcome = outcome.filter(|outcome| outcome.seq == asked.tag.seq);
                 let len = outcome.map_or(0, |outcome| outcome.len);
                 Updated { status: Status::Ok, version: version.get(), len }
             }
             Err(why) => {
+                add(&self.done.refused, 1);
                 tracing::debug!(target = %self.own.target, chunk = ?asked.chunk, ?why, "refused");
                 Updated { status: why.status(), version: 0, len: 0 }
             }
@@ -302,6 +316,7 @@ impl<E: Env> Target<E> {
         let Some(Wanted { chunk, what, found }) = self.reads.borrow_mut().remove(&id) else {
             return;
         };
+        add(&self.done.reads, 1);
         let key = self.key(chunk);
         let Some((version, len)) = self.home.store.state(&key).committed else {
             return found.tell(Found::Absent);

@@ -256,6 +256,59 @@ pub struct StorageSpaceReply {
     pub stores: Vec<StoreSpace>,
 }
 
+/// Asks a shard what its targets are and do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Archive, Serialize, Deserialize)]
+pub struct StorageTargetsRequest {
+    /// Targets behind this one; 0 for the first.
+    pub after: u64,
+}
+
+/// One target. Counts are since its shard has started.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Archive, Serialize, Deserialize)]
+pub struct TargetStatus {
+    /// Its store.
+    pub store: u128,
+    /// The target.
+    pub target: u64,
+    /// The start of its store.
+    pub incarnation: u64,
+    /// Reads that were answered.
+    pub reads: u64,
+    /// Updates of clients that were done.
+    pub updates: u64,
+    /// Reads and updates that were refused.
+    pub refused: u64,
+    /// Chunks that were shipped to a replica that catches up, and removed there.
+    pub shipped_chunks: u64,
+    /// Bytes of them.
+    pub shipped_bytes: u64,
+    /// Chunks that this replica was shipped, and had to remove.
+    pub received_chunks: u64,
+    /// Its chain.
+    pub chain: u32,
+    /// The chain version it goes by.
+    pub chain_version: u32,
+    /// Versions in flight.
+    pub in_flight: u32,
+    /// Public state by that version: 1 serving, 2 syncing, 3 waiting, 4 last serving, 5 offline.
+    pub state: u8,
+    /// 1: its lease is valid.
+    pub leased: u8,
+    /// 1: it holds everything, 2: it may miss something, 3: it cannot be used.
+    pub local: u8,
+    /// 0.
+    pub reserved: u8,
+}
+
+/// Targets of a shard, ascending.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Archive, Serialize, Deserialize)]
+pub struct StorageTargetsReply {
+    /// At most 1,000.
+    pub targets: Vec<TargetStatus>,
+    /// More are behind the last one.
+    pub more: u8,
+}
+
 /// A shard opens a link to another one, or opens it anew.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Archive, Serialize, Deserialize)]
 pub struct StorageLinkRequest {
@@ -369,6 +422,7 @@ bodies! {
     StorageQueryReply = STORAGE_QUERY, 1;
     StorageShardsRequest = STORAGE_SHARDS, 1;
     StorageSpaceRequest = STORAGE_SPACE, 1;
+    StorageTargetsRequest = STORAGE_TARGETS, 1;
     StorageLinkRequest = STORAGE_LINK, 1;
     StorageLinkReply = STORAGE_LINK, 1;
     StorageRelayReply = STORAGE_RELAY, 1;
@@ -391,5 +445,9 @@ listed! {
     StorageUpdateReply = STORAGE_UPDATE, 1;
     StorageShardsReply = STORAGE_SHARDS, 1;
     StorageSpaceReply = STORAGE_SPACE, 1;
+    StorageTargetsReply = STORAGE_TARGETS, 1;
     StorageRelayRequest = STORAGE_RELAY, 1;
 }
+
+#[cfg(test)]
+mod tests;
