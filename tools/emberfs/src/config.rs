@@ -58,6 +58,8 @@ A file for `emberfs kv serve`, `emberfs mgmt serve` and `emberfs storage serve`,
   managers = [\"127.0.0.1:7200\"]  # some or all
   domain = \"rack-7\"              # what fails together; by default nothing does
   pool = \"128MiB\"                # memory for I/O of each shard
+  resync_rate = \"512MiB\"         # a second, to replicas that catch up; \"0\": as fast as they go
+  scrub_rate = \"32MiB\"           # a second and store; \"0\": nothing is verified
   verify_small_reads = false     # true: whole checksum blocks are read for small reads
   overlay = \"256MiB\"             # memory of each store for overwrites, at most a quarter of pool
   full_permille = 980            # where writes that need space are refused

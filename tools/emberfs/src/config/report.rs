@@ -78,6 +78,10 @@ struct StorageReport {
     /// Empty: none.
     domain: String,
     pool: u64,
+    /// Bytes a second; 0: as fast as it goes.
+    resync_rate: u64,
+    /// Bytes a second; 0: none.
+    scrub_rate: u64,
     verify_small_reads: bool,
     overlay: u64,
     full_permille: u32,
@@ -87,7 +91,7 @@ struct StorageReport {
 
 impl StorageReport {
     fn of(section: StorageSection) -> Self {
-        let store = section.store.config();
+        let (store, settings) = (section.store.config(), section.settings());
         let texts = |all: &[HostPort]| all.iter().map(HostPort::to_string).collect::<Vec<_>>();
         let mut managers = texts(&section.managers);
         if managers.is_empty() {
@@ -116,6 +120,8 @@ impl StorageReport {
             identity: section.identity.display().to_string(),
             domain: section.domain.unwrap_or_default().to_string(),
             pool: section.pool.unwrap_or(crate::storage::POOL_DEFAULT).0,
+            resync_rate: settings.resync_bytes_per_second,
+            scrub_rate: settings.scrub_bytes_per_second,
             verify_small_reads: store.verify_small_reads,
             overlay: store.overlay_bytes_max as u64,
             full_permille: store.full_permille,
@@ -138,6 +144,12 @@ impl StorageReport {
         let domain = if self.domain.is_empty() { "none" } else { &self.domain };
         rows.push(("storage domain", domain.into()));
         rows.push(("storage pool", ByteSize(self.pool).into()));
+        let rate = |rate: u64, none: &str| match rate {
+            0 => none.to_owned(),
+            rate => format!("{} a second", ByteSize(rate)),
+        };
+        rows.push(("storage resync rate", rate(self.resync_rate, "as fast as it goes").into()));
+        rows.push(("storage scrub rate", rate(self.scrub_rate, "no scrubbing").into()));
         rows.push(("storage verify small reads", self.verify_small_reads.into()));
         rows.push(("storage overlay", ByteSize(self.overlay).into()));
         rows.push(("storage full at", format!("{} of 1000", self.full_permille).into()));

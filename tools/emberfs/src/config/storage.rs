@@ -8,6 +8,7 @@ use core::str::FromStr;
 use std::path::{Path, PathBuf};
 
 use engine_shard::StoreConfig;
+use engine_storaged::Settings;
 use mgmt_cluster::record::codec::NAME_BYTES_MAX;
 
 use super::reader::{Section, Value};
@@ -90,6 +91,10 @@ pub(crate) struct StorageSection {
     pub(crate) domain: Option<Domain>,
     /// Memory for I/O of each shard.
     pub(crate) pool: Option<ByteSize>,
+    /// Bytes a second that a shard ships to replicas that catch up; 0: as fast as they go.
+    pub(crate) resync_rate: Option<ByteSize>,
+    /// Bytes a second that are verified of each store; 0: none.
+    pub(crate) scrub_rate: Option<ByteSize>,
     /// Settings of every store.
     pub(crate) store: StoreSection,
 }
@@ -160,6 +165,8 @@ impl StorageSection {
         "identity",
         "domain",
         "pool",
+        "resync_rate",
+        "scrub_rate",
         "verify_small_reads",
         "overlay",
         "full_permille",
@@ -188,6 +195,8 @@ impl StorageSection {
         if let Some(Err(why)) = pool.map(check_pool) {
             section.refuse("pool", &why);
         }
+        let resync_rate = section.get("resync_rate");
+        let scrub_rate = section.get("scrub_rate");
         let store = StoreSection::read(section);
         Some(Self {
             listen,
@@ -198,8 +207,19 @@ impl StorageSection {
             identity: base.join(identity?),
             domain,
             pool,
+            resync_rate,
+            scrub_rate,
             store,
         })
+    }
+
+    /// What is said of the work behind clients' backs.
+    pub(crate) fn settings(&self) -> Settings {
+        let mut settings = Settings::default();
+        let rate = |rate: Option<ByteSize>, default| rate.map_or(default, |rate| rate.0);
+        settings.resync_bytes_per_second = rate(self.resync_rate, settings.resync_bytes_per_second);
+        settings.scrub_bytes_per_second = rate(self.scrub_rate, settings.scrub_bytes_per_second);
+        settings
     }
 }
 

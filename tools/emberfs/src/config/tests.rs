@@ -96,9 +96,10 @@ fn the_example_in_the_help_is_valid() {
     assert_eq!(mgmt.node.unwrap(), crate::mgmt::NODE_DEFAULT);
     assert_eq!(mgmt.name.unwrap(), ClusterName::default());
     let storage = config.storage.unwrap();
-    assert_eq!(storage.listen.unwrap(), crate::storage::listen_default());
+    assert_eq!(storage.listen.clone().unwrap(), crate::storage::listen_default());
     assert_eq!(storage.managers, [crate::mgmt::listen_default()]);
     assert_eq!(storage.pool.unwrap(), crate::storage::POOL_DEFAULT);
+    assert_eq!(storage.settings(), engine_storaged::Settings::default());
     assert_eq!(storage.store.config(), engine_shard::StoreConfig::default());
     assert_eq!(config.cluster.unwrap().file, Path::new("/etc/cluster.toml"));
 }

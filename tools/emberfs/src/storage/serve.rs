@@ -17,7 +17,7 @@ use anyhow::{Context as _, anyhow};
 use engine_net::NetConfig;
 use engine_runtime::{CancelToken, CoreSpec, Env};
 use engine_shard::StoreConfig;
-use engine_storaged::{Role, RoleError, ShardSpec};
+use engine_storaged::{Role, RoleError, Settings as Work, ShardSpec};
 use engine_types::{Incarnation, NodeId, NodeRole};
 use engine_wire::handshake::Identity;
 use serde::Serialize;
@@ -110,6 +110,7 @@ struct Settings {
     identity: PathBuf,
     domain: Domain,
     pool: usize,
+    work: Work,
     store: StoreConfig,
 }
 
@@ -161,6 +162,7 @@ impl Settings {
             identity,
             domain: domain.unwrap_or_default(),
             pool,
+            work: section.map(StorageSection::settings).unwrap_or_default(),
             store,
         })
     }
@@ -277,7 +279,8 @@ async fn serve<E: Env>(env: &E, settings: Settings, out: &mut Output) -> Result<
     };
     let mut told = Ok(());
     let ready = |address| told = ready(out, &settings, address);
-    let ended = engine_storaged::run(env, role, ready, stop.cancelled()).await;
+    let work = settings.work;
+    let ended = engine_storaged::run_with(env, role, work, ready, stop.cancelled()).await;
     ended.map_err(|error| refused(error, settings.shards[0].listen))?;
     told?;
     eprintln!("emberfs storage: stopped, the stores are closed");

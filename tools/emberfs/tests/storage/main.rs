@@ -3,6 +3,8 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests: a step that fails is a test that fails")]
 
 mod ground;
+mod kills;
 mod library;
+mod load;
 #[path = "../support/mod.rs"]
 mod support;

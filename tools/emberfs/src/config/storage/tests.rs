@@ -17,6 +17,7 @@ fn both_forms_are_read_with_paths_relative_to_the_file() {
     assert_eq!(section.stores, [Path::new("/etc/a"), Path::new("/dev/b")]);
     assert_eq!(section.identity, Path::new("/etc/id"));
     assert_eq!(section.store.config(), StoreConfig::default());
+    assert_eq!(section.settings(), Settings::default());
     let section = parse(SHARDS).unwrap();
     let shards: Vec<_> = section
         .shards
@@ -32,7 +33,7 @@ fn both_forms_are_read_with_paths_relative_to_the_file() {
 fn every_setting_of_stores_is_read() {
     let text = format!(
         "{SIMPLE}verify_small_reads = true\noverlay = '512KiB'\nfull_permille = 1000\n\
-         discard = false\nalways_flush = true\n"
+         discard = false\nalways_flush = true\nresync_rate = '1MiB'\nscrub_rate = '0'\n"
     );
     let expected = StoreConfig {
         verify_small_reads: true,
@@ -42,7 +43,10 @@ fn every_setting_of_stores_is_read() {
         always_flush: true,
         ..StoreConfig::default()
     };
-    assert_eq!(parse(&text).unwrap().store.config(), expected);
+    let section = parse(&text).unwrap();
+    assert_eq!(section.store.config(), expected);
+    let Settings { resync_bytes_per_second, scrub_bytes_per_second } = section.settings();
+    assert_eq!((resync_bytes_per_second, scrub_bytes_per_second), (1 << 20, 0));
 }
 
 #[test]
@@ -58,6 +62,7 @@ fn mistakes_are_told_with_what_is_expected() {
         ("'id'", "'id'\npool = '4MiB'", "[storage] pool: found 4 MiB, expected 16 MiB to 1 TiB"),
         ("'id'", "'id'\noverlay = '4KiB'", "[storage] overlay: expected 512 KiB to 1 TiB"),
         ("'id'", "'id'\nfull_permille = 0", "[storage] full_permille: found 0, expected 1 to 1000"),
+        ("'id'", "'id'\nresync_rate = 5", "[storage] resync_rate: found the number 5, expected a"),
         ("'id'", "'id'\ndiscard = 'no'", "[storage] discard: found \"no\", expected true or false"),
         ("'id'", "'id'\ndiscard = 1", "[storage] discard: found the number 1, expected true"),
         ("'id'", "'id'\ndomain = ''", "[storage] domain: found \"\", expected a name in quotes"),
