@@ -236,6 +236,10 @@ impl Cluster {
         for name in names {
             self.slot_mut(*name)?.until_ready(patience)?;
         }
+        // Now with the ports that were found, for whoever reads them.
+        for name in names {
+            self.slot(*name).home.write("config.toml", &config::of(self, *name))?;
+        }
         Ok(())
     }
 

@@ -6,5 +6,6 @@ mod ground;
 mod kills;
 mod library;
 mod load;
+mod operator;
 #[path = "../support/mod.rs"]
 mod support;
