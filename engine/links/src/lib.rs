@@ -28,8 +28,8 @@
 //! If both sides open at once, the attempt of the lower [`ShardId`] counts. A side that hears its
 //! own name `a` in a relay before it has the answer takes the relay for the answer. Both know a
 //! dead, frozen or unreachable peer after three seconds (`limits`), and a restarted one when it
-//! opens its link. There is no link of a shard to itself: the handshake of connections refuses
-//! oneself.
+//! opens its link. The link of a shard to itself takes no way through the network, as the
+//! handshake of connections refuses oneself, and holds nothing back.
 //!
 //! Requests are not repeated, so nothing arrives twice. What was on its way when a link ended may
 //! have arrived or not: replication begins its dialogue anew when a link is up.

@@ -18,6 +18,7 @@ use crate::item::{Arrived, Chunklet, Item, Owner, ShardId, StreamId};
 use crate::limits::STEADY_TIME;
 use crate::link::{Link, Names, Queued, pieces};
 
+mod local;
 mod open;
 mod receive;
 mod send;
@@ -84,7 +85,8 @@ impl<E: Env, O: Owner<E>> Links<E, O> {
     }
 
     /// Links that are wanted from now on; others are taken down. A peer that listens elsewhere now
-    /// gets a new link. The own shard gets none.
+    /// gets a new link. The own shard may be among them: what it says to itself does not
+    /// use the network.
     pub fn want(&self, peers: BTreeMap<ShardId, SocketAddr>) {
         if self.closed.get() {
             return;
@@ -96,7 +98,7 @@ impl<E: Env, O: Owner<E>> Links<E, O> {
             self.forget(&peer);
         }
         for (id, address) in peers {
-            if id == self.me || self.peers.borrow().contains_key(&id) {
+            if self.peers.borrow().contains_key(&id) {
                 continue;
             }
             let peer = Rc::new(Peer {
@@ -220,8 +222,12 @@ impl<E: Env, O: Owner<E>> Links<E, O> {
         let link = Rc::new(Link::new(peer.id, names, self.env.now()));
         *peer.present.borrow_mut() = Some(link.clone());
         peer.attempt.set(0);
-        drop(self.env.spawn(Self::send_all(self.shared(), peer.clone(), link.clone())));
-        drop(self.env.spawn(Self::probe(self.shared(), peer.clone(), link.clone())));
+        if peer.id == self.me {
+            drop(self.env.spawn(Self::deliver_all(self.shared(), link.clone())));
+        } else {
+            drop(self.env.spawn(Self::send_all(self.shared(), peer.clone(), link.clone())));
+            drop(self.env.spawn(Self::probe(self.shared(), peer.clone(), link.clone())));
+        }
         peer.changed.notify();
         self.tell();
         link

@@ -99,7 +99,11 @@ pub struct Crcs {
 }
 
 impl Crcs {
-    pub(crate) fn from_slice(crcs: &[u32]) -> Self {
+    /// Of a segment that did not come over a connection.
+    ///
+    /// # Panics
+    /// When there are more than a segment has.
+    pub fn from_slice(crcs: &[u32]) -> Self {
         let mut kept = Self { count: crcs.len(), inline: [0; INLINE_CRCS], more: None };
         if crcs.len() <= INLINE_CRCS {
             kept.inline[..crcs.len()].copy_from_slice(crcs);

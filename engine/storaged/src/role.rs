@@ -9,7 +9,7 @@ use std::rc::Rc;
 use engine_net::NetConfig;
 use engine_runtime::{CancelToken, CoreSpec, Env, First, Receiver, Sender, first};
 use engine_shard::StoreConfig;
-use engine_types::{CoreId, NodeRole};
+use engine_types::{CoreId, NodeRole, StoreId};
 use engine_wire::bodies::storage::ShardAt;
 use mgmt_client::{Agent, AgentEnd, Follower, Managers};
 use mgmt_cluster::registry::Registration;
@@ -134,7 +134,8 @@ pub async fn run_with<E: Env>(
     let follower = Follower::start(&managers);
     let node = Node::new(&follower);
     let (told, telling) = env.mailbox(TOLD_MAX);
-    let first_address = start_shards(env, (&role, settings), &node, (told, &telling)).await?;
+    let first_address =
+        start_shards(env, (&role, settings), &identity, &node, (told, &telling)).await?;
     ready(first_address);
     let addresses = match role.addresses.is_empty() {
         true => vec![first_address.to_string()],
@@ -201,16 +202,22 @@ async fn keep_name(kept: &mut (impl Future<Output = std::io::Result<()>> + Unpin
 async fn start_shards<E: Env>(
     env: &E,
     (role, settings): (&Role, Settings),
+    identity: &Identity<E>,
     node: &Rc<Node<E>>,
     (told, telling): (Sender<Told>, &Receiver<Told>),
 ) -> Result<SocketAddr, RoleError> {
     drop(env.spawn(node.clone().carry()));
+    let (uuid, incarnation) = (identity.uuid(), identity.incarnation());
     let mut shards = Vec::new();
     let mut first_address = None;
     for (index, spec) in role.shards.iter().enumerate() {
         let core = CoreId::new(u16::try_from(index).unwrap_or(u16::MAX));
         let (control, controlled) = env.mailbox(CONTROL_MAX);
-        let (net, store) = ((*role.net).clone(), role.store.clone());
+        let (mut net, store) = ((*role.net).clone(), role.store.clone());
+        // Shards of one node speak to each other, too: each is somebody of its own.
+        let process = uuid.get().wrapping_add(u128::from(core.get()));
+        net.local.identity.process = StoreId::new(process);
+        net.local.identity.incarnation = incarnation;
         let given = Given { core, spec: spec.clone(), net, store, settings };
         let told = told.clone();
         match spec.core.clone() {

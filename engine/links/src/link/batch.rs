@@ -14,8 +14,8 @@ use crate::limits::{BATCH_BYTES_MAX, LIST_BYTES_MAX, MESSAGES_MAX, PARTS_MAX};
 /// One message that waits to be sent, with its payload: a list, or bytes of a stream.
 pub(crate) struct Queued<E: Env> {
     pub(crate) message: RelayMessage,
-    list: Vec<u8>,
-    bytes: Vec<Chunklet<E>>,
+    pub(crate) list: Vec<u8>,
+    pub(crate) bytes: Vec<Chunklet<E>>,
 }
 
 impl<E: Env> Queued<E> {

@@ -59,6 +59,10 @@ impl<E: Env, O: Owner<E>> Links<E, O> {
 
     async fn open(&self, peer: &Rc<Peer<E>>) {
         let own = self.generation();
+        if peer.id == self.me {
+            let link = self.adopt(peer, Names { own, theirs: own });
+            return self.confirm(&link);
+        }
         peer.attempt.set(own);
         peer.attempt_since.set(self.env.now());
         let (node, core) = (self.me.node.get(), self.me.core.get());

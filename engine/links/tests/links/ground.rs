@@ -315,7 +315,7 @@ pub(crate) struct Ground {
 }
 
 impl Ground {
-    /// `count` nodes, all of which want links to all others.
+    /// `count` nodes, all of which want links to all, also to themselves.
     pub(crate) fn new(seed: u64, count: u32) -> Self {
         Self::with(seed, count, |_| {})
     }
@@ -338,8 +338,8 @@ impl Ground {
         let (log, shards) = (self.log.clone(), self.shards.clone());
         let id = NodeId::new(node);
         let address = |node| self.sim.address(NodeId::new(node), PORT);
-        let peers = (0..self.count).filter(|peer| *peer != node);
-        let peers: BTreeMap<_, _> = peers.map(|peer| (shard(peer), address(peer))).collect();
+        let peers: BTreeMap<_, _> =
+            (0..self.count).map(|peer| (shard(peer), address(peer))).collect();
         let (own, start) = (address(node), self.sim.starts(id) + 1);
         self.sim.start(id, move |env| async move {
             let listener = env.listen(own).expect("the port is free");
