@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests: a step that fails is a test that fails")]
 
+mod exchange;
 mod ground;
 mod kills;
 mod library;
