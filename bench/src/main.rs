@@ -20,6 +20,7 @@ mod progress;
 mod rpc;
 mod runtime;
 mod stats;
+mod storage;
 mod store;
 mod suite;
 mod table;

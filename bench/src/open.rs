@@ -296,6 +296,7 @@ fn measure(
         device: None,
         opening: Some(Box::new(opening)),
         kv: None,
+        storage: None,
     }));
     Ok(())
 }

@@ -12,9 +12,9 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 
 mod calls;
 mod drive;
-mod echo;
+pub(crate) mod echo;
 mod serve;
-mod shape;
+pub(crate) mod shape;
 
 use drive::{Drive, Job};
 use serve::Serve;

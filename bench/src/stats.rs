@@ -88,7 +88,8 @@ impl Side {
         self.latency.add(latency).expect("both histograms have the same bounds");
     }
 
-    fn figure(&self, scale: f64) -> Figure {
+    /// Medians of what was added.
+    pub(crate) fn figure(&self, scale: f64) -> Figure {
         let over = |of: fn(&Slice) -> f64| median(self.slices.iter().map(of));
         let percentile = |share| self.latency.value_at_quantile(share) as f64 / 1e3;
         let latency = Latency { p50: percentile(0.5), p99: percentile(0.99) };
@@ -145,6 +146,7 @@ pub(crate) fn row(heading: Heading, division: &Division, subject: &Side, limit: 
         device: None,
         opening: None,
         kv: None,
+        storage: None,
     }
 }
 

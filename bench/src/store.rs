@@ -11,14 +11,14 @@
 use core::time::Duration;
 use std::sync::{Arc, mpsc};
 
-mod chunks;
-mod device;
-mod drive;
-mod fill;
-mod fio;
+pub(crate) mod chunks;
+pub(crate) mod device;
+pub(crate) mod drive;
+pub(crate) mod fill;
+pub(crate) mod fio;
 mod raw;
-mod shape;
-mod subject;
+pub(crate) mod shape;
+pub(crate) mod subject;
 
 use chunks::Fill;
 use device::{Kind, Place};

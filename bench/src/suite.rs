@@ -1,14 +1,16 @@
 //! What a suite is, and what it reports. A new suite is a module and one entry of [`SUITES`].
 
 use core::time::Duration;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde::Serialize;
 
-use crate::{kv, open, rpc, store};
+use crate::{kv, open, rpc, storage, store};
 
 /// Everything this binary can measure.
-pub(crate) const SUITES: &[Suite] = &[rpc::SUITE, store::SUITE, open::SUITE, kv::SUITE];
+pub(crate) const SUITES: &[Suite] =
+    &[rpc::SUITE, store::SUITE, open::SUITE, kv::SUITE, storage::SUITE];
 
 /// A group of rows that share what they measure and what bounds it.
 pub(crate) struct Suite {
@@ -140,6 +142,30 @@ pub(crate) struct Row {
     /// What only a store of keys and values has.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) kv: Option<Box<KvTold>>,
+    /// What only a row of replicated storage has.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) storage: Option<Box<StorageTold>>,
+}
+
+/// What a row of replicated storage tells beside its figures.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub(crate) struct StorageTold {
+    /// The layers below, each measured alone in the slices of this row.
+    pub(crate) layers: Vec<LayerFigure>,
+    /// Median over the rounds of the subject to 1 / sum(1 / layer), over `rpc` and `store`.
+    pub(crate) of_layers: f64,
+    /// CPU time of each thread of the subject per operation, microseconds; `kernel` are all
+    /// threads of the kernel.
+    pub(crate) threads_us_per_op: BTreeMap<String, f64>,
+}
+
+/// What a layer below did alone.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub(crate) struct LayerFigure {
+    /// Which.
+    pub(crate) name: &'static str,
+    /// What it did.
+    pub(crate) figure: Figure,
 }
 
 /// What a row of keys and values tells beside its figures.

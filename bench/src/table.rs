@@ -1,6 +1,6 @@
 //! The table on standard output: aligned, printed row by row while the suite runs.
 
-use crate::suite::{DeviceBytes, Figure, KvTold, Opening, Row, Shown};
+use crate::suite::{DeviceBytes, Figure, KvTold, LayerFigure, Opening, Row, Shown, StorageTold};
 
 #[cfg(test)]
 mod tests;
@@ -61,7 +61,8 @@ impl Table {
             row.device.as_ref().map_or("-".to_owned(), device),
         ];
         let line = self.line(&row.name, cells);
-        let more = [row.opening.as_ref().map(|opening| told(opening)), kv_told(row)];
+        let more =
+            [row.opening.as_ref().map(|opening| told(opening)), kv_told(row), storage_told(row)];
         more.into_iter().flatten().fold(line, |line, more| format!("{line}\n{more}"))
     }
 
@@ -138,6 +139,25 @@ fn kv_told(row: &Row) -> Option<String> {
         reopening.orderly_seconds,
         number((reopening.file_bytes >> 20) as f64),
         reopening.acknowledged,
+    ))
+}
+
+fn storage_told(row: &Row) -> Option<String> {
+    let StorageTold { layers, of_layers, threads_us_per_op } = row.storage.as_deref()?;
+    let layer = |layer: &LayerFigure| {
+        let Figure { value, latency_us, .. } = &layer.figure;
+        let us = latency_us.map_or(0.0, |latency| latency.p50);
+        format!("{} {} {} ({us:.0} us)", layer.name, number(*value), row.unit)
+    };
+    let layers: Vec<String> = layers.iter().map(layer).collect();
+    let thread = |(name, us): (&String, &f64)| {
+        format!("{} {us:.1}", name.strip_prefix("bench-").unwrap_or(name))
+    };
+    let threads: Vec<String> = threads_us_per_op.iter().map(thread).collect();
+    Some(format!(
+        "    {}; {of_layers:.2} of 1 / sum(1 / rpc, 1 / store); CPU us/op: {}",
+        layers.join(", "),
+        threads.join(", "),
     ))
 }
 

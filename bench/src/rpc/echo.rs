@@ -104,7 +104,7 @@ impl<E: Env> Source<E> {
 }
 
 /// Answers every connection of `listener` until that is closed.
-pub(super) async fn serve<E: Env>(env: E, mut listener: E::Listener) {
+pub(crate) async fn serve<E: Env>(env: E, mut listener: E::Listener) {
     while let Ok(stream) = listener.accept().await {
         let own = env.clone();
         drop(env.spawn(async move {
@@ -195,7 +195,7 @@ async fn read<E: Env>(
 }
 
 /// The client's end of one connection, between slices.
-pub(super) struct Link<E: Env> {
+pub(crate) struct Link<E: Env> {
     stream: Stream<E>,
     buf: Buf<E::Memory>,
     source: Source<E>,
@@ -205,7 +205,7 @@ pub(super) struct Link<E: Env> {
 ///
 /// # Errors
 /// When the connection fails or the pool is too small for it.
-pub(super) async fn connect<E: Env>(
+pub(crate) async fn connect<E: Env>(
     env: &E,
     address: SocketAddr,
     shape: Shape,
@@ -230,7 +230,7 @@ struct Flow {
 }
 
 /// Keeps the shape's messages in flight on every link for one slice, and gives the links back.
-pub(super) async fn flood<E: Env>(
+pub(crate) async fn flood<E: Env>(
     links: Vec<Link<E>>,
     shape: Shape,
     meter: Rc<Meter<E>>,

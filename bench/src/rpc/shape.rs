@@ -8,7 +8,7 @@ use crate::stats::Heading;
 /// Bytes of the small messages: a sector.
 const SMALL_BYTES: usize = 4 << 10;
 /// Bytes of a transfer.
-pub(super) const LARGE_BYTES: usize = 1 << 20;
+pub(crate) const LARGE_BYTES: usize = 1 << 20;
 /// What goes the other way beside a transfer in the bare counterpart: a frame header.
 const ANSWER_BYTES: usize = 64;
 /// Goal of small messages at [`FULL_DEPTH`] in flight.
@@ -22,7 +22,7 @@ const FULL_DEPTH: u32 = 64;
 const _: () = assert!(FULL_DEPTH <= INFLIGHT_REQUESTS_MAX);
 
 /// Server and client runtime; what ships first.
-pub(super) const PAIRS: [(Runtime, Runtime); 5] = [
+pub(crate) const PAIRS: [(Runtime, Runtime); 5] = [
     (Runtime::Glommio, Runtime::Monoio),
     (Runtime::Monoio, Runtime::Monoio),
     (Runtime::Glommio, Runtime::Glommio),
@@ -32,7 +32,7 @@ pub(super) const PAIRS: [(Runtime, Runtime); 5] = [
 
 /// What is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Message {
+pub(crate) enum Message {
     /// 4 KiB there, 4 KiB back.
     Small,
     /// 1 MiB there, a few bytes back.
@@ -43,16 +43,16 @@ pub(super) enum Message {
 
 /// One kind of traffic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Shape {
-    pub(super) message: Message,
-    pub(super) connections: usize,
+pub(crate) struct Shape {
+    pub(crate) message: Message,
+    pub(crate) connections: usize,
     /// Messages in flight on each connection (B7).
-    pub(super) depth: u32,
+    pub(crate) depth: u32,
 }
 
 impl Shape {
     /// Every shape, in the order of the table.
-    pub(super) fn all() -> Vec<Self> {
+    pub(crate) fn all() -> Vec<Self> {
         let mut shapes = Vec::new();
         for connections in [1, 16] {
             for depth in [1, 16, FULL_DEPTH] {
@@ -68,7 +68,7 @@ impl Shape {
     }
 
     /// Bytes of payload in the request of an RPC.
-    pub(super) fn request_payload(self) -> usize {
+    pub(crate) fn request_payload(self) -> usize {
         match self.message {
             Message::Small => SMALL_BYTES,
             Message::Write => LARGE_BYTES,
@@ -77,7 +77,7 @@ impl Shape {
     }
 
     /// Bytes of payload in the answer of an RPC.
-    pub(super) fn answer_payload(self) -> usize {
+    pub(crate) fn answer_payload(self) -> usize {
         match self.message {
             Message::Small => SMALL_BYTES,
             Message::Write => 0,
@@ -86,22 +86,22 @@ impl Shape {
     }
 
     /// Bytes there in the bare counterpart; what has no payload still sends something.
-    pub(super) fn bare_request(self) -> usize {
+    pub(crate) fn bare_request(self) -> usize {
         self.request_payload().max(ANSWER_BYTES)
     }
 
     /// Bytes back in the bare counterpart.
-    pub(super) fn bare_answer(self) -> usize {
+    pub(crate) fn bare_answer(self) -> usize {
         self.answer_payload().max(ANSWER_BYTES)
     }
 
     /// Whether single latencies are of interest: nothing waits behind anything on its connection.
-    pub(super) fn is_latency(self) -> bool {
+    pub(crate) fn is_latency(self) -> bool {
         self.depth == 1
     }
 
     /// Name, unit and goal on a pair of runtimes.
-    pub(super) fn heading(self, pair: (Runtime, Runtime)) -> Heading {
+    pub(crate) fn heading(self, pair: (Runtime, Runtime)) -> Heading {
         let (server, client) = (pair.0.name(), pair.1.name());
         let (connections, depth) = (self.connections, self.depth);
         let (message, unit, scale, goal) = match self.message {

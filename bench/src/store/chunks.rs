@@ -55,7 +55,7 @@ const REMOVALS: usize = 64;
 const QUIET: Duration = Duration::from_millis(150);
 
 /// An open store.
-pub(super) struct Chunks<E: Env> {
+pub(crate) struct Chunks<E: Env> {
     env: E,
     store: ChunkStore<E>,
     data: Data,
@@ -98,10 +98,10 @@ struct Tail {
 }
 
 /// Makes a store with its data, on a core of its own: the cores that measure open a closed one.
-pub(super) struct Fill {
-    pub(super) place: Arc<Place>,
-    pub(super) data: Data,
-    pub(super) bytes: u64,
+pub(crate) struct Fill {
+    pub(crate) place: Arc<Place>,
+    pub(crate) data: Data,
+    pub(crate) bytes: u64,
 }
 
 impl Main for Fill {

@@ -24,7 +24,7 @@ const TMPFS_MAGIC: rustix::fs::FsWord = 0x0102_1994;
 
 /// What is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     /// A file on the file system of `--dir`.
     Disk,
     /// A loop device over a file on the tmpfs of `--memory-dir`.
@@ -32,11 +32,11 @@ pub(super) enum Kind {
 }
 
 /// Room for data that nobody else uses.
-pub(super) struct Place {
+pub(crate) struct Place {
     /// Where this process and its children reach it.
-    pub(super) path: PathBuf,
+    pub(crate) path: PathBuf,
     /// Its size.
-    pub(super) bytes: u64,
+    pub(crate) bytes: u64,
     /// Bytes of data in it; 0 until it has been filled.
     data_bytes: AtomicU64,
     /// Keeps file and device alive.
@@ -45,10 +45,10 @@ pub(super) struct Place {
 
 impl Kind {
     /// Both.
-    pub(super) const ALL: [Self; 2] = [Self::Disk, Self::Loop];
+    pub(crate) const ALL: [Self; 2] = [Self::Disk, Self::Loop];
 
     /// Its name in rows.
-    pub(super) fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Disk => "disk",
             Self::Loop => "loop",
@@ -60,7 +60,7 @@ impl Kind {
     /// # Errors
     /// A sentence that says what is missing: space, permission, a folder on the right kind of
     /// file system.
-    pub(super) fn place(
+    pub(crate) fn place(
         self,
         storage: &Storage,
         bytes: u64,
@@ -108,12 +108,12 @@ impl Kind {
 
 impl Place {
     /// Bytes of random data in it; 0 until somebody has filled it.
-    pub(super) fn data_bytes(&self) -> u64 {
+    pub(crate) fn data_bytes(&self) -> u64 {
         self.data_bytes.load(Ordering::Relaxed)
     }
 
     /// It holds `bytes` of data from now on.
-    pub(super) fn set_data_bytes(&self, bytes: u64) {
+    pub(crate) fn set_data_bytes(&self, bytes: u64) {
         self.data_bytes.store(bytes, Ordering::Relaxed);
     }
 }

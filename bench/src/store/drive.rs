@@ -22,22 +22,22 @@ use crate::suite::{Event, Row};
 const ROUNDS_MORE: u32 = 4;
 
 /// What one core measures.
-pub(super) struct Job {
-    pub(super) setting: Setting,
-    pub(super) shapes: Vec<Shape>,
-    pub(super) division: Division,
+pub(crate) struct Job {
+    pub(crate) setting: Setting,
+    pub(crate) shapes: Vec<Shape>,
+    pub(crate) division: Division,
     /// Where fio works.
-    pub(super) limit: Arc<Place>,
+    pub(crate) limit: Arc<Place>,
     /// Where the subject works, unless it works there as well.
-    pub(super) place: Option<Arc<Place>>,
+    pub(crate) place: Option<Arc<Place>>,
     /// The CPU of subject and fio.
-    pub(super) cpu: Option<usize>,
+    pub(crate) cpu: Option<usize>,
 }
 
 /// Measures the rows of `job`. Nobody left to read `events` ends it.
-pub(super) struct Drive {
-    pub(super) job: Job,
-    pub(super) events: mpsc::Sender<Event>,
+pub(crate) struct Drive {
+    pub(crate) job: Job,
+    pub(crate) events: mpsc::Sender<Event>,
 }
 
 impl Main for Drive {
@@ -174,7 +174,11 @@ fn shares(measured: &Measured<()>, kernel: u64) -> CpuUsed {
 }
 
 /// Keeps the shape's operations in flight for one slice, a task for each.
-async fn flood<E: Env, S: Subject<E>>(subject: Rc<S>, shape: Shape, meter: Rc<Meter<E>>) {
+pub(crate) async fn flood<E: Env, S: Subject<E>>(
+    subject: Rc<S>,
+    shape: Shape,
+    meter: Rc<Meter<E>>,
+) {
     let env = meter.env();
     let worker = |_| {
         let random = Rng::new(env.random());

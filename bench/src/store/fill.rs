@@ -9,7 +9,7 @@ use super::device::Place;
 ///
 /// # Errors
 /// When the pool has no room.
-pub(super) fn random_bytes<E: Env>(
+pub(crate) fn random_bytes<E: Env>(
     env: &E,
     random: &mut Rng,
     len: u32,
@@ -28,7 +28,7 @@ pub(super) fn random_bytes<E: Env>(
 ///
 /// # Errors
 /// What the device answered.
-pub(super) async fn open<E: Env>(env: &E, place: &Place) -> Result<E::File, String> {
+pub(crate) async fn open<E: Env>(env: &E, place: &Place) -> Result<E::File, String> {
     let options = OpenOptions { write: true, ..OpenOptions::default() };
     env.open(&place.path, options).await.map_err(|error| error.to_string())
 }

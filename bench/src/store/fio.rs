@@ -36,34 +36,34 @@ const START_POLL: Duration = Duration::from_millis(2);
 
 /// A slice of fio.
 #[derive(Clone, Debug)]
-pub(super) struct Request {
+pub(crate) struct Request {
     /// A file or device that was written completely.
-    pub(super) path: PathBuf,
+    pub(crate) path: PathBuf,
     /// Its size.
-    pub(super) bytes: u64,
+    pub(crate) bytes: u64,
     /// What is done to it.
-    pub(super) shape: Shape,
+    pub(crate) shape: Shape,
     /// Writes per fdatasync.
-    pub(super) writes_per_flush: u32,
+    pub(crate) writes_per_flush: u32,
     /// CPU for its I/O.
-    pub(super) cpu: Option<usize>,
+    pub(crate) cpu: Option<usize>,
     /// Length of the slice.
-    pub(super) division: Division,
+    pub(crate) division: Division,
 }
 
 /// What fio did.
 #[derive(Debug)]
-pub(super) struct Outcome {
-    pub(super) slice: Slice,
+pub(crate) struct Outcome {
+    pub(crate) slice: Slice,
     /// From submission to completion; a write is not durable by then.
-    pub(super) latency: Histogram<u64>,
+    pub(crate) latency: Histogram<u64>,
 }
 
 /// Whether there is a fio.
 ///
 /// # Errors
 /// Says which package has it.
-pub(super) fn check() -> Result<(), String> {
+pub(crate) fn check() -> Result<(), String> {
     match Command::new("fio").arg("--version").output() {
         Ok(output) if output.status.success() => Ok(()),
         Ok(output) => Err(reason(&output)),
@@ -75,7 +75,7 @@ pub(super) fn check() -> Result<(), String> {
 ///
 /// # Errors
 /// Why there is no figure: fio's own words where it has some.
-pub(super) async fn run<E: Env>(env: &E, request: &Request) -> Result<Outcome, String> {
+pub(crate) async fn run<E: Env>(env: &E, request: &Request) -> Result<Outcome, String> {
     let arguments = arguments(request);
     let started = env.blocking(|| start(arguments)).await;
     let mut fio = started.map_err(|error| not_started(&error))?;
@@ -93,7 +93,7 @@ pub(super) async fn run<E: Env>(env: &E, request: &Request) -> Result<Outcome, S
 ///
 /// # Errors
 /// fio's own words.
-pub(super) fn fill(place: &Place) -> Result<(), String> {
+pub(crate) fn fill(place: &Place) -> Result<(), String> {
     let arguments = [
         "--name=fill",
         "--ioengine=io_uring",

@@ -7,11 +7,11 @@ use crate::runtime::Runtime;
 use crate::stats::Heading;
 
 /// A sector.
-pub(super) const SMALL_BYTES: u32 = 4 << 10;
+pub(crate) const SMALL_BYTES: u32 = 4 << 10;
 /// A checksum block of the largest kind.
 const MEDIUM_BYTES: u32 = 64 << 10;
 /// A transfer.
-pub(super) const LARGE_BYTES: u32 = 1 << 20;
+pub(crate) const LARGE_BYTES: u32 = 1 << 20;
 /// In flight where reads must reach their goal.
 const FULL_DEPTH: u32 = 64;
 
@@ -28,11 +28,11 @@ const APPEND_GOAL: f64 = 0.9;
 const OVERWRITE_GOAL: f64 = 0.4;
 
 /// Runtimes that are compared; what ships first.
-pub(super) const RUNTIMES: [Runtime; 2] = [Runtime::Glommio, Runtime::Monoio];
+pub(crate) const RUNTIMES: [Runtime; 2] = [Runtime::Glommio, Runtime::Monoio];
 
 /// Who does the work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Layer {
+pub(crate) enum Layer {
     /// The runtime's files alone: what everything above them can reach at best.
     File,
     /// A chunk store with this data.
@@ -41,7 +41,7 @@ pub(super) enum Layer {
 
 /// The chunks that a store is filled with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Data {
+pub(crate) enum Data {
     /// Chunks of 1 MiB.
     Large,
     /// Chunks of 4 KiB.
@@ -50,7 +50,7 @@ pub(super) enum Data {
 
 /// One operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Work {
+pub(crate) enum Work {
     /// A read at a random place, aligned to its length.
     Read {
         /// Bytes.
@@ -69,15 +69,15 @@ pub(super) enum Work {
 
 /// One kind of load.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Shape {
-    pub(super) work: Work,
+pub(crate) struct Shape {
+    pub(crate) work: Work,
     /// Operations in flight.
-    pub(super) depth: u32,
+    pub(crate) depth: u32,
 }
 
 impl Work {
     /// Bytes that one operation moves.
-    pub(super) fn bytes(self) -> u32 {
+    pub(crate) fn bytes(self) -> u32 {
         match self {
             Self::Read { len, .. } => len,
             Self::Append { .. } => LARGE_BYTES,
@@ -86,7 +86,7 @@ impl Work {
     }
 
     /// Whether it changes data, and is durable when it ends.
-    pub(super) fn is_write(self) -> bool {
+    pub(crate) fn is_write(self) -> bool {
         matches!(self, Self::Append { .. } | Self::Overwrite)
     }
 
@@ -105,7 +105,7 @@ impl Work {
 
 impl Data {
     /// Bytes of its chunks.
-    pub(super) fn chunk_bytes(self) -> u32 {
+    pub(crate) fn chunk_bytes(self) -> u32 {
         match self {
             Self::Large => LARGE_BYTES,
             Self::Small => SMALL_BYTES,
@@ -115,11 +115,11 @@ impl Data {
 
 impl Layer {
     /// Every layer, the lowest first.
-    pub(super) const ALL: [Self; 3] =
+    pub(crate) const ALL: [Self; 3] =
         [Self::File, Self::Store(Data::Large), Self::Store(Data::Small)];
 
     /// Its loads, in the order of the table.
-    pub(super) fn shapes(self) -> Vec<Shape> {
+    pub(crate) fn shapes(self) -> Vec<Shape> {
         let read = |len| Work::Read { len, verify: false };
         let of = |work: Work, depths: [u32; 2]| depths.map(|depth| Shape { work, depth });
         let small = of(read(SMALL_BYTES), [1, FULL_DEPTH]).to_vec();
@@ -156,26 +156,26 @@ impl Layer {
 
 /// The rows that one core measures: a layer on a runtime on a device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Setting {
-    pub(super) device: Kind,
-    pub(super) layer: Layer,
-    pub(super) runtime: Runtime,
+pub(crate) struct Setting {
+    pub(crate) device: Kind,
+    pub(crate) layer: Layer,
+    pub(crate) runtime: Runtime,
 }
 
 impl Setting {
     /// Every setting on a device, in the order of the table.
-    pub(super) fn all_on(device: Kind) -> Vec<Self> {
+    pub(crate) fn all_on(device: Kind) -> Vec<Self> {
         let of = |layer| RUNTIMES.map(|runtime| Self { device, layer, runtime });
         Layer::ALL.into_iter().flat_map(of).collect()
     }
 
     /// What its rows have in common.
-    pub(super) fn name(self) -> String {
+    pub(crate) fn name(self) -> String {
         format!("{}/{}-{}", self.device.name(), self.layer.name(), self.runtime.name())
     }
 
     /// Name, unit and goal of one of its rows.
-    pub(super) fn heading(self, shape: Shape) -> Heading {
+    pub(crate) fn heading(self, shape: Shape) -> Heading {
         let name = format!("{}/{}/q{}", self.name(), shape.work.name(), shape.depth);
         let (unit, scale) = match shape.work.bytes() {
             SMALL_BYTES => ("op/s", 1.0),

@@ -14,7 +14,7 @@ use crate::suite::{DeviceBytes, JournalTurns};
 mod tests;
 
 /// A layer on one core.
-pub(super) trait Subject<E: Env>: Sized + 'static {
+pub(crate) trait Subject<E: Env>: Sized + 'static {
     /// Opens what lies at `place`, which holds its data.
     async fn open(env: &E, place: &Place) -> Result<Rc<Self>, String>;
 
@@ -38,21 +38,21 @@ pub(super) trait Subject<E: Env>: Sized + 'static {
 
 /// Counts of a subject since it was opened.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Counters {
+pub(crate) struct Counters {
     /// Bytes that operations moved.
-    pub(super) user_bytes: u64,
+    pub(crate) user_bytes: u64,
     /// Durable operations that ended.
-    pub(super) writes: u64,
+    pub(crate) writes: u64,
     /// Bytes read from the device.
-    pub(super) read_bytes: u64,
+    pub(crate) read_bytes: u64,
     /// Bytes written to the device.
-    pub(super) written_bytes: u64,
+    pub(crate) written_bytes: u64,
     /// Flushes that made something durable.
-    pub(super) flushes: u64,
+    pub(crate) flushes: u64,
     /// Bytes written to the journal.
-    pub(super) journal_bytes: u64,
+    pub(crate) journal_bytes: u64,
     /// Bytes of the journal's ring; 0 without one.
-    pub(super) ring_bytes: u64,
+    pub(crate) ring_bytes: u64,
 }
 
 /// Turns of the ring after which what overwrites cost is final: everything was applied, dumped and
@@ -61,13 +61,13 @@ const TURNS: f64 = 2.0;
 
 impl Counters {
     /// Operations per flush, where there were flushes.
-    pub(super) fn ops_per_flush(&self) -> Option<f64> {
+    pub(crate) fn ops_per_flush(&self) -> Option<f64> {
         let per = self.writes as f64 / self.flushes as f64;
         (self.writes != 0 && self.flushes != 0).then_some(per)
     }
 
     /// Whether the ring was filled as often as figures of writes need.
-    pub(super) fn has_turned(&self) -> bool {
+    pub(crate) fn has_turned(&self) -> bool {
         self.journal().is_none_or(|journal| TURNS <= journal.turns)
     }
 
@@ -79,7 +79,7 @@ impl Counters {
     }
 
     /// Shares for a row; nothing when nothing was done.
-    pub(super) fn device_bytes(&self) -> Option<DeviceBytes> {
+    pub(crate) fn device_bytes(&self) -> Option<DeviceBytes> {
         let per_byte = |bytes: u64| bytes as f64 / self.user_bytes as f64;
         (self.user_bytes != 0).then(|| DeviceBytes {
             read_per_byte: per_byte(self.read_bytes),

@@ -22,6 +22,7 @@ fn row(name: &str, ratio: f64, goal: Option<f64>, latency: Option<Latency>) -> R
         device: None,
         opening: None,
         kv: None,
+        storage: None,
     }
 }
 
