@@ -7,6 +7,7 @@ pub mod election;
 pub mod kv;
 pub mod manager;
 pub mod rpc;
+pub mod storage;
 pub mod store;
 pub mod takeover;
 

@@ -1,0 +1,268 @@
+//! Replicated chunks as they ship: KV, managers, storage nodes on simulated disks, and storage
+//! clients that read and write the same few chunks, under every fault.
+//!
+//! A world has three parts. First chains are created and nothing fails. Then faults happen while
+//! clients go on. Then faults stop, all chains become whole, clients do a few operations more, nodes
+//! end in order, and their stores are opened and compared.
+//!
+//! Checks: of each chunk T90 to T95 (`check::chunks`), and
+//!   T96  chains are created, and whole again within [`WHOLE_MAX`] after faults have stopped
+//!   T97  every operation ends by its deadline, and once faults have stopped, operations succeed
+//!   T98  in the end stores hold nothing but the chunks, and no version is pending
+
+use core::time::Duration;
+use std::rc::Rc;
+
+use engine_runtime::Signal;
+use engine_types::{NodeId, NodeState, PublicState, Rng};
+
+use super::manager::{cluster, start};
+use crate::check::{Verdict, chunks, fail};
+use crate::fault::{Draw, Fault, FaultEvent, FaultPlan, Kind};
+use crate::history::End;
+use crate::scenario::{Played, Scenario};
+use crate::topology::Topology;
+use crate::world::World;
+
+mod audit;
+mod bug;
+mod chunks_of;
+mod ground;
+mod node;
+mod operator;
+mod setting;
+#[cfg(test)]
+mod tests;
+mod user;
+
+pub use bug::Bug;
+use ground::Ground;
+use setting::Setting;
+
+/// See the module.
+pub const SCENARIO: Scenario = Scenario {
+    name: "storage",
+    about: "chunks are linearizable, acknowledged writes stay, replicas are identical, all heals",
+    play: |seed| play(seed, None),
+};
+
+const MANAGERS: usize = 3;
+/// Time in which nodes register, chains are created, and leases granted.
+const CREATED_MAX: Duration = Duration::from_secs(60);
+/// A takeover, the detection of dead nodes, and the resync of one member after the other.
+const WHOLE_MAX: Duration = Duration::from_secs(120);
+/// Longer than it takes to detect a dead node, and to hear of it.
+const WHOLE_FOR: Duration = Duration::from_secs(6);
+/// Operations of each client that must succeed in the end.
+const QUIET_OPERATIONS: u64 = 10;
+/// Time in which they do, beside the time of one operation that is under way.
+const QUIET_MAX: Duration = Duration::from_secs(60);
+/// Time in which nodes end in order, and their stores are read.
+const AUDIT_MAX: Duration = Duration::from_secs(60);
+
+const T96: &str = "T96 chains become whole";
+const T97: &str = "T97 operations end";
+const T98: &str = "T98 nothing is left over";
+
+/// Plays a world in which nodes make a mistake, if one is given.
+pub fn play(seed: u64, bug: Option<Bug>) -> Played {
+    let mut rng = Rng::new(seed).fork("storage");
+    let setting = Setting::draw(&mut rng);
+    let roles = [
+        ("kv", 1),
+        ("manager", MANAGERS),
+        ("storage", setting.nodes),
+        ("user", setting.users),
+        ("operator", 1),
+    ];
+    let mut world = World::new(seed, Topology::of(&roles));
+    let plan = plan(&world, &setting);
+    let style = cluster::Style { calm: true, patient: setting.patient, ..Default::default() };
+    let cluster = cluster::Cluster::new(&world, style);
+    let ground = Rc::new(Ground::new(&world, cluster, setting, bug));
+    let verdict = run(&mut world, &ground, &plan);
+    ground.clear();
+    Played { world, plan, operations: ground.operations(), verdict }
+}
+
+fn plan(world: &World, setting: &Setting) -> FaultPlan {
+    let (kv, managers, nodes) = (world.role("kv"), world.role("manager"), world.role("storage"));
+    let (all, users) = (world.nodes(), world.role("user"));
+    let data = [nodes.clone(), users.clone()].concat();
+    let random = world.sim().random("faults");
+    let lasts = setting.faults_for;
+    let plan = FaultPlan::draw_some(
+        &random,
+        lasts,
+        &[
+            Draw::new(Kind::CrashAndReturn, &nodes).count(1..=6).lasts_ms(1..=6_000),
+            Draw::new(Kind::KillAndRestart, &nodes).count(1..=6).lasts_ms(1..=2_000),
+            Draw::new(Kind::FreezeAndWake, &nodes).count(1..=5).lasts_ms(10..=6_000),
+            Draw::new(Kind::CrashAndReturn, &managers).lasts_ms(1..=15_000),
+            Draw::new(Kind::FreezeAndWake, &managers).lasts_ms(10..=15_000),
+            Draw::new(Kind::CrashAndReturn, &kv).lasts_ms(1..=5_000),
+            Draw::new(Kind::KillAndRestart, &users).lasts_ms(1..=2_000),
+            Draw::new(Kind::FreezeAndWake, &users).lasts_ms(10..=8_000),
+            Draw::new(Kind::ClockDrift { ppm_max: 4_900 }, all)
+                .count(0..=6)
+                .lasts_ms(5_000..=30_000),
+            Draw::new(Kind::Partition, all).lasts_ms(20..=8_000),
+            Draw::new(Kind::Partition, &data).lasts_ms(20..=8_000),
+            Draw::new(Kind::OneWayCut, all).count(0..=6).lasts_ms(20..=8_000),
+            Draw::new(Kind::OneWayCut, &nodes).count(1..=5).lasts_ms(20..=6_000),
+            Draw::new(Kind::SlowLink, &data).count(0..=6).lasts_ms(50..=8_000).permille(1..=400),
+            Draw::new(Kind::LossyLink, &data).count(0..=6).lasts_ms(50..=8_000).permille(10..=200),
+            Draw::new(Kind::SlowDisk, &nodes).lasts_ms(50..=8_000),
+            Draw::new(Kind::DiskErrors, &nodes).lasts_ms(20..=3_000).permille(1..=100),
+            Draw::new(Kind::FlushErrors, &nodes).count(0..=1).lasts_ms(20..=3_000),
+            Draw::new(Kind::DiskFull, &nodes).lasts_ms(50..=5_000),
+            Draw::new(Kind::DiskGone, &nodes).count(0..=1).lasts_ms(100..=3_000),
+        ],
+    );
+    plan.and(all_at_once(&random, &nodes, lasts))
+}
+
+/// All storage nodes lose power together, now and then, and return one after the other.
+fn all_at_once(random: &Rng, nodes: &[NodeId], lasts: Duration) -> FaultPlan {
+    let mut rng = random.fork("all at once");
+    let mut events = Vec::new();
+    if rng.chance(400) {
+        let ms = u64::try_from(lasts.as_millis()).expect("short");
+        let at = Duration::from_millis(rng.range(0..=ms));
+        for &node in nodes {
+            let lasts = Duration::from_millis(rng.range(1..=4_000));
+            events.push(FaultEvent { at, lasts, fault: Fault::Crash(node) });
+        }
+    }
+    FaultPlan::of(events)
+}
+
+fn run(world: &mut World, ground: &Rc<Ground>, plan: &FaultPlan) -> Verdict {
+    start(world, &ground.cluster);
+    for (index, node) in world.role("storage").into_iter().enumerate() {
+        let ground = ground.clone();
+        world.start_supervised(node, move |env| node::run(env, ground.clone(), index));
+    }
+    for node in world.role("operator") {
+        let ground = ground.clone();
+        world.start(node, move |env| operator::run(env, ground.clone()));
+    }
+    if !world.run_while(CREATED_MAX, |_| unwhole(ground).is_some())? {
+        return fail(T96, format!("no chains yet: {:?}", unwhole(ground)));
+    }
+    for (number, node) in (0..).zip(world.role("user")) {
+        let ground = ground.clone();
+        world.start_supervised(node, move |env| user::run(env, ground.clone(), number));
+    }
+    world.set_plan(plan.clone());
+    world.run(ground.setting.faults_for)?;
+    world.stop_faults();
+    mend(world, plan);
+    quiet(world, ground)?;
+    judge(ground)?;
+    audit(world, ground)
+}
+
+/// What a store refused to go on with stays refused until the node starts again.
+fn mend(world: &mut World, plan: &FaultPlan) {
+    for node in world.role("storage") {
+        let failed = plan.events.iter().any(|event| match &event.fault {
+            Fault::Disk(of, _) | Fault::Space(of, _) => *of == node,
+            _ => false,
+        });
+        if failed {
+            world.crash_and_return(node);
+        }
+    }
+}
+
+/// T96 and T97.
+fn quiet(world: &mut World, ground: &Ground) -> Verdict {
+    settle(world, ground)?;
+    ground.quiet.set(true);
+    let most = QUIET_MAX + ground.setting.operation_time;
+    if !world.run_while(most, |_| ground.finished.get() < ground.setting.users)? {
+        let waiting = ground.setting.users - ground.finished.get();
+        return fail(T97, format!("{waiting} clients do not come to an end; {}", ground.waiting()));
+    }
+    settle(world, ground)
+}
+
+/// All chains are whole for a while: what was seen last may be old.
+fn settle(world: &mut World, ground: &Ground) -> Verdict {
+    let end = world.sim().now() + WHOLE_MAX;
+    loop {
+        if !world
+            .run_while(end.saturating_since(world.sim().now()), |_| unwhole(ground).is_some())?
+        {
+            let ended = ground.ended();
+            let why = unwhole(ground);
+            return fail(T96, format!("after {WHOLE_MAX:?}: {why:?}; ended: {ended:?}"));
+        }
+        if !world.run_while(WHOLE_FOR, |_| unwhole(ground).is_none())? {
+            return Ok(());
+        }
+    }
+}
+
+/// Why not all chains are served by all of their members.
+fn unwhole(ground: &Ground) -> Option<String> {
+    let Some(routing) = ground.routing() else { return Some("nobody follows".to_owned()) };
+    if routing.chains.len() < ground.setting.chains.len() {
+        return Some(format!("{} chains", routing.chains.len()));
+    }
+    let down = |node: &&engine_types::NodeInfo| node.state != NodeState::Alive;
+    if let Some(node) = routing.nodes.values().find(down) {
+        return Some(format!("{node:?}"));
+    }
+    routing.chains.iter().find_map(|(chain, info)| {
+        let member = info.members.iter().find(|member| member.state != PublicState::Serving);
+        member.map(|member| format!("{chain} {}: {member:?}", info.version))
+    })
+}
+
+/// T90 to T93.
+fn judge(ground: &Ground) -> Verdict {
+    ground.cluster.verdict()?;
+    for (index, history) in ground.histories.iter().enumerate() {
+        let operations = history.operations();
+        let failed = |verdict: Verdict| named(index, verdict);
+        failed(chunks::chunk_linearizable(&operations))?;
+        // Those of killed clients have nobody to end them.
+        let late = operations.iter().find(|operation| {
+            let ended = match operation.end {
+                End::Returned { at, .. } | End::Failed { at } | End::Unknown { at } => at,
+                End::Pending => return false,
+            };
+            let took = ended.saturating_since(operation.invoked);
+            // A frozen client ends nothing.
+            ground.setting.operation_time + user::LATE_MAX < took
+        });
+        if let Some(late) = late {
+            return fail(T97, format!("chunk {index}: {:?} took too long", late.call));
+        }
+    }
+    Ok(())
+}
+
+fn named(index: usize, verdict: Verdict) -> Verdict {
+    verdict.map_err(|mut failure| {
+        failure.what = format!("chunk {index}: {}", failure.what);
+        failure
+    })
+}
+
+/// T94, T95 and T98.
+fn audit(world: &mut World, ground: &Rc<Ground>) -> Verdict {
+    ground.is_over.set(true);
+    for node in world.role("storage") {
+        world.sim().signal(node, Signal::Terminate);
+    }
+    if !world.run_while(AUDIT_MAX, |_| ground.audits.borrow().len() < ground.setting.nodes)? {
+        let done = ground.audits.borrow().len();
+        let ended = ground.ended();
+        return fail(T98, format!("{done} nodes were looked at; ended: {ended:?}"));
+    }
+    ground.cluster.verdict()?;
+    audit::judge(ground)
+}

@@ -1,0 +1,173 @@
+//! What the processes of one world share with its checks.
+//!
+//! Owned by the world's thread. Nothing here is borrowed across a wait.
+
+use core::cell::{Cell, RefCell};
+use core::net::SocketAddr;
+use std::collections::{BTreeMap, VecDeque};
+use std::rc::Rc;
+
+use engine_runtime::sim::SimEnv;
+use engine_types::{ChainId, ChunkId, InodeId, NodeId, RoutingInfo, StoreId};
+use mgmt_client::Follower;
+
+use super::super::manager::cluster::Cluster;
+use super::audit::Audit;
+use super::bug::Bug;
+use super::setting::Setting;
+use crate::check::chunks::{Answer, Call};
+use crate::history::{End, History};
+use crate::world::World;
+
+/// File of the first chunk; each chunk is of a file of its own.
+const FIRST_INODE: u64 = 1_000;
+/// How processes have ended, at most; more say nothing new.
+const ENDED_MAX: usize = 20;
+/// The last failed operations that are shown.
+const REFUSALS_MAX: usize = 6;
+
+/// See the module.
+pub(super) struct Ground {
+    pub(super) cluster: Rc<Cluster>,
+    pub(super) setting: Setting,
+    #[expect(dead_code, reason = "nodes that ship make no mistakes yet")]
+    pub(super) bug: Option<Bug>,
+    /// Where managers listen.
+    pub(super) managers: Vec<SocketAddr>,
+    /// The machines of storage nodes.
+    pub(super) machines: Vec<NodeId>,
+    /// Stores that were formatted, by node and number.
+    pub(super) stores: RefCell<BTreeMap<(usize, usize), StoreId>>,
+    /// Of the operator, who never fails.
+    pub(super) follower: RefCell<Option<Rc<Follower<SimEnv>>>>,
+    /// In the order in which they were created.
+    pub(super) chains: RefCell<Vec<ChainId>>,
+    /// One per chunk.
+    pub(super) histories: Vec<History<Call, Answer>>,
+    epochs: Cell<u32>,
+    stamps: Cell<u64>,
+    /// Faults have stopped and chains are whole: a few operations more.
+    pub(super) quiet: Cell<bool>,
+    /// Clients that have come to their end.
+    pub(super) finished: Cell<usize>,
+    /// Nodes end, and their stores are looked at.
+    pub(super) is_over: Cell<bool>,
+    /// What was found, by node.
+    pub(super) audits: RefCell<BTreeMap<usize, Audit>>,
+    ended: RefCell<Vec<String>>,
+    /// The last operations that failed, and why.
+    refusals: RefCell<VecDeque<String>>,
+}
+
+impl Ground {
+    pub(super) fn new(
+        world: &World,
+        cluster: Rc<Cluster>,
+        setting: Setting,
+        bug: Option<Bug>,
+    ) -> Self {
+        let managers = world.role("manager");
+        Self {
+            managers: managers.into_iter().map(|node| cluster.address_of(node)).collect(),
+            cluster,
+            bug,
+            machines: world.role("storage"),
+            stores: RefCell::default(),
+            follower: RefCell::default(),
+            chains: RefCell::default(),
+            histories: (0..setting.chunks).map(|_| History::default()).collect(),
+            setting,
+            epochs: Cell::new(0),
+            stamps: Cell::new(world.seed()),
+            quiet: Cell::new(false),
+            finished: Cell::new(0),
+            is_over: Cell::new(false),
+            audits: RefCell::default(),
+            ended: RefCell::default(),
+            refusals: RefCell::default(),
+        }
+    }
+
+    /// The name of a chunk.
+    pub(super) fn chunk(&self, index: usize) -> ChunkId {
+        ChunkId { inode: InodeId::new(FIRST_INODE + index as u64), index: 0 }
+    }
+
+    /// Which chunk has this name.
+    pub(super) fn index_of(&self, chunk: ChunkId) -> Option<usize> {
+        (0..self.histories.len()).find(|&index| self.chunk(index) == chunk)
+    }
+
+    /// Where a chunk lies.
+    pub(super) fn chain_of(&self, index: usize) -> ChainId {
+        let chains = self.chains.borrow();
+        chains[index % chains.len()]
+    }
+
+    /// No two sessions of a client are of one epoch.
+    pub(super) fn next_epoch(&self) -> u32 {
+        self.epochs.set(self.epochs.get() + 1);
+        self.epochs.get()
+    }
+
+    /// No two writes have one stamp.
+    pub(super) fn next_stamp(&self) -> u64 {
+        self.stamps.set(self.stamps.get().wrapping_add(1));
+        engine_types::Rng::new(self.stamps.get()).next_u64().max(1)
+    }
+
+    /// The newest routing info of the operator.
+    pub(super) fn routing(&self) -> Option<Rc<RoutingInfo>> {
+        Some(self.follower.borrow().as_ref()?.routing())
+    }
+
+    /// A process has ended.
+    pub(super) fn tell_end(&self, how: String) {
+        let mut ended = self.ended.borrow_mut();
+        if ended.len() < ENDED_MAX {
+            ended.push(how);
+        }
+    }
+
+    pub(super) fn ended(&self) -> Vec<String> {
+        self.ended.borrow().clone()
+    }
+
+    /// An operation of a client has failed.
+    pub(super) fn tell_refusal(&self, why: String) {
+        let mut refusals = self.refusals.borrow_mut();
+        if REFUSALS_MAX <= refusals.len() {
+            refusals.pop_front();
+        }
+        refusals.push_back(why);
+    }
+
+    /// What clients wait for, and how processes have ended.
+    pub(super) fn waiting(&self) -> String {
+        let all = self.histories.iter().enumerate().flat_map(|(index, history)| {
+            let operations = history.operations();
+            let last = operations.into_iter().rev().find(|one| one.end == End::Pending);
+            last.map(|one| {
+                format!("chunk {index}: client {} {:?} since {}", one.client, one.call, one.invoked)
+            })
+        });
+        let all: Vec<String> = all.collect();
+        let refusals = self.refusals.borrow();
+        format!("under way: {all:?}; failed: {refusals:?}; ended: {:?}", self.ended())
+    }
+
+    /// Operations that clients were answered.
+    pub(super) fn operations(&self) -> u64 {
+        let each = self.histories.iter().map(|history| {
+            let operations = history.operations();
+            operations.iter().filter(|operation| operation.result().is_some()).count() as u64
+        });
+        each.sum()
+    }
+
+    /// Lets go of processes, whose environments hold the world.
+    pub(super) fn clear(&self) {
+        *self.follower.borrow_mut() = None;
+        self.cluster.clear();
+    }
+}

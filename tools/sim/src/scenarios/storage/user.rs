@@ -1,0 +1,183 @@
+//! A client of the workload: a session, and some lines of operations, one after the other in each.
+
+use core::cell::Cell;
+use core::time::Duration;
+use std::rc::Rc;
+
+use client_storage::{Storage, StorageConfig};
+use engine_runtime::Env;
+use engine_runtime::sim::SimEnv;
+use engine_types::{NodeRole, Rng, StoreId, reached};
+use mgmt_client::{Follower, Managers, Session};
+use mgmt_cluster::session::Client;
+
+use super::QUIET_OPERATIONS;
+use super::chunks_of::{Came, Chunks, Place, Shipped};
+use super::ground::Ground;
+use crate::check::chunks::{Answer, Call, Change};
+use crate::history::End;
+
+/// How much later than its deadline an operation may end by the world's clock: a frozen process
+/// ends nothing, and clocks drift.
+pub(super) const LATE_MAX: Duration = Duration::from_secs(20);
+const SESSION_TIME: Duration = Duration::from_secs(10);
+/// Pause after a session that could not be opened.
+const PAUSE: Duration = Duration::from_millis(300);
+
+/// The process of client `number`.
+pub(super) async fn run(env: SimEnv, ground: Rc<Ground>, number: u32) {
+    let net = ground.cluster.net(&env, NodeRole::Client);
+    let managers = Managers::new(&env, net.clone(), ground.managers.clone());
+    let follower = Follower::start(&managers);
+    let succeeded = Rc::new(Cell::new(0));
+    loop {
+        let client = Client {
+            uuid: StoreId::new(100 + u128::from(number)),
+            epoch: ground.next_epoch(),
+            process: 1,
+            name: format!("user-{number}"),
+            host: String::new(),
+        };
+        let Ok(session) = Session::open(&managers, client, env.now() + SESSION_TIME).await else {
+            env.sleep_until(env.now() + PAUSE).await;
+            continue;
+        };
+        let config = StorageConfig::default();
+        let storage = Storage::new(&env, net.clone(), follower.clone(), session.id(), config);
+        let shipped = Rc::new(Shipped { env: env.clone(), ground: ground.clone(), storage });
+        work(&env, &ground, number, &shipped, &succeeded).await;
+        if ground.quiet.get() && QUIET_OPERATIONS <= succeeded.get() {
+            break;
+        }
+        reached!("L6: a storage client lost its session");
+    }
+    ground.finished.set(ground.finished.get() + 1);
+    core::future::pending().await
+}
+
+/// Lines of operations until all have ended, or the session has.
+pub(super) async fn work<C: Chunks + 'static>(
+    env: &SimEnv,
+    ground: &Rc<Ground>,
+    number: u32,
+    chunks: &Rc<C>,
+    succeeded: &Rc<Cell<u64>>,
+) {
+    let lines = (0..ground.setting.in_flight).map(|_| {
+        let line = Line {
+            env: env.clone(),
+            ground: ground.clone(),
+            number,
+            chunks: chunks.clone(),
+            rng: Rng::new(env.random()),
+            succeeded: succeeded.clone(),
+        };
+        env.spawn(line.run())
+    });
+    for line in lines.collect::<Vec<_>>() {
+        line.await;
+    }
+}
+
+struct Line<C> {
+    env: SimEnv,
+    ground: Rc<Ground>,
+    number: u32,
+    chunks: Rc<C>,
+    rng: Rng,
+    /// Operations that succeeded after faults had stopped.
+    succeeded: Rc<Cell<u64>>,
+}
+
+impl<C: Chunks> Line<C> {
+    async fn run(mut self) {
+        while !self.chunks.is_over() {
+            let quiet = self.ground.quiet.get();
+            if quiet && QUIET_OPERATIONS <= self.succeeded.get() {
+                return;
+            }
+            let done = self.operate().await;
+            if quiet && done {
+                self.succeeded.set(self.succeeded.get() + 1);
+            }
+            let pause = Duration::from_micros(self.rng.below(1_000 * self.ground.setting.pause_ms));
+            self.env.sleep_until(self.env.now() + pause).await;
+        }
+    }
+
+    /// One operation; whether it succeeded.
+    async fn operate(&mut self) -> bool {
+        let count = self.ground.histories.len() as u64;
+        let index = usize::try_from(self.rng.below(count)).expect("few");
+        let setting = &self.ground.setting;
+        let place = Place {
+            chain: self.ground.chain_of(index),
+            chunk: self.ground.chunk(index),
+            size: setting.size,
+        };
+        let deadline = self.env.now() + setting.operation_time;
+        let call = self.call();
+        let history = &self.ground.histories[index];
+        let id = history.invoke(self.number, self.env.world_now(), call);
+        let came = match call {
+            Call::Read { offset, len } => {
+                let saw = self.chunks.read(place, offset, len, deadline).await;
+                saw.map_or(Err(Came::Never), |saw| Ok(Answer::Saw(saw)))
+            }
+            Call::Update(change) => match self.chunks.update(place, change, deadline).await {
+                Came::Done { version, len } => Ok(Answer::Made { version, len }),
+                other => Err(other),
+            },
+        };
+        let at = self.env.world_now();
+        let done = came.is_ok();
+        let end = match came {
+            Ok(result) => End::Returned { at, result },
+            Err(Came::Unknown) => {
+                reached!("T92: an update of a chunk ends with unknown outcome");
+                End::Unknown { at }
+            }
+            Err(_) => End::Failed { at },
+        };
+        history.end(id, end);
+        done
+    }
+
+    fn call(&mut self) -> Call {
+        let setting = &self.ground.setting;
+        let (size, removals) = (setting.size.bytes(), setting.removals);
+        if self.rng.chance(setting.reads) {
+            if self.rng.chance(600) {
+                return Call::Read { offset: 0, len: size };
+            }
+            let (offset, len) = self.range(size);
+            return Call::Read { offset, len };
+        }
+        if self.rng.chance(removals) {
+            return Call::Update(Change::Remove);
+        }
+        let (offset, len) = self.range(size);
+        Call::Update(match self.rng.below(16) {
+            0 => Change::Truncate { len: offset },
+            1 => Change::Extend { len: offset },
+            2 => Change::Zero { offset, len },
+            _ => Change::Write { offset, len, stamp: self.ground.next_stamp() },
+        })
+    }
+
+    /// Mostly a small part of the chunk, sometimes of whole sectors, sometimes most of it.
+    fn range(&mut self, size: u32) -> (u32, u32) {
+        const SECTOR: u64 = 4096;
+        let rng = &mut self.rng;
+        let size = u64::from(size);
+        let (mut offset, mut len) = match rng.below(10) {
+            0..=5 => (rng.below(size - 8), rng.range(8..=6_000)),
+            6..=7 => (rng.below(size / SECTOR) * SECTOR, rng.range(1..=4) * SECTOR),
+            8 => (0, size),
+            _ => (rng.below(size - 8), rng.range(8..=size)),
+        };
+        offset = offset.min(size - 8);
+        len = len.min(size - offset);
+        (u32::try_from(offset).expect("small"), u32::try_from(len).expect("small"))
+    }
+}
