@@ -2,8 +2,8 @@
 //! clients that read and write the same few chunks, under every fault.
 //!
 //! A world has three parts. First chains are created and nothing fails. Then faults happen while
-//! clients go on. Then faults stop, all chains become whole, clients do a few operations more, nodes
-//! end in order, and their stores are opened and compared.
+//! clients go on. Then faults stop, all chains become whole, clients do a few operations more,
+//! nodes end in order, and their stores are opened and compared.
 //!
 //! Checks: of each chunk T90 to T95 (`check::chunks`), and
 //!   T96  chains are created, and whole again within [`WHOLE_MAX`] after faults have stopped
