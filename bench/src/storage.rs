@@ -15,6 +15,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 
 mod caller;
 mod ground;
+mod moved;
 mod nodes;
 mod relay;
 mod shape;
@@ -22,6 +23,7 @@ mod threads;
 mod worker;
 
 use ground::Ground;
+use moved::Moved;
 use shape::{Setting, Shape, Side, Work};
 use worker::Taken;
 
@@ -37,9 +39,8 @@ mod tests;
 pub(crate) const SUITE: Suite = Suite {
     name: "storage",
     about: "replicated storage through its client, one shard and three replicas, on loop devices",
-    limit: "1 / sum(1 / layer) of rpc and store alone; of 1m-write a third of the slower of fio and \
-            bare TCP",
-    shown: Shown { cpu_shares: ["client", "rest"], device_bytes: false, sized: true },
+    limit: "1 / sum(1 / layer) of rpc and store; for 1m-write min(fio, bare TCP) / 3",
+    shown: Shown { cpu_shares: ["client", "rest"], device_bytes: true, sized: true },
     rows,
     run,
 };
@@ -115,6 +116,7 @@ fn row(ground: &Ground, setting: Setting, shape: Shape, division: Division) -> R
         }
         let mut taken: BTreeMap<Side, Taken> = BTreeMap::new();
         for side in order {
+            let moved = ground.devices()?;
             let before = threads::read(&mut kernel)?;
             let measured = ground.slice(side, shape)?;
             let after = threads::read(&mut kernel)?;
@@ -122,6 +124,7 @@ fn row(ground: &Ground, setting: Setting, shape: Shape, division: Division) -> R
             if side == Side::Subject && 0 < round {
                 threads::add(&mut rounds.threads, &before, &after);
                 rounds.ops += measured.all_ops;
+                rounds.moved = rounds.moved + (ground.devices()? - moved);
             }
             taken.insert(side, measured);
         }
@@ -138,6 +141,7 @@ struct Rounds {
     taken: Vec<(BTreeMap<Side, Taken>, Taken)>,
     of_layers: Vec<f64>,
     threads: threads::Times,
+    moved: Moved,
     ops: u64,
 }
 
@@ -186,7 +190,8 @@ impl Rounds {
             threads_us_per_op: per_op.filter(|(_, us)| 0.01 < *us).collect(),
         };
         let row = stats::row(setting.heading(shape), division, &subject, &limit);
-        Ok(Row { storage: Some(Box::new(told)), ..row })
+        let device = self.moved.per(self.ops, shape.work.bytes(), setting.replicas());
+        Ok(Row { device: Some(device), storage: Some(Box::new(told)), ..row })
     }
 }
 

@@ -146,8 +146,8 @@ fn storage_told(row: &Row) -> Option<String> {
     let StorageTold { layers, of_layers, threads_us_per_op } = row.storage.as_deref()?;
     let layer = |layer: &LayerFigure| {
         let Figure { value, latency_us, .. } = &layer.figure;
-        let us = latency_us.map_or(0.0, |latency| latency.p50);
-        format!("{} {} {} ({us:.0} us)", layer.name, number(*value), row.unit)
+        let us = latency_us.map_or(String::new(), |latency| format!(" ({:.0} us)", latency.p50));
+        format!("{} {} {}{us}", layer.name, number(*value), row.unit)
     };
     let layers: Vec<String> = layers.iter().map(layer).collect();
     let thread = |(name, us): (&String, &f64)| {

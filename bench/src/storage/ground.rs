@@ -7,11 +7,13 @@ use std::sync::{Arc, mpsc};
 
 use super::answer;
 use super::caller::Peers;
+use super::moved::Moved;
 use super::nodes::{Control, Endpoint, Node};
 use super::relay::{Endpoints, Relay};
 use super::shape::{LARGE_BYTES, Setting, Shape, Side};
 use super::worker::{Ask, ClientCore, Order, Orders, StoreCore, Taken};
 use crate::cores::{self, Core, join};
+use crate::cpu::CpuUsed;
 use crate::runtime::Runtime;
 use crate::stats::{Division, Slice, latency_histogram};
 use crate::store::chunks::Fill;
@@ -42,6 +44,8 @@ pub(super) struct Ground {
     relays: Vec<Endpoints>,
     nodes: Vec<Endpoint>,
     control: Endpoint,
+    /// Where the nodes' data is.
+    places: Vec<Arc<Place>>,
     /// In the order in which they end.
     cores: Vec<(&'static str, Vec<Running>)>,
     _folder: Folder,
@@ -108,12 +112,14 @@ impl Ground {
         let (ready, started) = mpsc::channel();
         let control_core = cores::spawn("bench-control", None, CLIENT, Control { ready })?;
         let control = answer(&started, "the manager")?;
-        let (mut nodes, mut node_cores) = (Vec::new(), Vec::new());
+        let (mut nodes, mut node_cores, mut places) = (Vec::new(), Vec::new(), Vec::new());
         for number in 1..=u32::try_from(replicas).unwrap_or(1) {
             let (ready, started) = mpsc::channel();
+            let place = place(plan, bytes + ROOM, on_device)?;
+            places.push(place.clone());
             let node = Node {
                 number,
-                place: place(plan, bytes + ROOM, on_device)?,
+                place,
                 manager: control.address,
                 identity: folder.0.join(format!("{}-{number}", setting.replicas())),
                 ready,
@@ -155,7 +161,7 @@ impl Ground {
             ("node", node_cores),
             ("manager", vec![control_core]),
         ];
-        Ok(Self { client, stores, relays, nodes, control, cores, _folder: folder })
+        Ok(Self { client, stores, relays, nodes, control, places, cores, _folder: folder })
     }
 
     /// Measures a slice of one side.
@@ -173,7 +179,16 @@ impl Ground {
         let asked = asked?;
         let taken: Result<Vec<Taken>, String> =
             asked.iter().map(|told| answer(told, side.name())?).collect();
-        all_of(taken?)
+        all_of(side, taken?)
+    }
+
+    /// What the devices of all nodes have done up to now.
+    ///
+    /// # Errors
+    /// When the kernel does not count.
+    pub(super) fn devices(&self) -> Result<Moved, String> {
+        let each = self.places.iter().map(|place| Moved::of(place));
+        each.sum()
     }
 
     /// Ends everything, those that ask first.
@@ -181,7 +196,7 @@ impl Ground {
     /// # Errors
     /// How the first core failed.
     pub(super) fn stop(self) -> Result<(), String> {
-        let Self { client, stores, relays, nodes, control, cores, _folder } = self;
+        let Self { client, stores, relays, nodes, control, places: _, cores, _folder } = self;
         let mut done = Ok(());
         let mut ends = cores.into_iter();
         let mut end = |what: &dyn Fn(&str, String) -> String| {
@@ -214,11 +229,14 @@ fn ask(whom: &Orders, ask: Ask) -> Result<mpsc::Receiver<Result<Taken, String>>,
 }
 
 /// Stores that each did every operation: as many operations as each did on average, in the time of
-/// the first, which has counted the CPU time of all of them.
-fn all_of(taken: Vec<Taken>) -> Result<Taken, String> {
+/// the first, which has counted the CPU time of all of them. None of it is a client's.
+fn all_of(side: Side, taken: Vec<Taken>) -> Result<Taken, String> {
     let count = taken.len().max(1) as u64;
     let first = taken.first().ok_or("nobody was asked")?;
-    let Slice { nanos, cpu, .. } = first.slice;
+    let Slice { nanos, mut cpu, .. } = first.slice;
+    if side.is_below_servers() {
+        cpu = CpuUsed { client_nanos: 0, server_nanos: cpu.process_nanos() };
+    }
     // Slices of a core differ in length: ops of each are those of the first one's time.
     let rate = taken.iter().map(|one| one.slice.ops as f64 / one.slice.nanos.max(1) as f64);
     #[expect(clippy::cast_possible_truncation, reason = "operations of a slice")]

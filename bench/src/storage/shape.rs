@@ -97,6 +97,11 @@ impl Side {
         }
     }
 
+    /// Whether no client takes part in it.
+    pub(super) fn is_below_servers(self) -> bool {
+        matches!(self, Self::Store | Self::Device)
+    }
+
     /// Operations of this layer that one of the row takes.
     pub(super) fn per_op(self) -> u64 {
         match self {
