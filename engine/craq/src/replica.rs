@@ -7,7 +7,7 @@
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
-use engine_store::Tag;
+use engine_store::{Fence, Tag};
 use engine_types::{ChainVersion, ChunkId, ChunkVersion, Timeline, reached};
 
 use crate::effect::{Effect, Left, Source};
@@ -92,6 +92,8 @@ pub struct Replica {
     /// It holds everything (R11).
     synced: bool,
     promised: Space,
+    /// Revoked sessions, as far as this start was told.
+    fences: Vec<Fence>,
     #[cfg(test)]
     bug: Option<Bug>,
 }
@@ -132,6 +134,7 @@ impl Replica {
             resync: Resync::default(),
             synced: false,
             promised: Space::ZERO,
+            fences: Vec::new(),
             #[cfg(test)]
             bug: None,
         }
@@ -180,6 +183,13 @@ impl Replica {
     /// Whether it left the chain by itself.
     pub const fn has_left(&self) -> bool {
         self.left
+    }
+
+    /// Whether what is committed here is all that the chain has shown or acknowledged: it is a tail,
+    /// and nothing is in flight that it was not the tail for from the beginning (E351). The lease
+    /// is the caller's to look at.
+    pub fn knows_all(&self) -> bool {
+        self.is_tail() && !self.entries.values().any(|entry| entry.inherited)
     }
 
     /// Versions in flight.

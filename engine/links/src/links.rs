@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::rc::{Rc, Weak};
 
 use engine_net::{Client, NetConfig};
-use engine_runtime::{Env, Notify};
+use engine_runtime::{Env, Notify, yield_now};
 use engine_types::Instant;
 use engine_wire::bodies::storage::StorageRelayReply;
 
@@ -318,7 +318,11 @@ impl<E: Env, O: Owner<E>> Links<E, O> {
     fn tell_soon(&self) {
         if !self.notices.borrow().is_empty() {
             let this = self.shared();
-            drop(self.env.spawn(async move { this.tell() }));
+            drop(self.env.spawn(async move {
+                // An executor may poll a new task where it is spawned: within the owner's turn.
+                yield_now().await;
+                this.tell();
+            }));
         }
     }
 }

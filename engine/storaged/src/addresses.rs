@@ -8,8 +8,8 @@ use std::rc::Rc;
 
 use engine_links::ShardId;
 use engine_net::{Call, Client, NetConfig};
-use engine_runtime::{Env, all};
-use engine_types::{CoreId, Incarnation, NodeId, RoutingInfo};
+use engine_runtime::{Env, Notify, yield_now};
+use engine_types::{CoreId, Incarnation, NodeId, NodeInfo, RoutingInfo};
 use engine_wire::bodies;
 use engine_wire::bodies::storage::{ShardAt, StorageShardsReply, StorageShardsRequest};
 
@@ -25,57 +25,90 @@ struct Known {
 
 /// See the module.
 pub(crate) struct Addresses<E: Env> {
+    inner: Rc<Inner<E>>,
+}
+
+struct Inner<E: Env> {
     env: E,
     net: Rc<NetConfig>,
     known: RefCell<BTreeMap<NodeId, Known>>,
+    asking: RefCell<BTreeSet<NodeId>>,
+    learned: Notify,
 }
 
 impl<E: Env> Addresses<E> {
     pub(crate) fn new(env: &E, net: Rc<NetConfig>) -> Self {
-        Self { env: env.clone(), net, known: RefCell::default() }
+        let inner = Inner {
+            env: env.clone(),
+            net,
+            known: RefCell::default(),
+            asking: RefCell::default(),
+            learned: Notify::default(),
+        };
+        Self { inner: Rc::new(inner) }
     }
 
-    /// Addresses of shards, and whether those are all.
-    pub(crate) async fn find(
+    /// Told when a node has said where its shards are.
+    pub(crate) fn learned(&self) -> &Notify {
+        &self.inner.learned
+    }
+
+    /// Addresses of shards as far as they are known; the other nodes are asked, without anybody
+    /// waiting for them. Also whether those are all, and of the present starts of the nodes.
+    pub(crate) fn find(
         &self,
         routing: &RoutingInfo,
         wanted: &BTreeSet<ShardId>,
     ) -> (BTreeMap<ShardId, SocketAddr>, bool) {
-        let nodes: BTreeSet<NodeId> = wanted.iter().map(|shard| shard.node).collect();
-        let asks = nodes.into_iter().map(|node| self.look(routing, node));
-        all(asks).await;
-        let known = self.known.borrow();
         let mut found = BTreeMap::new();
+        let mut whole = true;
         for shard in wanted {
-            let Some(node) = known.get(&shard.node) else { continue };
-            let at = node.shards.iter().find(|at| CoreId::new(at.core) == shard.core);
-            if let Some(at) = at {
-                found.insert(*shard, SocketAddr::new(node.address.ip(), at.port));
+            let known = self.inner.known.borrow();
+            let node = known.get(&shard.node);
+            let place = |known: &Known| {
+                let at = known.shards.iter().find(|at| CoreId::new(at.core) == shard.core)?;
+                Some(SocketAddr::new(known.address.ip(), at.port))
+            };
+            let address = node.and_then(place);
+            found.extend(address.map(|address| (*shard, address)));
+            let Some(info) = routing.nodes.get(&shard.node) else { continue };
+            let present = node.is_some_and(|known| known.incarnation == info.incarnation);
+            drop(known);
+            whole &= present && address.is_some();
+            if !present {
+                self.ask_for(shard.node, info);
             }
         }
-        let whole = found.len() == wanted.len();
         (found, whole)
     }
 
-    async fn look(&self, routing: &RoutingInfo, node: NodeId) {
-        let Some(info) = routing.nodes.get(&node) else { return };
-        let current = |known: &Known| known.incarnation == info.incarnation;
-        if self.known.borrow().get(&node).is_some_and(current) {
+    fn ask_for(&self, node: NodeId, info: &NodeInfo) {
+        if !self.inner.asking.borrow_mut().insert(node) {
             return;
         }
         let parsed = info.addresses.iter().find_map(|address| address.parse().ok());
-        let Some(address): Option<SocketAddr> = parsed else {
-            return tracing::warn!(%node, addresses = ?info.addresses, "no address can be used");
-        };
-        match self.ask(address).await {
-            Ok(shards) => {
-                let incarnation = info.incarnation;
-                self.known.borrow_mut().insert(node, Known { incarnation, address, shards });
+        let (inner, incarnation) = (self.inner.clone(), info.incarnation);
+        let addresses = info.addresses.clone();
+        drop(self.inner.env.spawn(async move {
+            yield_now().await;
+            let answer = match parsed {
+                Some(address) => inner.ask(address).await.map(|shards| (address, shards)),
+                None => Err(format!("none of {addresses:?} can be used")),
+            };
+            inner.asking.borrow_mut().remove(&node);
+            match answer {
+                Ok((address, shards)) => {
+                    let known = Known { incarnation, address, shards };
+                    inner.known.borrow_mut().insert(node, known);
+                    inner.learned.notify();
+                }
+                Err(why) => tracing::debug!(%node, why, "does not say where its shards are"),
             }
-            Err(why) => tracing::debug!(%node, %address, why, "does not say where its shards are"),
-        }
+        }));
     }
+}
 
+impl<E: Env> Inner<E> {
     async fn ask(&self, address: SocketAddr) -> Result<Vec<ShardAt>, String> {
         let client = Client::new(&self.env, self.net.clone(), address);
         let body = StorageShardsRequest::default();

@@ -169,6 +169,9 @@ async fn close_all<E: Env>(homes: &[Rc<Home<E>>]) {
 async fn report<E: Env>(shard: Rc<Shard<E>>, told: Sender<Told>, stop: CancelToken) {
     loop {
         let wanted = shard.report_wanted().notified();
+        for target in shard.all_targets() {
+            target.measure_space();
+        }
         let state = shard.state();
         let core = shard.core;
         if told.send(Told::State { core, state }).await.is_err() || stop.is_cancelled() {

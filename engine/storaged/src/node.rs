@@ -4,7 +4,7 @@
 //! heartbeats report.
 
 use core::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 
@@ -28,35 +28,70 @@ struct Known {
 /// See the module.
 pub(crate) struct Node<E: Env> {
     follower: Rc<Follower<E>>,
-    controls: RefCell<BTreeMap<CoreId, Sender<Control>>>,
     known: RefCell<BTreeMap<CoreId, Known>>,
     agent: RefCell<Weak<Agent<E, Self>>>,
     name: Cell<Option<NodeId>>,
-    /// Messages that did not fit into a mailbox.
-    backlog: RefCell<Vec<(CoreId, Control)>>,
-    backlogged: Notify,
+    lanes: RefCell<BTreeMap<CoreId, Rc<Lane>>>,
+}
+
+/// What a shard is to be told, beside what is in its mailbox. A shard that hangs keeps nobody
+/// waiting, and what is newer takes the place of what is older.
+#[derive(Default)]
+struct Lane {
+    waiting: RefCell<VecDeque<Control>>,
+    pushed: Notify,
+}
+
+impl Lane {
+    fn push(&self, control: Control) {
+        let mut waiting = self.waiting.borrow_mut();
+        waiting.retain(|old| !replaces(&control, old));
+        waiting.push_back(control);
+        drop(waiting);
+        self.pushed.notify();
+    }
+}
+
+/// Whether `new` says all that `old` says, and more.
+fn replaces(new: &Control, old: &Control) -> bool {
+    match (new, old) {
+        (Control::Granted(new), Control::Granted(old)) => {
+            new.target == old.target && old.version <= new.version && old.sent <= new.sent
+        }
+        (Control::Routing(_), Control::Routing(_))
+        | (Control::Moved { .. }, Control::Moved { .. }) => true,
+        _ => false,
+    }
 }
 
 impl<E: Env> Node<E> {
     pub(crate) fn new(follower: &Rc<Follower<E>>) -> Rc<Self> {
         Rc::new(Self {
             follower: follower.clone(),
-            controls: RefCell::default(),
             known: RefCell::default(),
             agent: RefCell::default(),
             name: Cell::new(None),
-            backlog: RefCell::default(),
-            backlogged: Notify::default(),
+            lanes: RefCell::default(),
         })
     }
 
-    pub(crate) fn add_shard(&self, core: CoreId, control: Sender<Control>) {
-        self.controls.borrow_mut().insert(core, control);
+    pub(crate) fn add_shard(&self, env: &E, core: CoreId, control: Sender<Control>) {
+        let lane = Rc::<Lane>::default();
+        self.lanes.borrow_mut().insert(core, lane.clone());
+        drop(env.spawn(async move {
+            loop {
+                lane.pushed.until(|| !lane.waiting.borrow().is_empty()).await;
+                let Some(next) = lane.waiting.borrow_mut().pop_front() else { continue };
+                if control.send(next).await.is_err() {
+                    return; // the shard has ended
+                }
+            }
+        }));
         self.known.borrow_mut().insert(core, Known::default());
     }
 
     pub(crate) fn shard_count(&self) -> usize {
-        self.controls.borrow().len()
+        self.lanes.borrow().len()
     }
 
     pub(crate) fn set_agent(&self, agent: &Rc<Agent<E, Self>>) {
@@ -65,28 +100,15 @@ impl<E: Env> Node<E> {
 
     /// To every shard, in order with whatever else it is told.
     pub(crate) fn tell_all(&self, make: impl Fn() -> Control) {
-        let cores: Vec<CoreId> = self.controls.borrow().keys().copied().collect();
+        let cores: Vec<CoreId> = self.lanes.borrow().keys().copied().collect();
         for core in cores {
             self.tell(core, make());
         }
     }
 
     fn tell(&self, core: CoreId, control: Control) {
-        self.backlog.borrow_mut().push((core, control));
-        self.backlogged.notify();
-    }
-
-    /// Carries messages to the shards; never ends.
-    pub(crate) async fn carry(self: Rc<Self>) {
-        loop {
-            self.backlogged.until(|| !self.backlog.borrow().is_empty()).await;
-            let waiting = self.backlog.take();
-            for (core, control) in waiting {
-                let sender = self.controls.borrow().get(&core).cloned();
-                if let Some(sender) = sender {
-                    let _ = sender.send(control).await;
-                }
-            }
+        if let Some(lane) = self.lanes.borrow().get(&core) {
+            lane.push(control);
         }
     }
 

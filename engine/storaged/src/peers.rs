@@ -39,7 +39,7 @@ impl<E: Env> Owner<E> for Shard<E> {
                 let Some(target) = self.addressee(to) else { return };
                 let payload = payload.map(|(id, description)| {
                     let stream = Rc::new(Stream::new(description));
-                    let payload = self.new_stream(stream.clone());
+                    let payload = self.new_stream(target.own.target, stream.clone());
                     let arriving = Arriving { target: target.clone(), payload, stream };
                     self.arriving(from, id, arriving);
                     payload
@@ -48,7 +48,7 @@ impl<E: Env> Owner<E> for Shard<E> {
             }
             Item::Piece { stream: id, end } => {
                 let Some(found) = self.arrives(from, id, end.is_some()) else { return };
-                let (target, payload, stream) = found;
+                let Arriving { target, payload, stream } = found;
                 let mut whole = true;
                 for segment in segments {
                     whole &= stream.push(segment, held.clone()).is_ok();

@@ -206,7 +206,6 @@ async fn start_shards<E: Env>(
     node: &Rc<Node<E>>,
     (told, telling): (Sender<Told>, &Receiver<Told>),
 ) -> Result<SocketAddr, RoleError> {
-    drop(env.spawn(node.clone().carry()));
     let (uuid, incarnation) = (identity.uuid(), identity.incarnation());
     let mut shards = Vec::new();
     let mut first_address = None;
@@ -228,7 +227,7 @@ async fn start_shards<E: Env>(
                 drop(env.on_core(place, life).map_err(|source| RoleError::Io { what, source })?);
             }
         }
-        node.add_shard(core, control);
+        node.add_shard(env, core, control);
         let address = loop {
             match telling.recv().await {
                 Some(Told::Started { core: started, address }) if started == core => break address,

@@ -136,6 +136,9 @@ impl<E: Env> Shard<E> {
             reply.resume = listed.last().filter(|_| full).map_or(0, |last| last.0 + 1);
         }
         let found = target.home.store.query(target.slot, asked.inode, range).await;
+        if version != target.version().get() || !target.is_leased_tail() {
+            return request.respond(&refused(Status::NotLeased, version), &[]).await;
+        }
         reply.chunks = found.chunks;
         reply.bytes = found.bytes;
         reply.allocated = found.allocated;

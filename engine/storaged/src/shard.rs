@@ -15,10 +15,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use engine_craq::{Event, Payload};
+use engine_craq::{Event, Payload, Peer};
 use engine_links::{Links, ShardId, StreamId};
 use engine_net::NetConfig;
-use engine_runtime::{Env, Notify, yield_now};
+use engine_runtime::{Env, Notify, first, until, yield_now};
 use engine_store::{Fence, TargetPhase, TargetRecord};
 use engine_types::{
     ChainInfo, ChainVersion, CoreId, Incarnation, Instant, Map, NodeId, RoutingInfo,
@@ -57,6 +57,9 @@ pub(crate) struct Arriving<E: Env> {
     pub(crate) stream: Rc<Stream<E>>,
 }
 
+/// A payload, and the target that it is for.
+type Owned<E> = (TargetId, Rc<Stream<E>>);
+
 /// What happened to the shard since it started.
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
@@ -76,7 +79,7 @@ pub(crate) struct Shard<E: Env> {
     routing_changed: Notify,
     node: Cell<Option<NodeId>>,
     links: RefCell<Option<Rc<Links<E, Self>>>>,
-    streams: RefCell<Map<u64, Rc<Stream<E>>>>,
+    streams: RefCell<Map<u64, Owned<E>>>,
     arriving: RefCell<BTreeMap<(ShardId, StreamId), Arriving<E>>>,
     ids: Cell<u64>,
     pub(crate) addresses: Addresses<E>,
@@ -90,6 +93,13 @@ pub(crate) struct Shard<E: Env> {
     report_wanted: Notify,
     nudge: Cell<bool>,
     creating: RefCell<BTreeSet<TargetId>>,
+}
+
+impl<E: Env> Clone for Arriving<E> {
+    fn clone(&self) -> Self {
+        let (target, stream) = (self.target.clone(), self.stream.clone());
+        Self { target, payload: self.payload, stream }
+    }
 }
 
 impl<E: Env> Shard<E> {
@@ -158,18 +168,37 @@ impl<E: Env> Shard<E> {
         Some(ShardId { node: info.node, core: info.core })
     }
 
-    pub(crate) fn new_stream(&self, stream: Rc<Stream<E>>) -> Payload {
+    pub(crate) fn new_stream(&self, target: TargetId, stream: Rc<Stream<E>>) -> Payload {
         let payload = Payload(self.next_id());
-        self.streams.borrow_mut().insert(payload.0, stream);
+        self.streams.borrow_mut().insert(payload.0, (target, stream));
         payload
     }
 
+    /// Nobody wants the payloads of a target any more.
+    pub(crate) fn discard_all(&self, target: TargetId) {
+        let mut streams = self.streams.borrow_mut();
+        streams.retain(|_, (of, stream)| {
+            if *of == target {
+                stream.discard();
+            }
+            *of != target
+        });
+    }
+
+    /// Whether no other member of its chain serves.
+    pub(crate) fn serves_alone(&self, target: &Target<E>) -> bool {
+        let routing = self.routing();
+        let chain = routing.chains.get(&target.chain);
+        let other = |chain: &ChainInfo| chain.serving().any(|m| m.target != target.own.target);
+        !chain.is_some_and(other)
+    }
+
     pub(crate) fn stream(&self, payload: Payload) -> Option<Rc<Stream<E>>> {
-        self.streams.borrow().get(&payload.0).cloned()
+        self.streams.borrow().get(&payload.0).map(|(_, stream)| stream.clone())
     }
 
     pub(crate) fn take_stream(&self, payload: Payload) -> Option<Rc<Stream<E>>> {
-        self.streams.borrow_mut().remove(&payload.0)
+        self.streams.borrow_mut().remove(&payload.0).map(|(_, stream)| stream)
     }
 
     /// Nobody here wants a payload any more.
@@ -183,15 +212,10 @@ impl<E: Env> Shard<E> {
         self.arriving.borrow_mut().insert((from, id), arriving);
     }
 
-    pub(crate) fn arrives(
-        &self,
-        from: ShardId,
-        id: StreamId,
-        last: bool,
-    ) -> Option<(Rc<Target<E>>, Payload, Rc<Stream<E>>)> {
+    pub(crate) fn arrives(&self, from: ShardId, id: StreamId, last: bool) -> Option<Arriving<E>> {
         let mut all = self.arriving.borrow_mut();
         let found = all.get(&(from, id))?;
-        let found = (found.target.clone(), found.payload, found.stream.clone());
+        let found = found.clone();
         if last {
             all.remove(&(from, id));
         }
@@ -273,10 +297,30 @@ impl<E: Env> Shard<E> {
                 self.store_failed(home);
             }
         }
+        self.clear_damage();
         let targets = self.targets.borrow();
         let (timeline, drained) = self.drained.get();
         let targets = targets.values().map(|target| target.report(self.core)).collect();
         ShardState { timeline, drained, targets, nudge: self.nudge.replace(false) }
+    }
+
+    /// A store has everything again once each of its targets was brought up to date (S8).
+    fn clear_damage(&self) {
+        for home in self.homes.iter().filter(|home| home.store.is_damaged()) {
+            let targets = self.targets.borrow();
+            let mut own = targets.values().filter(|target| Rc::ptr_eq(&target.home, home));
+            let any = own.clone().next().is_some();
+            if any && own.all(|target| target.is_whole()) {
+                let (store, id) = (home.store.clone(), home.id);
+                drop(self.env.spawn(async move {
+                    yield_now().await;
+                    match store.clear_damage().await {
+                        Ok(()) => tracing::info!(store = %id, "damage is made good"),
+                        Err(error) => tracing::warn!(store = %id, %error, "still damaged"),
+                    }
+                }));
+            }
+        }
     }
 
     pub(crate) fn set_shards(&self, shards: Vec<ShardAt>) {
@@ -304,10 +348,37 @@ impl<E: Env> Shard<E> {
 
     /// Newer routing info.
     pub(crate) fn follow(self: &Rc<Self>, routing: Arc<RoutingInfo>) {
+        let before = self.places();
         *self.routing.borrow_mut() = routing;
+        self.tell_places(&before);
         self.adopt();
         self.routing_changed.notify();
         self.peers_changed();
+    }
+
+    /// Where the peers of all targets live, as far as that is known.
+    fn places(&self) -> BTreeMap<(TargetId, Peer), Option<ShardId>> {
+        let targets = self.all_targets();
+        let each = targets.iter().flat_map(|target| {
+            let peers = target.peers().into_iter();
+            peers.map(|peer| ((target.own.target, peer), self.shard_of(peer.target)))
+        });
+        each.collect()
+    }
+
+    /// A peer is found on another shard than before, or at all: what was said to it went elsewhere.
+    fn tell_places(&self, before: &BTreeMap<(TargetId, Peer), Option<ShardId>>) {
+        let Some(links) = self.links() else { return };
+        for ((target, peer), now) in self.places() {
+            let former = before.get(&(target, peer)).copied().flatten();
+            let Some(target) = self.target(target).filter(|_| now != former) else { continue };
+            if former.is_some_and(|former| links.is_up(former)) {
+                target.step(Event::LinkDown { peer });
+            }
+            if now.is_some_and(|now| links.is_up(now)) {
+                target.step(Event::LinkUp { peer });
+            }
+        }
     }
 
     /// A lease was granted.
@@ -330,6 +401,9 @@ impl<E: Env> Shard<E> {
     fn adopt(self: &Rc<Self>) {
         let routing = self.routing();
         for target in self.all_targets() {
+            if routing.targets.contains_key(&target.own.target) {
+                target.named.set(Some(routing.timeline));
+            }
             let Some(chain) = routing.chains.get(&target.chain) else { continue };
             if was_removed(&routing, chain, &target) {
                 self.drop_target(&target);
@@ -418,15 +492,17 @@ impl<E: Env> Shard<E> {
                 let peers = target.peers();
                 wanted.extend(peers.iter().filter_map(|peer| self.shard_of(peer.target)));
             }
-            let (found, whole) = self.addresses.find(&routing, &wanted).await;
+            let learned = self.addresses.learned().notified();
+            let (found, whole) = self.addresses.find(&routing, &wanted);
             if let Some(links) = self.links() {
                 links.want(found);
             }
+            let more = first(changed, learned);
             if whole {
-                changed.await;
+                more.await;
             } else {
                 let again = self.env.now() + PEERS_PAUSE;
-                let _ = engine_runtime::until(&self.env, again, changed).await;
+                let _ = until(&self.env, again, more).await;
             }
         }
     }
@@ -450,10 +526,7 @@ impl<E: Env> Shard<E> {
                 continue;
             }
             loop {
-                let targets = self.targets.borrow();
-                let left = |fence: &Fence| targets.values().any(|t| 0 < t.admitted(*fence));
-                let any = fences.iter().any(left);
-                drop(targets);
+                let any = self.is_anything_admitted(&fences);
                 if !any {
                     break;
                 }
@@ -462,6 +535,13 @@ impl<E: Env> Shard<E> {
             self.drained.set(version);
             self.report_now();
         }
+    }
+
+    /// Whether something is in flight of revoked sessions.
+    fn is_anything_admitted(&self, fences: &[Fence]) -> bool {
+        let targets = self.targets.borrow();
+        let mut open = targets.values().filter(|target| !target.is_closed());
+        open.any(|target| fences.iter().any(|fence| 0 < target.admitted(*fence)))
     }
 
     async fn fence(self: &Rc<Self>, fences: &[Fence]) -> bool {
@@ -485,13 +565,15 @@ impl<E: Env> Shard<E> {
 }
 
 /// Whether its chain goes on without it. That routing info does not name a target is not enough: a
-/// KV that came back from a backup may not know of it yet (R20). Its chain in a version that is
-/// newer than what the target has installed does.
+/// KV that came back from a backup may not know of it (R20). Its chain in a version that is newer
+/// than what the target has installed does, if routing info of this timeline has named it before.
 fn was_removed<E: Env>(routing: &RoutingInfo, chain: &ChainInfo, target: &Target<E>) -> bool {
     let id = target.own.target;
     let listed = chain.members.iter().any(|member| member.target == id);
-    let newer = target.version() < chain.version && target.timeline() <= routing.timeline;
-    newer && !listed && !routing.targets.contains_key(&id)
+    let newer = target.version() < chain.version;
+    // This start has seen it named in the same timeline: nothing was restored since.
+    let was_named = target.named.get() == Some(routing.timeline);
+    was_named && newer && !listed && !routing.targets.contains_key(&id)
 }
 
 fn fences(routing: &RoutingInfo) -> Vec<Fence> {

@@ -15,7 +15,7 @@
 use core::cell::{Cell, RefCell};
 use std::rc::{Rc, Weak};
 
-use engine_craq::{Digest, Effect, Event, Local, Peer, Replica, Space, Start};
+use engine_craq::{Digest, Effect, Event, Local, Peer, Replica, Space, Standing, Start};
 use engine_runtime::{Env, Notify};
 use engine_shard::Reading;
 use engine_store::{ChunkKey, Fence, Head, Slot, Tag, TargetRecord};
@@ -122,8 +122,13 @@ pub(crate) struct Target<E: Env> {
     installing: Cell<bool>,
     /// It caught up in this version.
     up_to_date: Cell<Option<ChainVersion>>,
+    /// It was brought up to date by another replica in this start: what its store had lost before
+    /// does not matter to it any more (S8).
+    whole: Cell<bool>,
     /// The node stops, or the store has failed.
     closed: Cell<bool>,
+    /// Timeline of routing info that has named it in this start.
+    pub(crate) named: Cell<Option<Timeline>>,
     /// Pages of remembered requests that came, and those that are stored.
     learning: Cell<u64>,
     learnt_count: Cell<u64>,
@@ -161,7 +166,9 @@ impl<E: Env> Target<E> {
             to_install: Cell::new(installed),
             installing: Cell::new(false),
             up_to_date: Cell::new(None),
+            whole: Cell::new(false),
             closed: Cell::new(false),
+            named: Cell::new(None),
             learning: Cell::new(0),
             learnt_count: Cell::new(0),
             learnt: Notify::default(),
@@ -215,10 +222,8 @@ impl<E: Env> Target<E> {
 
     /// Whether it may say what the chain has committed.
     pub(crate) fn is_leased_tail(&self) -> bool {
-        let replica = self.replica.borrow();
-        let tail = !replica.has_left() && replica.standing().is_tail(self.own);
-        drop(replica);
-        tail && self.is_leased()
+        let knows = self.replica.borrow().knows_all();
+        knows && self.is_leased()
     }
 
     /// What the store knows of a chunk and a request.
@@ -283,7 +288,29 @@ impl<E: Env> Target<E> {
             engine_types::reached!("R20: routing info of an older timeline");
             return;
         }
+        let before = self.version();
+        if chain.version == before && self.differs(chain) {
+            // Only a KV that came back from a backup gives a version out again (R20).
+            let target = self.own.target;
+            return tracing::error!(%target, version = %before, "two contents of a chain version");
+        }
         self.step(Event::ChainArrived { timeline, chain: chain.clone() });
+        if before != self.version() && self.is_leased() {
+            // The lease of this version came first.
+            self.step(Event::LeaseRenewed);
+        }
+    }
+
+    /// Whether the same chain version was told with another content.
+    fn differs(&self, chain: &ChainInfo) -> bool {
+        let replica = self.replica.borrow();
+        let known = *replica.standing() != Standing::NONE;
+        known && *replica.standing() != Standing::new(self.own, chain)
+    }
+
+    /// Whether it was brought up to date in this start.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.whole.get()
     }
 
     /// A lease was granted.
@@ -307,6 +334,9 @@ impl<E: Env> Target<E> {
     pub(crate) fn close(&self) {
         self.lease.borrow_mut().drop_lease(self.home.env.now());
         self.closed.set(true);
+        if let Some(shard) = self.shard() {
+            shard.discard_all(self.own.target);
+        }
         for (_, asked) in self.updates.take() {
             let status = Status::UnknownResult;
             asked.answer.tell(Updated { status, version: 0, len: 0 });
@@ -331,6 +361,11 @@ impl<E: Env> Target<E> {
             Event::ReadAsked { id, .. } => {
                 if let Some(wanted) = self.reads.borrow_mut().remove(&id.0) {
                     wanted.found.tell(Found::Refused(Status::Draining));
+                }
+            }
+            Event::PayloadEnded { payload, .. } => {
+                if let Some(shard) = self.shard() {
+                    shard.discard(*payload);
                 }
             }
             Event::Received(received) => {
@@ -384,8 +419,13 @@ impl<E: Env> Target<E> {
         let failed = self.home.store.failure().is_some();
         let local = match state {
             _ if self.closed.get() || failed => LocalState::Offline,
-            // It may not serve, and nobody is to believe that it does.
-            PublicState::Serving if replica.has_left() => LocalState::Offline,
+            // It may not serve, and nobody is to believe that it does. One that served last
+            // returns with the next start of its store.
+            PublicState::Serving | PublicState::Syncing | PublicState::LastServing
+                if replica.has_left() =>
+            {
+                LocalState::Offline
+            }
             PublicState::Serving => LocalState::UpToDate,
             PublicState::Syncing if self.up_to_date.get() == Some(version) => LocalState::UpToDate,
             _ => LocalState::Online,
@@ -397,7 +437,7 @@ impl<E: Env> Target<E> {
             chain: Some(self.chain),
             core,
             local,
-            damaged: self.home.store.is_damaged(),
+            damaged: self.home.store.is_damaged() && !self.whole.get(),
             version,
             timeline,
         }

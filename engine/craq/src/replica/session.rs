@@ -12,9 +12,31 @@ use crate::message::Refusal;
 
 impl Replica {
     /// Updates of revoked sessions that were admitted and are neither committed nor given up. The
-    /// node confirms a revocation when this is zero on all its replicas.
+    /// node confirms a revocation when this is zero on all its replicas. What a replica holds that
+    /// stands aside does not count: if that is ever promoted, nothing was done in its chain since,
+    /// so it stands before whatever the revocation is waited for with.
     pub fn admitted(&self, fence: Fence) -> usize {
-        self.fenced_tags(fence).count()
+        if self.takes_part() { self.fenced_tags(fence).count() } else { 0 }
+    }
+
+    /// Whether this start was told that a session is revoked.
+    pub(super) fn is_fenced(&self, session: SessionId) -> bool {
+        self.fences.iter().any(|fence| match *fence {
+            Fence::One(one) => session == one,
+            Fence::Below(bound) => session < bound,
+        })
+    }
+
+    fn note_fence(&mut self, fence: Fence) {
+        if let Fence::Below(bound) = fence {
+            self.fences.retain(|known| match *known {
+                Fence::One(one) => bound <= one,
+                Fence::Below(lower) => bound <= lower,
+            });
+        }
+        if !self.fences.contains(&fence) {
+            self.fences.push(fence);
+        }
     }
 
     fn fenced_tags(&self, fence: Fence) -> impl Iterator<Item = (&Tag, &ChunkId)> {
@@ -32,7 +54,10 @@ impl Replica {
     }
 
     /// The store refuses these sessions from now on; what waits of them is not admitted any more.
+    /// What was admitted comes to its end without a lease, as nodes get none before they have
+    /// drained what is revoked (E294); a commit that no reader has a lease for shows nothing.
     pub(super) fn revoked(&mut self, fence: Fence, out: &mut Effects) {
+        self.note_fence(fence);
         let named: Vec<(Tag, ChunkId)> = self.fenced_tags(fence).map(|(t, c)| (*t, *c)).collect();
         for (tag, chunk) in named {
             let entry = self.entries.get_mut(&chunk).expect("E348: a tag names a chunk in flight");
@@ -45,6 +70,10 @@ impl Replica {
                 self.queued -= 1;
                 self.refuse_offer(chunk, offer, Refusal::Fenced, out);
             }
+        }
+        let chunks: Vec<ChunkId> = self.fenced_tags(fence).map(|(_, chunk)| *chunk).collect();
+        for chunk in chunks {
+            self.advance(chunk, out);
         }
     }
 

@@ -35,6 +35,11 @@ impl<E: Env> Shard<E> {
             Ok(_) => return request.refuse(Status::TooLarge).await,
             Err(error) => return request.refuse(error.status()).await,
         };
+        let wanted = items.iter().filter(|item| item.what == READ_BYTES);
+        let wanted: u64 = wanted.map(|item| u64::from(item.len)).sum();
+        if u64::from(request.reply_room()) < wanted {
+            return request.refuse(Status::TooLarge).await;
+        }
         let mut begun: Vec<Begun<E>> = items.iter().map(|item| self.begin(item)).collect();
         let mut parts: Vec<Bytes<E::Memory>> = Vec::new();
         for Begun { target, answer, found } in &mut begun {

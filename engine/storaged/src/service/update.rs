@@ -7,7 +7,9 @@ use engine_craq::{Event, Payload, Space, Update, UpdateId};
 use engine_links::Description;
 use engine_net::{Request, Segment};
 use engine_runtime::Env;
+use engine_store::tables::Known;
 use engine_store::{Change, Tag, TruncateEpoch};
+use engine_types::limits::PAYLOAD_BYTES_MAX;
 use engine_types::{
     ChainVersion, ChannelId, ChunkId, ChunkSize, InodeId, SessionId, Status, TargetId,
 };
@@ -57,6 +59,11 @@ impl<E: Env> Shard<E> {
             Ok(_) => return request.refuse(Status::TooLarge).await,
             Err(error) => return request.refuse(error.status()).await,
         };
+        let copies = items.iter().filter(|item| item.change == UPDATE_COPY);
+        let copied: u64 = copies.map(|item| u64::from(item.len)).sum();
+        if u64::from(PAYLOAD_BYTES_MAX) < copied {
+            return request.refuse(Status::TooLarge).await;
+        }
         let sum: u64 = items.iter().map(|item| u64::from(item.bytes)).sum();
         if sum != u64::from(request.payload_len()) {
             return request.refuse(Status::Malformed).await;
@@ -98,7 +105,15 @@ impl<E: Env> Shard<E> {
             return refused(Status::InvalidArgument, chain_version);
         };
         let mut copied = None;
-        if item.change == UPDATE_COPY {
+        let chunk = ChunkId { inode: InodeId::new(item.inode), index: item.index };
+        let tag = Tag {
+            session: SessionId::new(item.session),
+            channel: ChannelId::new(item.channel),
+            seq: item.seq,
+        };
+        // One that was done finds its source changed, perhaps gone: its answer is known.
+        let new = target.local(chunk, Some(tag)).known == Known::Fresh;
+        if item.change == UPDATE_COPY && new {
             match self.copied(&target, item).await {
                 Ok(parts) => copied = Some(parts),
                 Err(status) => return refused(status, chain_version),
@@ -106,19 +121,14 @@ impl<E: Env> Shard<E> {
         }
         let (change, size) = (description.change, description.size);
         let stream = Rc::new(Stream::new(description));
-        let payload = self.new_stream(stream.clone());
-        let chunk = ChunkId { inode: InodeId::new(item.inode), index: item.index };
+        let payload = self.new_stream(target.own.target, stream.clone());
         let (bytes, records) = target.home.store.growth(target.slot, chunk, size, &change);
         let update = Update {
             id: UpdateId(self.next_id()),
             chain: ChainVersion::new(item.chain_version),
             chunk,
             removal: change == Change::Remove,
-            tag: Tag {
-                session: SessionId::new(item.session),
-                channel: ChannelId::new(item.channel),
-                seq: item.seq,
-            },
+            tag,
             growth: Space { bytes, records },
             payload,
         };

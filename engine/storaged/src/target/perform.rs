@@ -4,6 +4,7 @@
 //! aborts in memory. Tasks wait for what takes time; each yields once before anything else, as an
 //! executor may poll a new task where it is spawned (E380).
 
+use core::time::Duration;
 use std::rc::Rc;
 
 use engine_craq::{Digest, Effect, Event, Left, Message, Payload, Peer, Refusal, Source, Version};
@@ -20,6 +21,8 @@ use crate::stream::Stream;
 
 /// Damaged blocks that one update may meet: a write touches two checksum blocks in part.
 const MERGE_REPAIRS_MAX: usize = 4;
+/// Pause before the store is asked again for what it had no room for.
+const RETRY_PAUSE: Duration = Duration::from_millis(20);
 
 impl<E: Env> Target<E> {
     pub(super) fn perform(self: &Rc<Self>, effect: Effect) {
@@ -50,6 +53,7 @@ impl<E: Env> Target<E> {
             Effect::UpToDate { version } => {
                 tracing::info!(target = %self.own.target, %version, "holds everything");
                 self.up_to_date.set(Some(version));
+                self.whole.set(true);
                 self.with_shard(|shard| shard.report_now());
             }
             Effect::DropSession(session) => {
@@ -152,10 +156,12 @@ impl<E: Env> Target<E> {
     /// Old bytes that an update merges with may be damaged: they are repaired first (S16).
     async fn store_whole(
         self: &Rc<Self>,
-        update: Update,
+        mut update: Update,
         stream: &Stream<E>,
     ) -> Result<Digest, Refusal> {
-        for _ in 0..MERGE_REPAIRS_MAX {
+        let whole = matches!(update.change, Change::Replace { .. }) && update.tag.is_none();
+        let mut repairs = 0;
+        loop {
             let error = match self.home.store.update(update, stream.payload()).await {
                 Ok(stored) if stored.version == update.version => {
                     return Ok(Digest(stored.digest));
@@ -170,15 +176,33 @@ impl<E: Env> Target<E> {
                 Err(error) => error,
             };
             tracing::debug!(target = %self.own.target, %error, "an update was not stored");
-            let UpdateError::Corrupt { key, block, version } = error else {
-                return Err(refusals::of_update(&error));
-            };
-            let Some(shard) = self.shard() else { break };
-            if !shard.repair(self, (key.chunk, version), block).await {
-                break;
+            match error {
+                // A newer chain version was installed meanwhile: whether this update still counts
+                // is the machine's to say, when it is told of the record.
+                UpdateError::StaleChain { installed, .. } => update.chain_version = installed,
+                UpdateError::Corrupt { key, block, version } => {
+                    let Some(shard) = self.shard() else { return Err(Refusal::StoreFailed) };
+                    let block = ((key.chunk, version), block);
+                    repairs += 1;
+                    if MERGE_REPAIRS_MAX < repairs || !shard.repair(self, block.0, block.1).await {
+                        // The last one to serve must not leave: nobody could bring it back.
+                        let alone = shard.serves_alone(self);
+                        let corrupt = Refusal::Invalid(Status::Corrupt);
+                        return Err(if alone { corrupt } else { Refusal::StoreFailed });
+                    }
+                }
+                // What is shipped is refused to nobody: it waits for room in the tables.
+                UpdateError::Busy { .. }
+                | UpdateError::OutOfMemory { .. }
+                | UpdateError::TooManyPending { .. }
+                | UpdateError::TooManyPlans { .. }
+                    if whole && !self.is_closed() =>
+                {
+                    self.home.env.sleep_until(self.home.env.now() + RETRY_PAUSE).await;
+                }
+                other => return Err(refusals::of_update(&other)),
             }
         }
-        Err(Refusal::StoreFailed)
     }
 
     fn commit(self: &Rc<Self>, at: Version) {
@@ -214,7 +238,17 @@ impl<E: Env> Target<E> {
         let target = self.clone();
         drop(self.home.env.spawn(async move {
             yield_now().await;
-            match target.home.store.erase(&target.key(chunk)).await {
+            let erased = loop {
+                match target.home.store.erase(&target.key(chunk)).await {
+                    Err(error) if !error.is_failure() && !target.is_closed() => {
+                        tracing::debug!(target = %target.own.target, %error, "not erased yet");
+                        let again = target.home.env.now() + RETRY_PAUSE;
+                        target.home.env.sleep_until(again).await;
+                    }
+                    other => break other,
+                }
+            };
+            match erased {
                 Ok(_) => target.step(Event::Erased { chunk }),
                 Err(error) => {
                     tracing::error!(target = %target.own.target, %error, "a chunk was not erased");
@@ -345,6 +379,7 @@ impl<E: Env> Target<E> {
     fn leave(&self, why: Left) {
         tracing::error!(target = %self.own.target, chain = %self.chain, ?why, "leaves its chain");
         self.lease.borrow_mut().drop_lease(self.home.env.now());
+        self.up_to_date.set(None);
         self.with_shard(|shard| {
             shard.counters.left.set(shard.counters.left.get() + 1);
             shard.report_now();

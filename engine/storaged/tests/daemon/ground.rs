@@ -200,6 +200,15 @@ impl Ground {
         });
     }
 
+    /// Starts `main` on the client's machine; it ends when something else is started there.
+    pub(crate) fn in_background<F: Future<Output = ()> + 'static>(
+        &self,
+        main: impl FnOnce(Rc<Caller>) -> F + 'static,
+    ) {
+        let manager = self.sim.address(MANAGER, PORT);
+        self.sim.start(CLIENT, move |env| async move { main(Caller::new(&env, manager)).await });
+    }
+
     /// One chain with a replica on each of the first `replicas` nodes, all of them serving.
     pub(crate) fn chain(&self, replicas: usize) -> ChainId {
         let stores = self.stores.borrow()[..replicas].to_vec();

@@ -1,8 +1,12 @@
 //! Storage nodes in simulation, with the shipped manager: replication, failover, resync.
 
+#![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+
 mod ground;
 
+use core::cell::Cell;
 use core::time::Duration;
+use std::rc::Rc;
 
 use engine_runtime::{Env, Signal};
 use engine_types::Status;
@@ -61,18 +65,19 @@ fn what_is_written_at_the_head_is_read_at_every_replica() {
     let chain = ground.chain(3);
     ground.act(move |caller| async move {
         caller.until_serving(chain, 3).await;
-        for (seq, len) in [(1, 5), (2, 4096), (3, 300_000), (4, 1 << 20)] {
-            let data: Vec<u8> = (0..len).map(|byte| (byte % 251) as u8 ^ seq as u8).collect();
-            let told = caller.update_surely(chain, write(seq, len), &data).await;
-            assert_eq!((told.version, told.chunk_len as usize), (seq as u32, len));
+        for (version, len) in [(1_u8, 5_usize), (2, 4096), (3, 300_000), (4, 1 << 20)] {
+            let data: Vec<u8> = (0..251_u8).cycle().take(len).map(|byte| byte ^ version).collect();
+            let item = write(version.into(), len);
+            let told = caller.update_surely(chain, item, &data).await;
+            assert_eq!((told.version, told.chunk_len), (version.into(), item.len));
             for member in caller.members(chain).0 {
                 let (told, bytes) = caller.read_surely(chain, member, WHOLE).await;
-                assert_eq!((told.version, bytes.len()), (seq as u32, len));
+                assert_eq!((told.version, bytes.len()), (version.into(), len));
                 assert!(bytes == data, "{member} has other bytes");
             }
             // The same request once more makes no other version.
-            let again = caller.update_surely(chain, write(seq, len), &data).await;
-            assert_eq!(again.version, seq as u32);
+            let again = caller.update_surely(chain, item, &data).await;
+            assert_eq!(again.version, version.into());
         }
     });
     assert!(ground.ended().is_empty(), "{:?}", ground.ended());
@@ -302,4 +307,44 @@ fn a_target_that_was_removed_is_dropped() {
             assert_eq!(caller.chunks_at(caller.address(other)).await, 20, "{other}");
         }
     });
+}
+
+#[test]
+fn a_rolling_restart_under_load_stops_no_writer_for_long() {
+    let ground = Ground::new(10, 3);
+    let chain = ground.chain(3);
+    let longest = Rc::new(Cell::new(Duration::ZERO));
+    let done = Rc::new(Cell::new(0));
+    ground.in_background({
+        let (longest, done) = (longest.clone(), done.clone());
+        move |caller| async move {
+            caller.until_serving(chain, 3).await;
+            let each = (0..2).map(|index| {
+                let (caller, longest, done) = (caller.clone(), longest.clone(), done.clone());
+                async move {
+                    let mut last = caller.env.now();
+                    for seq in 1..=u64::MAX {
+                        let item = UpdateItem { index, channel: index, ..write(seq, 5000) };
+                        caller.update_surely(chain, item, &[7; 5000]).await;
+                        let now = caller.env.now();
+                        longest.set(longest.get().max(now.saturating_since(last)));
+                        last = now;
+                        done.set(done.get() + 1);
+                    }
+                }
+            });
+            engine_runtime::all(each).await;
+        }
+    });
+    ground.run(Duration::from_secs(2));
+    for round in 0..1 {
+        for index in 0..3 {
+            ground.sim.signal(NODES[index], Signal::Terminate);
+            ground.run(Duration::from_millis(1500));
+            ground.node(index);
+            ground.run(Duration::from_secs(4));
+            println!("round {round}, node {index}: {:?}, {}", longest.get(), done.get());
+        }
+    }
+    assert!(longest.get() < Duration::from_secs(1), "{:?}", longest.get());
 }

@@ -4,6 +4,7 @@ use super::*;
 use crate::effect::Source;
 use crate::entry::Recovered;
 use crate::message::Refusal;
+use engine_store::Fence;
 
 fn send(to: u64, message: Message) -> Effect {
     Effect::Send { to: peer(to), chain: ChainVersion::new(1), message, source: Source::Nothing }
@@ -177,4 +178,26 @@ fn a_walk_names_everything_and_what_it_does_not_name_is_given_up() {
     );
     let other = step(&mut tail, told_of(1, forward(at(4, 2), Some(9)), Some((1, 0))));
     assert!(matches!(other[1], Effect::Leave(_)), "R6: another content: {other:?}");
+}
+
+#[test]
+fn what_a_revoked_session_has_in_flight_ends_without_a_lease() {
+    for revoked_first in [false, true] {
+        let mut tail = placed(3);
+        let fence = Fence::One(SessionId::new(1));
+        step(&mut tail, told(2, forward(at(0, 1), None)));
+        step(&mut tail, complete(900));
+        step(&mut tail, stored(at(0, 1), 7));
+        assert_eq!(tail.admitted(fence), 1);
+        let trailer = Message::Stored { walk: Walk(1), at: at(0, 1), digest: Digest(7) };
+        let out = if revoked_first {
+            assert_eq!(step_unleased(&mut tail, Event::Revoked(fence)), []);
+            step_unleased(&mut tail, told(2, trailer))
+        } else {
+            assert_eq!(step_unleased(&mut tail, told(2, trailer)), [], "no lease");
+            step_unleased(&mut tail, Event::Revoked(fence))
+        };
+        assert_eq!(out.first(), Some(&Effect::Commit(at(0, 1))), "{revoked_first}");
+        assert_eq!(tail.admitted(fence), 0);
+    }
 }
