@@ -69,15 +69,15 @@ fn what_is_written_at_the_head_is_read_at_every_replica() {
             let data: Vec<u8> = (0..251_u8).cycle().take(len).map(|byte| byte ^ version).collect();
             let item = write(version.into(), len);
             let told = caller.update_surely(chain, item, &data).await;
-            assert_eq!((told.version, told.chunk_len), (version.into(), item.len));
+            assert_eq!((told.version, told.chunk_len), (u32::from(version), item.len));
             for member in caller.members(chain).0 {
                 let (told, bytes) = caller.read_surely(chain, member, WHOLE).await;
-                assert_eq!((told.version, bytes.len()), (version.into(), len));
+                assert_eq!((told.version, bytes.len()), (u32::from(version), len));
                 assert!(bytes == data, "{member} has other bytes");
             }
             // The same request once more makes no other version.
             let again = caller.update_surely(chain, item, &data).await;
-            assert_eq!(again.version, version.into());
+            assert_eq!(again.version, u32::from(version));
         }
     });
     assert!(ground.ended().is_empty(), "{:?}", ground.ended());
