@@ -185,9 +185,9 @@ impl Replica {
         self.left
     }
 
-    /// Whether what is committed here is all that the chain has shown or acknowledged: it is a tail,
-    /// and nothing is in flight that it was not the tail for from the beginning (E351). The lease
-    /// is the caller's to look at.
+    /// Whether what is committed here is all that the chain has shown or acknowledged: it is a
+    /// tail, and nothing is in flight that it was not the tail for from the beginning (E351). The
+    /// lease is the caller's to look at.
     pub fn knows_all(&self) -> bool {
         self.is_tail() && !self.entries.values().any(|entry| entry.inherited)
     }

@@ -83,6 +83,13 @@ pub(crate) async fn run<E: Env>(
         return;
     }
     let stop = CancelToken::default();
+    let rate = shard.settings.scrub_bytes_per_second;
+    let scrubbed = shard.homes.iter().filter(|_| rate != 0);
+    let scrubs = scrubbed.map(|home| {
+        let (shard, home, stop) = (shard.clone(), home.clone(), stop.clone());
+        env.spawn(async move { drop(first(stop.cancelled(), shard.scrub(home, rate)).await) })
+    });
+    let scrubs: Vec<_> = scrubs.collect();
     let mut reports = env.spawn(report(shard.clone(), told.clone(), stop.clone()));
     while let Some(control) = control.recv().await {
         match control {
@@ -104,6 +111,9 @@ pub(crate) async fn run<E: Env>(
     }
     stop.cancel();
     (&mut reports).await;
+    for scrub in scrubs {
+        scrub.await;
+    }
     server.drain(env.now() + DRAIN_TIME_MAX).await;
     if let Some(links) = shard.links() {
         links.close();
@@ -150,9 +160,6 @@ async fn start<E: Env>(env: &E, given: Given) -> Result<(Rc<Shard<E>>, Server<E>
         let target = Target::new(&shard, &home, slot, record);
         target.measure_space();
         shard.targets.borrow_mut().insert(record.target, target);
-    }
-    for home in shard.homes.iter().filter(|_| settings.scrub_bytes_per_second != 0) {
-        drop(env.spawn(shard.clone().scrub(home.clone(), settings.scrub_bytes_per_second)));
     }
     tracing::info!(%core, address = %listener.address(), "shard serves");
     let server = Server::start(env, net, listener, shard.clone());
