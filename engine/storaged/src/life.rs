@@ -87,7 +87,9 @@ pub(crate) async fn run<E: Env>(
     let scrubbed = shard.homes.iter().filter(|_| rate != 0);
     let scrubs = scrubbed.map(|home| {
         let (shard, home, stop) = (shard.clone(), home.clone(), stop.clone());
-        env.spawn(async move { drop(first(stop.cancelled(), shard.scrub(home, rate)).await) })
+        env.spawn(async move {
+            let _stopped = first(stop.cancelled(), shard.scrub(home, rate)).await;
+        })
     });
     let scrubs: Vec<_> = scrubs.collect();
     let mut reports = env.spawn(report(shard.clone(), told.clone(), stop.clone()));
