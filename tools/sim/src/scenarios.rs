@@ -23,4 +23,5 @@ pub const ALL: &[Scenario] = &[
     election::SCENARIO,
     manager::SCENARIO,
     takeover::SCENARIO,
+    storage::SCENARIO,
 ];

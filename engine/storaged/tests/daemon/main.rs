@@ -87,10 +87,10 @@ fn what_is_written_at_the_head_is_read_at_every_replica() {
 fn a_chain_goes_on_without_a_member_which_catches_up_when_it_returns() {
     let ground = Ground::new(2, 3);
     let chain = ground.chain(3);
-    for dies in 0..3_usize {
+    for (dies, machine) in NODES.into_iter().enumerate().take(3) {
         let first = 10 * dies as u64 + 1;
         let byte = u8::try_from(dies).unwrap() + 1;
-        ground.sim.crash(NODES[dies]);
+        ground.sim.crash(machine);
         ground.act(move |caller| async move {
             caller.until_serving(chain, 2).await;
             for seq in first..first + 5 {
@@ -338,8 +338,8 @@ fn a_rolling_restart_under_load_stops_no_writer_for_long() {
     });
     ground.run(Duration::from_secs(2));
     for round in 0..1 {
-        for index in 0..3 {
-            ground.sim.signal(NODES[index], Signal::Terminate);
+        for (index, machine) in NODES.into_iter().enumerate().take(3) {
+            ground.sim.signal(machine, Signal::Terminate);
             ground.run(Duration::from_millis(1500));
             ground.node(index);
             ground.run(Duration::from_secs(4));
