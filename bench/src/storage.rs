@@ -38,7 +38,7 @@ mod tests;
 /// The entry of this suite.
 pub(crate) const SUITE: Suite = Suite {
     name: "storage",
-    about: "replicated storage through its client, one shard and three replicas, on loop devices",
+    about: "replicated storage through its client: one shard, three replicas, loop devices",
     limit: "1 / sum(1 / layer) of rpc and store; for 1m-write min(fio, bare TCP) / 3",
     shown: Shown { cpu_shares: ["client", "rest"], device_bytes: true, sized: true },
     rows,
