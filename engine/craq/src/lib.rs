@@ -34,7 +34,7 @@ mod entry;
 pub mod event;
 pub mod limits;
 pub mod message;
-mod planted;
+pub mod planted;
 mod read;
 pub mod replica;
 pub mod standing;

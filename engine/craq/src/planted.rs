@@ -1,9 +1,18 @@
-//! Bugs that tests plant, to show that the model world finds them: each takes one step of a rule
-//! away. Outside tests none can hold.
+//! Bugs that tests plant, to show that they would find them: each takes one step of a rule away.
+//!
+//! The model worlds of this crate plant them in one replica each. With the feature `planted` one
+//! holds for the whole process, for worlds of the code that ships; builds without debug assertions
+//! refuse the feature, so that no release can carry a bug.
+
+#[cfg(feature = "planted")]
+use core::sync::atomic::{AtomicUsize, Ordering};
+
+#[cfg(all(feature = "planted", not(debug_assertions)))]
+compile_error!("planted bugs are refused by builds without debug assertions");
 
 /// One step that is missing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Bug {
+pub enum Bug {
     /// R1: the tail commits without the trailer.
     TailIgnoresTrailer,
     /// R1: the trailer is passed on before the own record is durable.
@@ -38,6 +47,16 @@ pub(crate) enum Bug {
     PassedInFlight,
     /// R15: remembered requests are not shipped a second time.
     NoLastOutcomes,
+    /// R5 (of the node): the start of a store is not counted.
+    StartNotCounted,
+    /// R9 (of the node): reads show a version that is pending.
+    PendingServed,
+    /// R14 (of the node): records do not name their request.
+    RequestNotRecorded,
+    /// R15 (of the node): remembered requests are confirmed and not stored.
+    OutcomesNotStored,
+    /// R20 (of the node): a chain version is reported before it is durable.
+    ReportedBeforeDurable,
     /// R4 (of the manager): a demotion is published at once.
     #[cfg(test)]
     PublishedAtOnce,
@@ -47,6 +66,57 @@ pub(crate) enum Bug {
     /// R15 (of the store): only the head remembers what was done.
     #[cfg(test)]
     RecordAtHeadAlone,
+}
+
+/// The bug that holds for the process, as its number and one; 0 is none.
+#[cfg(feature = "planted")]
+static PLANTED: AtomicUsize = AtomicUsize::new(0);
+
+/// Plants a bug, or none, for the whole process.
+#[cfg(feature = "planted")]
+pub fn plant(bug: Option<Bug>) {
+    PLANTED.store(bug.map_or(0, |bug| bug as usize + 1), Ordering::Relaxed);
+}
+
+/// Whether this bug holds for the whole process.
+#[cfg(feature = "planted")]
+pub fn is(bug: Bug) -> bool {
+    PLANTED.load(Ordering::Relaxed) == bug as usize + 1
+}
+
+/// Whether this bug holds for the whole process: it cannot.
+#[cfg(not(feature = "planted"))]
+pub const fn is(_: Bug) -> bool {
+    false
+}
+
+#[cfg(feature = "planted")]
+impl Bug {
+    /// Those that hold in the code that ships.
+    pub const SHIPPED: &[Self] = &[
+        Self::TailIgnoresTrailer,
+        Self::TrailerBeforeDurable,
+        Self::AbortedStreamStored,
+        Self::ReadWithoutLease,
+        Self::StartInherits,
+        Self::PendingsNotWalked,
+        Self::PendingsKept,
+        Self::AnyChainVersion,
+        Self::NeverAsk,
+        Self::StaleAnswerCounts,
+        Self::InheritedServed,
+        Self::RepeatedExecuted,
+        Self::PendingAnswered,
+        Self::AbortNotSent,
+        Self::AbortNotJournaled,
+        Self::PassedInFlight,
+        Self::NoLastOutcomes,
+        Self::StartNotCounted,
+        Self::PendingServed,
+        Self::RequestNotRecorded,
+        Self::OutcomesNotStored,
+        Self::ReportedBeforeDurable,
+    ];
 }
 
 #[cfg(test)]

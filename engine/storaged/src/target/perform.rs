@@ -7,6 +7,7 @@
 use core::time::Duration;
 use std::rc::Rc;
 
+use engine_craq::planted::{Bug, is};
 use engine_craq::{Digest, Effect, Event, Left, Message, Payload, Peer, Refusal, Source, Version};
 use engine_links::{Description, Item, StreamId};
 use engine_runtime::{Env, yield_now};
@@ -95,6 +96,10 @@ impl<E: Env> Target<E> {
     async fn install_durably(&self) {
         while self.installed.get() != self.to_install.get() {
             let wanted = self.to_install.get();
+            if is(Bug::ReportedBeforeDurable) {
+                self.installed.set(wanted);
+                self.with_shard(|shard| shard.report_now());
+            }
             let written = self.write_version(wanted).await;
             if let Err(why) = written {
                 tracing::error!(target = %self.own.target, why, "cannot install a chain version");
@@ -144,6 +149,7 @@ impl<E: Env> Target<E> {
             let result = if replace && !whole {
                 Err(Refusal::Invalid(Status::InvalidArgument))
             } else {
+                let tag = tag.filter(|_| !is(Bug::RequestNotRecorded));
                 let update = Update { key, version, chain_version, epoch, size, change, tag };
                 target.store_whole(update, &stream).await
             };
@@ -366,7 +372,10 @@ impl<E: Env> Target<E> {
                 Found::Map { version, len, extents }
             }
             What::Bytes { offset, len } => {
-                let read = Read { key, offset, len, version: Which::Committed, verify: false };
+                let pending = self.home.store.state(&key).pending.is_some_and(|p| p.1.is_some());
+                let dirty = pending && is(Bug::PendingServed);
+                let which = if dirty { Which::Pending } else { Which::Committed };
+                let read = Read { key, offset, len, version: which, verify: false };
                 match self.home.store.start_read(read) {
                     Ok(reading) => Found::Bytes(reading),
                     Err(error) => Found::Refused(refusals::of_read(&error)),
