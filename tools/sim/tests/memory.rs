@@ -18,7 +18,7 @@ fn a_world_leaves_no_memory_behind() {
     const WORLDS: u64 = 200;
     const GROWTH_MB_MAX: u64 = 64;
     /// Worlds of a dozen processes take half a second each, and hold some ten megabytes.
-    const LARGE: [&str; 2] = ["manager", "takeover"];
+    const LARGE: [&str; 3] = ["manager", "takeover", "storage"];
     const LARGE_COUNTS: (u64, u64) = (8, 20);
     for scenario in Scenario::all() {
         let is_large = LARGE.contains(&scenario.name);
