@@ -5,6 +5,13 @@
 //! process, so that tests here take turns. `cargo test` plants those that are found soon;
 //! `EMBERFS_PLANTED_BUG=all`, or the name of one, plants others, each in up to
 //! `EMBERFS_SIM_SEEDS` worlds, and prints the seeds that found it: the table of tools/docs.
+//!
+//! Not planted yet: R2 forwarded before it is marked; R8 lease looked at on admission alone; R10 a
+//! damaged store says that it is whole; R11 dropped after `SyncDone`; R13, R19 digests ignored;
+//! R18 the reserve not kept; L1 a lease counted from the answer; L5b a stuck shard that reports; L6
+//! an update of a revoked session; W2 one quota for all; W3 credit before the bytes are stored; W5
+//! checksums computed anew; of the client an abandoned update not overtaken (E373), a number of its
+//! own for each attempt (E372).
 
 #[cfg(not(debug_assertions))]
 compile_error!("planted bugs are refused by builds without debug assertions");

@@ -13,7 +13,6 @@ use mgmt_client::Follower;
 
 use super::super::manager::cluster::Cluster;
 use super::audit::Audit;
-use super::bug::Bug;
 use super::setting::Setting;
 use crate::check::chunks::{Answer, Call};
 use crate::history::{End, History};
@@ -30,8 +29,6 @@ const REFUSALS_MAX: usize = 6;
 pub(super) struct Ground {
     pub(super) cluster: Rc<Cluster>,
     pub(super) setting: Setting,
-    #[expect(dead_code, reason = "nodes that ship make no mistakes yet")]
-    pub(super) bug: Option<Bug>,
     /// Where managers listen.
     pub(super) managers: Vec<SocketAddr>,
     /// The machines of storage nodes.
@@ -60,17 +57,11 @@ pub(super) struct Ground {
 }
 
 impl Ground {
-    pub(super) fn new(
-        world: &World,
-        cluster: Rc<Cluster>,
-        setting: Setting,
-        bug: Option<Bug>,
-    ) -> Self {
+    pub(super) fn new(world: &World, cluster: Rc<Cluster>, setting: Setting) -> Self {
         let managers = world.role("manager");
         Self {
             managers: managers.into_iter().map(|node| cluster.address_of(node)).collect(),
             cluster,
-            bug,
             machines: world.role("storage"),
             stores: RefCell::default(),
             follower: RefCell::default(),

@@ -137,7 +137,7 @@ fn in_memory(seed: u64, flaw: Flaw) -> Verdict {
     };
     let mut world = World::new(seed, Topology::of(&[("user", setting.users)]));
     let cluster = cluster::Cluster::new(&world, cluster::Style::default());
-    let ground = Rc::new(Ground::new(&world, cluster, setting, None));
+    let ground = Rc::new(Ground::new(&world, cluster, setting));
     *ground.chains.borrow_mut() = vec![ChainId::new(1).expect("not 0")];
     let states = States::default();
     for (number, node) in (0..).zip(world.role("user")) {
@@ -183,7 +183,7 @@ fn flaws_of_chunks_in_memory_are_found() {
 #[test]
 fn worlds_pass() {
     for seed in crate::seeds::chosen(5) {
-        let played = play(seed, None);
+        let played = play(seed);
         let (operations, now) = (played.operations, played.world.sim().now());
         println!("seed {seed}: {operations} operations until {now}, {:?}", played.verdict);
         assert_eq!(played.verdict, Ok(()), "seed {seed}\n{}", played.plan);
@@ -192,6 +192,6 @@ fn worlds_pass() {
 
 #[test]
 fn a_seed_is_all_there_is() {
-    let [one, other] = [4, 4].map(|seed| play(seed, None).world.sim().trace_hash());
+    let [one, other] = [4, 4].map(|seed| play(seed).world.sim().trace_hash());
     assert_eq!(one, other, "T10");
 }
