@@ -1,0 +1,1 @@
+//! Metadata service: operations as transactions.

@@ -1,0 +1,2 @@
+//! Reference model of the namespace, and random operations to compare with it.
+#![no_std]

@@ -1,0 +1,2 @@
+//! What the metadata service is asked and what it tells, as bytes.
+#![no_std]

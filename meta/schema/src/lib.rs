@@ -1,0 +1,2 @@
+//! Keys, values and POSIX rules of the namespace.
+#![no_std]
