@@ -10,6 +10,7 @@ extern crate std;
 
 pub mod checksum;
 pub mod chunk;
+pub mod fields;
 pub mod ids;
 pub mod limits;
 pub mod map;
