@@ -71,6 +71,17 @@ use engine_types::{
     ChainId, ChunkId, ChunkSize, InodeId, Instant, Map, SessionId, Status, TargetId,
 };
 
+/// Whether a bug of `engine_craq::planted` holds; without the feature `planted` none does.
+macro_rules! planted {
+    ($name:ident) => {{
+        #[cfg(feature = "planted")]
+        let holds = engine_craq::planted::is(engine_craq::planted::Bug::$name);
+        #[cfg(not(feature = "planted"))]
+        let holds = false;
+        holds
+    }};
+}
+
 mod batch;
 mod channels;
 mod config;

@@ -188,6 +188,11 @@ impl<E: Env> Operation<E> for UpdateOp<E> {
         let wire = |item: &Item<E, Self>| {
             let place = item.place();
             let chain_version = place.chain_version.get();
+            if planted!(RetriedAnew) {
+                let Lease { channels, tag, .. } = &item.op.lease;
+                let (target, seq) = (place.target.get(), channels.next(tag.channel).seq);
+                return UpdateItem { target, chain_version, seq, ..item.op.wire };
+            }
             UpdateItem { target: place.target.get(), chain_version, ..item.op.wire }
         };
         let body = StorageUpdateRequest { items: items.iter().map(wire).collect() };
@@ -214,6 +219,7 @@ impl<E: Env> Operation<E> for UpdateOp<E> {
 
     fn attempted(&self, unknown: bool) {
         self.lease.under_way.set(false);
+        let unknown = unknown && !planted!(UnknownCalledFailed);
         self.lease.unknown.set(self.lease.unknown.get() || unknown);
     }
 
@@ -248,7 +254,7 @@ impl<E: Env> Drop for Lease<E> {
         if self.is_fence {
             return; // `overtake` goes on with it
         }
-        if !self.unknown.get() && !self.under_way.get() {
+        if planted!(NotOvertaken) || (!self.unknown.get() && !self.under_way.get()) {
             return self.channels.give(self.tag.channel);
         }
         engine_types::reached!("E373: an update is abandoned");

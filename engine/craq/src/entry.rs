@@ -8,6 +8,7 @@ use engine_types::{ChunkId, ChunkVersion};
 
 use crate::event::Space;
 use crate::message::{Refusal, Version};
+use crate::planted::{Bug, is};
 use crate::words::{Digest, Payload, UpdateId, Walk};
 
 /// The own record of a version.
@@ -119,6 +120,7 @@ pub struct Recovered {
 impl Entry {
     pub(crate) fn recovered(serial: u64, found: &Recovered) -> Self {
         let Recovered { at, base, removal, tag, digest } = *found;
+        let removal = removal && !is(Bug::RemovalForgotten);
         Self {
             serial,
             version: at.version,

@@ -57,6 +57,54 @@ pub enum Bug {
     OutcomesNotStored,
     /// R20 (of the node): a chain version is reported before it is durable.
     ReportedBeforeDurable,
+    /// R1: who is not the tail commits as soon as it has passed the trailer on.
+    CommittedBeforeTail,
+    /// R6: who serves in a new chain version gives up what is durable and pending.
+    PendingsGivenUp,
+    /// R6: a new tail does not take up what is pending.
+    NewTailWaits,
+    /// R6: a pending removal is none after a restart (3FS brings the chunk back).
+    RemovalForgotten,
+    /// R11: a link lost after `SyncDone` ends the resync, and commits go on without the successor.
+    DroppedAfterSyncDone,
+    /// R12: updates do not flow to a successor that syncs.
+    ResyncNotFollowed,
+    /// R12: what the predecessor lacks stays at the successor.
+    ExtraChunksKept,
+    /// R13: a resync compares versions.
+    DigestsIgnored,
+    /// R14: a request older than the remembered one is done.
+    OldExecuted,
+    /// R15: requests do not travel down the chain.
+    RequestNotForwarded,
+    /// R18: the head looks at its own room alone, and keeps no reserve.
+    ReserveNotKept,
+    /// R19: a greater version at the successor is taken for a newer one.
+    GreaterVersionWins,
+    /// L6: requests of a revoked session are admitted.
+    FencedAdmitted,
+    /// L1 (of the node): a lease counts from the arrival of its answer.
+    LeaseFromReceipt,
+    /// R4 (of the node): a lease of one chain version counts for the next.
+    LeaseOfAnyVersion,
+    /// R10 (of the node): a damaged store says that it is whole.
+    DamageHidden,
+    /// R11 (of the node): "up to date" of a former chain version is repeated in a newer one.
+    OldUpToDate,
+    /// L6 (of the node): a revocation is confirmed before what was admitted has ended.
+    FenceNotAwaited,
+    /// R3, L3 (of a link): requests are taken in as they arrive.
+    TurnNotKept,
+    /// L3 (of a link): a link goes on although a request was lost.
+    LinkContinued,
+    /// W3 (of a link): credit for bytes does not return.
+    CreditKept,
+    /// R14 (of the client): each attempt has a number of its own.
+    RetriedAnew,
+    /// R14 (of the client): an abandoned update is not overtaken (E373).
+    NotOvertaken,
+    /// R17 (of the client): an update that may have happened is called one that has not.
+    UnknownCalledFailed,
     /// R4 (of the manager): a demotion is published at once.
     #[cfg(test)]
     PublishedAtOnce,
@@ -116,6 +164,30 @@ impl Bug {
         Self::RequestNotRecorded,
         Self::OutcomesNotStored,
         Self::ReportedBeforeDurable,
+        Self::CommittedBeforeTail,
+        Self::PendingsGivenUp,
+        Self::NewTailWaits,
+        Self::RemovalForgotten,
+        Self::DroppedAfterSyncDone,
+        Self::ResyncNotFollowed,
+        Self::ExtraChunksKept,
+        Self::DigestsIgnored,
+        Self::OldExecuted,
+        Self::RequestNotForwarded,
+        Self::ReserveNotKept,
+        Self::GreaterVersionWins,
+        Self::FencedAdmitted,
+        Self::LeaseFromReceipt,
+        Self::LeaseOfAnyVersion,
+        Self::DamageHidden,
+        Self::OldUpToDate,
+        Self::FenceNotAwaited,
+        Self::TurnNotKept,
+        Self::LinkContinued,
+        Self::CreditKept,
+        Self::RetriedAnew,
+        Self::NotOvertaken,
+        Self::UnknownCalledFailed,
     ];
 }
 

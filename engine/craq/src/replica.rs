@@ -263,7 +263,8 @@ impl Replica {
     /// Who gets the updates of a chunk.
     fn successor_of(&self, chunk: ChunkId) -> Option<Peer> {
         let whole = !self.standing.successor_syncs;
-        self.standing.successor.filter(|_| whole || self.resync.flows(chunk))
+        let flows = || self.resync.flows(chunk) && !self.bug(Bug::ResyncNotFollowed);
+        self.standing.successor.filter(|_| whole || flows())
     }
 
     /// Whether it takes part in updates: it serves, or receives them while it syncs.

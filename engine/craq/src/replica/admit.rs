@@ -70,17 +70,19 @@ impl Replica {
         if !self.leased {
             return Err(Some(Refusal::NotLeased));
         }
-        if local.fenced {
+        if local.fenced && !self.bug(Bug::FencedAdmitted) {
             return Err(Some(Refusal::Fenced));
         }
         match local.known {
             Known::Repeated(outcome) if !self.bug(Bug::RepeatedExecuted) => {
                 return Ok(Some(outcome.version));
             }
-            Known::Old { .. } => return Err(Some(Refusal::OldRequest)),
+            Known::Old { .. } if !self.bug(Bug::OldExecuted) => {
+                return Err(Some(Refusal::OldRequest));
+            }
             Known::TooManyChannels { .. } => return Err(Some(Refusal::TooManyChannels)),
             Known::TooManySessions { .. } => return Err(Some(Refusal::Busy)),
-            Known::Fresh | Known::Repeated(_) => {}
+            Known::Fresh | Known::Repeated(_) | Known::Old { .. } => {}
         }
         if let Some(&chunk) = self.tags.get(&update.tag) {
             return self.join(chunk, update.tag, update.id);
@@ -106,6 +108,7 @@ impl Replica {
         }
         // What is in flight may be in the figures already, or not: it is counted against them.
         let free = self.least_space().minus(self.reserve).minus(self.promised);
+        let free = if self.bug(Bug::ReserveNotKept) { self.space } else { free };
         if update.growth != Space::ZERO && !free.holds(update.growth) {
             return Err(Refusal::NoSpace);
         }

@@ -101,7 +101,8 @@ impl Replica {
                 self.abort_done(chunk, out);
                 continue;
             }
-            match entry.own {
+            let own = entry.own;
+            match own {
                 // The stream came from the former predecessor, or passes through the former
                 // dialogue: whoever holds the version sends it again.
                 Own::Receiving { .. } if !(was_head && self.standing.is_head()) => {
@@ -110,6 +111,10 @@ impl Replica {
                 Own::None if self.standing.is_head() => {
                     self.begin_abort(chunk, Refusal::StoreFailed, None, out);
                 }
+                Own::Durable(_) if self.bug(Bug::PendingsGivenUp) => {
+                    self.begin_abort(chunk, Refusal::StaleChain, None, out);
+                }
+                _ if self.bug(Bug::NewTailWaits) => {}
                 _ => self.advance(chunk, out),
             }
         }

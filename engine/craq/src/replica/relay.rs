@@ -7,7 +7,7 @@ use super::{Down, Effects, Replica};
 use crate::effect::{Effect, Left, Source};
 use crate::entry::{Own, Told};
 use crate::message::{Message, Refusal, Version};
-use crate::planted::Bug;
+use crate::planted::{self, Bug};
 use crate::words::Digest;
 
 impl Replica {
@@ -31,6 +31,7 @@ impl Replica {
         let entry =
             self.entries.get_mut(&chunk).expect("E342: only what is in flight is passed on");
         let (at, removal, tag) = (entry.at(chunk), entry.removal, entry.tag);
+        let tag = tag.filter(|_| !planted::is(Bug::RequestNotForwarded));
         let message = Message::Forward { walk, at, removal, tag, digest };
         entry.told = Told::Forward;
         out.push(Effect::Send { to, chain, message, source });
@@ -145,6 +146,9 @@ impl Replica {
             let at = entry.at(chunk);
             assert!(matches!(entry.own, Own::Durable(_)), "E344: a trailer without a record");
             self.tell_down(chunk, |walk| Message::Stored { walk, at, digest }, out);
+            if self.bug(Bug::CommittedBeforeTail) {
+                self.commit(chunk, out);
+            }
         }
     }
 

@@ -69,6 +69,9 @@ pub(crate) struct Resync {
     shipping: BTreeSet<ChunkId>,
 }
 
+/// What one side holds of a chunk.
+type Held = Option<(ChunkVersion, Digest)>;
+
 impl Cursor {
     /// Whether it has passed a chunk.
     pub fn covers(self, chunk: ChunkId) -> bool {
@@ -96,7 +99,9 @@ impl Replica {
     /// The dialogue with the successor is over. Unless all was done, it starts anew, and what
     /// waited for the successor waits no more.
     pub(super) fn resync_lost(&mut self, out: &mut Effects) {
-        if self.resync.waits == Waits::Promotion || self.resync.waits == Waits::Nothing {
+        let promised =
+            self.resync.waits == Waits::Promotion && !self.bug(Bug::DroppedAfterSyncDone);
+        if promised || self.resync.waits == Waits::Nothing {
             return;
         }
         reached!("E352: a resync starts from the beginning");
@@ -167,7 +172,7 @@ impl Replica {
             Cursor::End => return,
         };
         let high = upto.map_or(Bound::Unbounded, Bound::Included);
-        let mut both: BTreeMap<ChunkId, [Option<(ChunkVersion, Digest)>; 2]> = BTreeMap::new();
+        let mut both: BTreeMap<ChunkId, [Held; 2]> = BTreeMap::new();
         for (chunk, version, digest) in ours {
             both.entry(*chunk).or_default()[0] = Some((*version, *digest));
         }
@@ -184,7 +189,7 @@ impl Replica {
                 self.resync.waits = Waits::Chunk(chunk);
                 return;
             }
-            if own.map(|own| own.1) != other.map(|other| other.1) {
+            if self.differ(own, other) {
                 if SHIPS_MAX <= self.resync.shipping.len() {
                     self.resync.waits = Waits::Ships;
                     return;
@@ -200,6 +205,21 @@ impl Replica {
         self.resync.cursor = Cursor::End;
         self.resync.waits = Waits::Ships;
         self.ships_done(out);
+    }
+
+    /// Whether a chunk is to be shipped, or removed, at the successor: digests alone say so (R13);
+    /// a greater version is not a newer one (R19).
+    fn differ(&self, own: Held, other: Held) -> bool {
+        if self.bug(Bug::GreaterVersionWins) && own.map(|own| own.0) < other.map(|other| other.0) {
+            return false;
+        }
+        if self.bug(Bug::DigestsIgnored) {
+            return own.map(|own| own.0) != other.map(|other| other.0);
+        }
+        if self.bug(Bug::ExtraChunksKept) && own.is_none() {
+            return false;
+        }
+        own.map(|own| own.1) != other.map(|other| other.1)
     }
 
     fn ship(&mut self, chunk: ChunkId, version: Option<ChunkVersion>, out: &mut Effects) {

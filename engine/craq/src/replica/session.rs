@@ -9,6 +9,7 @@ use engine_types::{ChannelId, ChunkId, SessionId};
 use super::{Effects, Replica};
 use crate::effect::Effect;
 use crate::message::Refusal;
+use crate::planted::Bug;
 
 impl Replica {
     /// Updates of revoked sessions that were admitted and are neither committed nor given up. The
@@ -16,7 +17,8 @@ impl Replica {
     /// stands aside does not count: if that is ever promoted, nothing was done in its chain since,
     /// so it stands before whatever the revocation is waited for with.
     pub fn admitted(&self, fence: Fence) -> usize {
-        if self.takes_part() { self.fenced_tags(fence).count() } else { 0 }
+        let counts = self.takes_part() && !self.bug(Bug::FenceNotAwaited);
+        if counts { self.fenced_tags(fence).count() } else { 0 }
     }
 
     /// Whether this start was told that a session is revoked.

@@ -4,6 +4,7 @@ use core::cell::Cell;
 use std::collections::VecDeque;
 use std::rc::Rc;
 
+use engine_craq::planted::{Bug, is};
 use engine_net::{Request, Segment};
 use engine_runtime::Env;
 use engine_types::{CoreId, NodeId, Status};
@@ -47,7 +48,11 @@ impl<E: Env> Guard for Ticket<E> {}
 impl<E: Env> Drop for Ticket<E> {
     fn drop(&mut self) {
         self.held_bytes.set(self.held_bytes.get() - self.bytes);
-        if let Some(request) = self.request.take() {
+        let request = self.request.take();
+        if is(Bug::CreditKept) {
+            return core::mem::forget(request);
+        }
+        if let Some(request) = request {
             drop(self.env.spawn(taken(request)));
         }
     }
