@@ -15,6 +15,7 @@
 use core::cell::{Cell, RefCell};
 use std::rc::{Rc, Weak};
 
+use engine_craq::planted::{Bug, is};
 use engine_craq::{Digest, Effect, Event, Local, Peer, Replica, Space, Standing, Start};
 use engine_runtime::{Env, Notify};
 use engine_shard::Reading;
@@ -217,7 +218,10 @@ impl<E: Env> Target<E> {
     /// Whether the lease covers the installed chain version at this moment (R8).
     pub(crate) fn is_leased(&self) -> bool {
         let now = self.home.env.now();
-        self.lease.borrow().serves(now, self.version(), self.own.incarnation)
+        let lease = self.lease.borrow();
+        let any = is(Bug::LeaseOfAnyVersion);
+        let version = if any { lease.version() } else { self.version() };
+        lease.serves(now, version, self.own.incarnation)
     }
 
     /// Whether it may say what the chain has committed.
@@ -316,6 +320,7 @@ impl<E: Env> Target<E> {
     /// A lease was granted.
     pub(crate) fn granted(self: &Rc<Self>, grant: Grant) {
         let now = self.home.env.now();
+        let grant = if is(Bug::LeaseFromReceipt) { Grant { sent: now, ..grant } } else { grant };
         if self.lease.borrow_mut().granted(now, grant) == GrantOutcome::Extended {
             self.step(Event::LeaseRenewed);
         }
@@ -428,6 +433,9 @@ impl<E: Env> Target<E> {
             }
             PublicState::Serving => LocalState::UpToDate,
             PublicState::Syncing if self.up_to_date.get() == Some(version) => LocalState::UpToDate,
+            PublicState::Syncing if is(Bug::OldUpToDate) && self.up_to_date.get().is_some() => {
+                LocalState::UpToDate
+            }
             _ => LocalState::Online,
         };
         TargetReport {
@@ -437,7 +445,9 @@ impl<E: Env> Target<E> {
             chain: Some(self.chain),
             core,
             local,
-            damaged: self.home.store.is_damaged() && !self.whole.get(),
+            damaged: self.home.store.is_damaged()
+                && !self.whole.get()
+                && !is(Bug::DamageHidden),
             version,
             timeline,
         }
