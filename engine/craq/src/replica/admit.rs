@@ -75,6 +75,7 @@ impl Replica {
         }
         match local.known {
             Known::Repeated(outcome) if !self.bug(Bug::RepeatedExecuted) => {
+                reached!("R14: a repeated request is answered with its first result");
                 return Ok(Some(outcome.version));
             }
             Known::Old { .. } if !self.bug(Bug::OldExecuted) => {
@@ -141,6 +142,7 @@ impl Replica {
         if JOINED_MAX <= joined.len() {
             return Err(Some(Refusal::Busy));
         }
+        reached!("R16: a repeated request waits with the one in flight");
         joined.push(id);
         Err(None)
     }
