@@ -106,6 +106,11 @@ impl<C: Clone, R: Clone> History<C, R> {
         self.len() == 0
     }
 
+    /// What `look` makes of all operations; it may not add any.
+    pub fn with<T>(&self, look: impl FnOnce(&[Operation<C, R>]) -> T) -> T {
+        look(&self.operations.borrow())
+    }
+
     /// A copy of all operations, for checkers.
     pub fn operations(&self) -> Vec<Operation<C, R>> {
         self.operations.borrow().clone()

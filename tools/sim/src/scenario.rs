@@ -45,6 +45,8 @@ pub struct Run {
     pub report: SimReport,
     /// Operations of clients.
     pub operations: u64,
+    /// Faults that took effect.
+    pub faults: u64,
     /// Of every message, I/O and timer.
     pub trace_hash: u64,
     /// What did not hold.
@@ -71,6 +73,7 @@ impl Scenario {
             plan: plan.to_string(),
             report: sim.report(),
             operations,
+            faults: world.faults(),
             trace_hash: sim.trace_hash(),
             failure: verdict.err(),
             trace: sim.trace_tail(),

@@ -19,6 +19,8 @@ pub struct Tally {
     pub report: SimReport,
     /// Operations of clients.
     pub operations: u64,
+    /// Faults that took effect.
+    pub faults: u64,
     /// Runs that failed, in the order in which they were found.
     pub failures: Vec<Run>,
 }
@@ -29,6 +31,7 @@ impl Tally {
         self.runs += 1;
         self.report.add(&run.report);
         self.operations += run.operations;
+        self.faults += run.faults;
         if run.failure.is_some() {
             self.failures.push(run);
         }
@@ -46,6 +49,16 @@ pub fn sweep(
     next: impl FnMut() -> Option<(&'static Scenario, u64)> + Send,
     done: impl FnMut(&Tally, &Run) + Send,
 ) -> Tally {
+    sweep_until(1, threads, next, done)
+}
+
+/// Like [`sweep`], until so many runs have failed.
+pub fn sweep_until(
+    failures: usize,
+    threads: usize,
+    next: impl FnMut() -> Option<(&'static Scenario, u64)> + Send,
+    done: impl FnMut(&Tally, &Run) + Send,
+) -> Tally {
     let next = Mutex::new(next);
     let state = Mutex::new((Tally::default(), done));
     let failed = AtomicBool::new(false);
@@ -55,12 +68,12 @@ pub fn sweep(
             let job = next.lock().unwrap_or_else(PoisonError::into_inner)();
             let Some((scenario, seed)) = job else { return };
             let run = scenario.run(seed);
-            if run.failure.is_some() {
-                failed.store(true, Ordering::Relaxed);
-            }
             let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
             let (tally, done) = &mut *state;
             tally.add(run.clone());
+            if failures <= tally.failures.len() {
+                failed.store(true, Ordering::Relaxed);
+            }
             done(tally, &run);
         }
     };

@@ -43,6 +43,7 @@ pub struct World {
     seed: u64,
     injector: Injector,
     next_look: Instant,
+    faults: u64,
 }
 
 impl World {
@@ -58,7 +59,7 @@ impl World {
         }
         let hosted = nodes.iter().map(|_| Hosted::default()).collect();
         let injector = Injector::default();
-        Self { sim, topology, hosted, nodes, seed, injector, next_look: Instant::ZERO }
+        Self { sim, topology, hosted, nodes, seed, injector, next_look: Instant::ZERO, faults: 0 }
     }
 
     /// The seed that determines it.
@@ -164,6 +165,16 @@ impl World {
             let until = end.min(self.next_look).min(self.injector.next());
             self.sim.run_while(until.saturating_since(now), &mut condition)?;
         }
+    }
+
+    /// Faults that took effect: of plans, and those that a scenario brings about by itself.
+    pub fn faults(&self) -> u64 {
+        self.faults
+    }
+
+    /// A fault has taken effect.
+    pub fn count_fault(&mut self) {
+        self.faults += 1;
     }
 
     /// Ends every fault and forgets those to come (T11): links are whole, disks healthy, clocks run

@@ -47,8 +47,11 @@ impl Injector {
             let fault = event.fault.clone();
             self.active.push(self.begun);
             self.begun += 1;
+            let lasts = event.lasts;
             world.sim.note(format!("fault: {fault}"));
-            self.begin(world, &fault, event.lasts);
+            if self.begin(world, &fault, lasts) {
+                world.count_fault();
+            }
         }
         let ended = |index: &usize| self.end(*index) <= now;
         let (ended, active): (Vec<usize>, _) = self.active.iter().partition(|index| ended(index));
@@ -73,7 +76,14 @@ impl Injector {
         self.began + event.at + event.lasts
     }
 
-    fn begin(&self, world: &mut World, fault: &Fault, lasts: core::time::Duration) {
+    /// Whether it takes effect: who is down already cannot be killed.
+    fn begin(&self, world: &mut World, fault: &Fault, lasts: core::time::Duration) -> bool {
+        let was_running = match fault {
+            Fault::Crash(node) | Fault::Kill(node) | Fault::Freeze(node) => {
+                world.sim.is_running(*node)
+            }
+            _ => true,
+        };
         match fault {
             Fault::Crash(node) => {
                 hold_down(world, *node);
@@ -81,20 +91,21 @@ impl Injector {
             }
             Fault::Kill(node) => {
                 hold_down(world, *node);
-                if world.sim.is_running(*node) {
+                if was_running {
                     world.sim.kill(*node);
                 }
             }
             Fault::Freeze(node) => {
-                if world.sim.is_running(*node) {
+                if was_running {
                     world.sim.freeze(*node, lasts);
                 }
             }
             Fault::ClockJump(node, by) => world.sim.jump_clock(*node, *by),
             Fault::WallSkew(node, nanos) => world.sim.set_wall_skew(*node, *nanos),
-            Fault::BitFlip(node, draw) => flip_bit(world, *node, *draw),
+            Fault::BitFlip(node, draw) => return flip_bit(world, *node, *draw),
             lasting => self.settle(world, lasting),
         }
+        was_running
     }
 
     fn mend(&self, world: &mut World, fault: &Fault) {
@@ -212,8 +223,8 @@ fn worse(a: DiskFaults, b: &DiskFaults) -> DiskFaults {
     }
 }
 
-/// Flips a bit of one of the node's files; nothing when there is none with content.
-fn flip_bit(world: &World, node: NodeId, draw: u64) {
+/// Flips a bit of one of the node's files; nothing, and false, when there is none with content.
+fn flip_bit(world: &World, node: NodeId, draw: u64) -> bool {
     let mut rng = engine_types::Rng::new(draw);
     let files = world.sim.files(node);
     if let Some(path) = rng.pick(&files)
@@ -223,5 +234,7 @@ fn flip_bit(world: &World, node: NodeId, draw: u64) {
         let position = rng.below(size);
         let bit = u8::try_from(rng.below(8)).expect("below 8");
         world.sim.flip_bit(node, path, position, bit);
+        return true;
     }
+    false
 }

@@ -49,8 +49,10 @@ const MANAGERS: usize = 3;
 const CREATED_MAX: Duration = Duration::from_secs(60);
 /// A takeover, the detection of dead nodes, and the resync of one member after the other.
 const WHOLE_MAX: Duration = Duration::from_secs(120);
-/// Longer than it takes to detect a dead node, and to hear of it.
-const WHOLE_FOR: Duration = Duration::from_secs(6);
+/// Longer than it takes to detect a dead node, and to hear of it: what was seen last may be old.
+const WHOLE_FOR: Duration = Duration::from_secs(4);
+/// Nobody has died since: long enough to hear of who left its chain.
+const STILL_WHOLE_FOR: Duration = Duration::from_secs(1);
 /// Operations of each client that must succeed in the end.
 const QUIET_OPERATIONS: u64 = 10;
 /// Time in which they do, beside the time of one operation that is under way.
@@ -157,8 +159,10 @@ fn run(world: &mut World, ground: &Rc<Ground>, plan: &FaultPlan) -> Verdict {
     world.stop_faults();
     mend(world, plan);
     quiet(world, ground)?;
-    judge(ground)?;
-    audit(world, ground)
+    // What is at rest is checked together with all that led to it. What was wrong before that says
+    // more about why.
+    audit(world, ground).or_else(|failure| judge(ground).and(Err(failure)))?;
+    in_time(ground)
 }
 
 /// What a store refused to go on with stays refused until the node starts again.
@@ -176,18 +180,18 @@ fn mend(world: &mut World, plan: &FaultPlan) {
 
 /// T96 and T97.
 fn quiet(world: &mut World, ground: &Ground) -> Verdict {
-    settle(world, ground)?;
+    settle(world, ground, WHOLE_FOR)?;
     ground.quiet.set(true);
     let most = QUIET_MAX + ground.setting.operation_time;
     if !world.run_while(most, |_| ground.finished.get() < ground.setting.users)? {
         let waiting = ground.setting.users - ground.finished.get();
         return fail(T97, format!("{waiting} clients do not come to an end; {}", ground.waiting()));
     }
-    settle(world, ground)
+    settle(world, ground, STILL_WHOLE_FOR)
 }
 
-/// All chains are whole for a while: what was seen last may be old.
-fn settle(world: &mut World, ground: &Ground) -> Verdict {
+/// All chains are whole for a while.
+fn settle(world: &mut World, ground: &Ground, lasts: Duration) -> Verdict {
     let end = world.sim().now() + WHOLE_MAX;
     loop {
         if !world
@@ -197,7 +201,7 @@ fn settle(world: &mut World, ground: &Ground) -> Verdict {
             let why = unwhole(ground);
             return fail(T96, format!("after {WHOLE_MAX:?}: {why:?}; ended: {ended:?}"));
         }
-        if !world.run_while(WHOLE_FOR, |_| unwhole(ground).is_none())? {
+        if !world.run_while(lasts, |_| unwhole(ground).is_none())? {
             return Ok(());
         }
     }
@@ -219,24 +223,27 @@ fn unwhole(ground: &Ground) -> Option<String> {
     })
 }
 
-/// T90 to T93.
+/// T90 to T93, and T97.
 fn judge(ground: &Ground) -> Verdict {
     ground.cluster.verdict()?;
     for (index, history) in ground.histories.iter().enumerate() {
-        let operations = history.operations();
-        let failed = |verdict: Verdict| named(index, verdict);
-        failed(chunks::chunk_linearizable(&operations))?;
-        // Those of killed clients have nobody to end them.
-        let late = operations.iter().find(|operation| {
-            let ended = match operation.end {
-                End::Returned { at, .. } | End::Failed { at } | End::Unknown { at } => at,
-                End::Pending => return false,
-            };
-            let took = ended.saturating_since(operation.invoked);
-            // A frozen client ends nothing.
-            ground.setting.operation_time + user::LATE_MAX < took
-        });
-        if let Some(late) = late {
+        named(index, history.with(chunks::chunk_linearizable))?;
+    }
+    in_time(ground)
+}
+
+/// T97. Operations of killed clients have nobody to end them, and a frozen client ends nothing.
+fn in_time(ground: &Ground) -> Verdict {
+    let most = ground.setting.operation_time + user::LATE_MAX;
+    let is_late = |operation: &&chunks::ChunkOperation| match operation.end {
+        End::Returned { at, .. } | End::Failed { at } | End::Unknown { at } => {
+            most < at.saturating_since(operation.invoked)
+        }
+        End::Pending => false,
+    };
+    for (index, history) in ground.histories.iter().enumerate() {
+        let late = |all: &[chunks::ChunkOperation]| all.iter().find(is_late).cloned();
+        if let Some(late) = history.with(late) {
             return fail(T97, format!("chunk {index}: {:?} took too long", late.call));
         }
     }

@@ -1,14 +1,13 @@
 //! Trace hashes of a range of seeds: the same in every process and build profile, or something
 //! outside the seed has reached the world.
 
-use anyhow::Context;
 use tools_sim::scenario::Scenario;
 
 /// Arguments of `sim hash`.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// First seed and the one after the last
-    #[arg(long, value_name = "A..B", value_parser = range)]
+    #[arg(long, value_name = "A..B", value_parser = super::range)]
     seeds: (u64, u64),
     /// This scenario only
     #[arg(long, value_parser = super::scenario)]
@@ -26,11 +25,4 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<bool> {
         }
     }
     Ok(passed)
-}
-
-fn range(text: &str) -> anyhow::Result<(u64, u64)> {
-    let (first, end) = text.split_once("..").context("a range is written as 0..16")?;
-    let range = (first.parse()?, end.parse()?);
-    anyhow::ensure!(range.0 < range.1, "the range {text} is empty");
-    Ok(range)
 }

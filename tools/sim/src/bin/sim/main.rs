@@ -9,7 +9,7 @@ mod replay;
 
 use std::process::ExitCode;
 
-use anyhow::bail;
+use anyhow::{Context, bail};
 use clap::Parser;
 use tools_sim::scenario::Scenario;
 
@@ -30,6 +30,16 @@ struct Cli {
     /// Run fresh seeds on all processors for so many minutes of real time
     #[arg(long, default_value_t = 1.0, value_parser = minutes)]
     minutes: f64,
+    /// Run so many fresh seeds, however long it takes
+    #[arg(long, conflicts_with_all = ["seed", "minutes"])]
+    worlds: Option<u64>,
+    /// Run these seeds, however long it takes
+    #[arg(long, value_name = "A..B", value_parser = range)]
+    #[arg(conflicts_with_all = ["seed", "minutes", "worlds"])]
+    seeds: Option<(u64, u64)>,
+    /// End after so many failures
+    #[arg(long, default_value_t = 1)]
+    failures: usize,
     /// Run this scenario only
     #[arg(long, value_parser = scenario)]
     scenario: Option<&'static Scenario>,
@@ -65,8 +75,22 @@ fn run(cli: &Cli) -> anyhow::Result<bool> {
         (Some(Command::Hash(args)), _) => hash::run(args),
         (None, _) if cli.list => print::list(cli.json),
         (None, Some(seed)) => replay::run(seed, chosen, cli.json),
-        (None, None) => explore::run(cli.minutes, chosen, cli.json),
+        (None, None) => {
+            let search = match (cli.worlds, cli.seeds) {
+                (_, Some((first, end))) => explore::Search::Seeds(first..end),
+                (Some(worlds), None) => explore::Search::Worlds(worlds),
+                (None, None) => explore::Search::Minutes(cli.minutes),
+            };
+            explore::run(search, cli.failures, chosen, cli.json)
+        }
     }
+}
+
+fn range(text: &str) -> anyhow::Result<(u64, u64)> {
+    let (first, end) = text.split_once("..").context("a range is written as 0..16")?;
+    let range = (first.parse()?, end.parse()?);
+    anyhow::ensure!(range.0 < range.1, "the range {text} is empty");
+    Ok(range)
 }
 
 fn chosen(scenario: Option<&'static Scenario>) -> &'static [Scenario] {

@@ -64,7 +64,9 @@ pub(crate) fn tally(
             "threads": threads(),
             "real_seconds": seconds,
             "simulated_hours": hours,
+            "commit": commit(),
             "operations": tally.operations,
+            "faults_begun": tally.faults,
             "counts": counts(&mut tally.report.counts()),
             "faults": counts(&mut tally.report.faults()),
             "marks": marks,
@@ -81,6 +83,7 @@ pub(crate) fn tally(
     }
     println!("simulated hours  {hours:.2}");
     println!("operations       {}", tally.operations);
+    println!("faults begun     {}", tally.faults);
     rows("faults injected", tally.report.faults().filter(|(_, count)| 0 < *count));
     rows("marks reached", marks.iter().filter(|(_, n)| 0 < **n).map(|(m, n)| (m.as_str(), *n)));
     let never: Vec<&str> =

@@ -13,7 +13,7 @@ use std::rc::Rc;
 
 use engine_types::{FixedHasher, Instant, Map, Rng, Set};
 
-use super::content::{Body, cleared, fingerprint};
+use super::content::{Body, cleared};
 use super::why::why;
 use super::{Answer, Call, Change, ChunkOperation, Saw, Stamp, Verdict};
 use crate::check::fail;
@@ -85,7 +85,7 @@ impl State {
     pub(super) fn shows(&self, offset: u32, len: u32, saw: &Saw) -> bool {
         saw.version == self.version
             && saw.len == self.len()
-            && saw.print == fingerprint(&self.body.bytes(offset, len))
+            && saw.print == self.body.print(offset, len)
     }
 }
 
@@ -432,12 +432,20 @@ impl<'a> Search<'a> {
         }
         let until = ..=(returned, usize::MAX);
         let doubts = self.doubts.range(until).take(version as usize).count();
-        let asked = self.by_invoked.range(until).filter_map(|(_, index)| {
-            let made = self.entries[*index].acknowledged();
-            made.filter(|&made| made <= version)
-        });
-        let asked: BTreeSet<u32> = asked.collect();
-        version as usize <= doubts + asked.len()
+        let wanted = version as usize - doubts;
+        // By version, so that each counts once, and counting ends when there are enough.
+        let asked = self.by_version.range(..=(version, usize::MAX));
+        let asked = asked.filter(|(_, index)| self.entries[*index].invoked <= returned);
+        let mut found = 0;
+        let mut last = None;
+        for &(made, _) in asked {
+            if wanted <= found {
+                break;
+            }
+            found += usize::from(last != Some(made));
+            last = Some(made);
+        }
+        wanted <= found
     }
 
     /// Whether a life may end before something that returned then.

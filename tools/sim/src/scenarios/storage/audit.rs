@@ -110,7 +110,7 @@ pub(super) fn judge(ground: &Ground) -> Verdict {
         if replicas.len() != expected {
             return fail(T98, format!("{chain} has {} of {expected} replicas", replicas.len()));
         }
-        named(index, chunk_at_rest(&history.operations(), &replicas))?;
+        named(index, history.with(|all| chunk_at_rest(all, &replicas)))?;
     }
     Ok(())
 }

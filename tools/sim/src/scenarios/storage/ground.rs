@@ -14,7 +14,7 @@ use mgmt_client::Follower;
 use super::super::manager::cluster::Cluster;
 use super::audit::Audit;
 use super::setting::Setting;
-use crate::check::chunks::{Answer, Call};
+use crate::check::chunks::{Answer, Call, ChunkOperation};
 use crate::history::{End, History};
 use crate::world::World;
 
@@ -136,10 +136,10 @@ impl Ground {
     /// What clients wait for, and how processes have ended.
     pub(super) fn waiting(&self) -> String {
         let all = self.histories.iter().enumerate().flat_map(|(index, history)| {
-            let operations = history.operations();
-            let last = operations.into_iter().rev().find(|one| one.end == End::Pending);
-            last.map(|one| {
-                format!("chunk {index}: client {} {:?} since {}", one.client, one.call, one.invoked)
+            history.with(|operations| {
+                let last = operations.iter().rev().find(|one| one.end == End::Pending)?;
+                let (client, since) = (last.client, last.invoked);
+                Some(format!("chunk {index}: client {client} {:?} since {since}", last.call))
             })
         });
         let all: Vec<String> = all.collect();
@@ -149,9 +149,10 @@ impl Ground {
 
     /// Operations that clients were answered.
     pub(super) fn operations(&self) -> u64 {
+        let answered = |one: &ChunkOperation| one.result().is_some();
         let each = self.histories.iter().map(|history| {
-            let operations = history.operations();
-            operations.iter().filter(|operation| operation.result().is_some()).count() as u64
+            let answered = |all: &[_]| all.iter().filter(|one| answered(one)).count() as u64;
+            history.with(answered)
         });
         each.sum()
     }

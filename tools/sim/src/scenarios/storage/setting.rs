@@ -10,6 +10,8 @@ const MIB: u64 = 1 << 20;
 const METADATA: u64 = 18 * MIB;
 const SEGMENT: u64 = engine_store::SEGMENT_BYTES as u64;
 const JOURNAL: u64 = 4 * MIB;
+/// Of chunks. Large ones cost the most time, and show the least that is new.
+const SIZES: [u32; 5] = [16 << 10, 16 << 10, 64 << 10, 64 << 10, 256 << 10];
 /// Of the cluster that the shared roles belong to.
 pub(super) const CLUSTER: ClusterId = ClusterId::new(1);
 
@@ -57,20 +59,27 @@ impl Setting {
         }
         let small_store = rng.chance(150);
         let overlay = rng.range(300..=1_000) * 4096;
+        // Many short worlds see more beginnings, long ones more of what follows from what.
+        let is_short = rng.chance(600);
         Self {
             nodes,
             stores: small(rng, 1, 2),
             users: small(rng, 2, 4),
             chunks: u32::try_from(chains.len() as u64 * rng.range(1..=3)).expect("small"),
             chains,
-            size: ChunkSize::new(*rng.pick(&[16 << 10, 64 << 10, 256 << 10]).expect("some"))
-                .expect("powers of two"),
+            size: ChunkSize::new(*rng.pick(&SIZES).expect("some")).expect("powers of two"),
             in_flight: small(rng, 1, 4),
-            pause_ms: *rng.pick(&[20, 100, 400]).expect("there are some"),
+            pause_ms: *rng
+                .pick(if is_short { &[10, 20, 40] } else { &[20, 100, 400] })
+                .expect("there are some"),
             operation_time: Duration::from_millis(rng.range(2_000..=15_000)),
             reads: u32::try_from(rng.range(350..=650)).expect("small"),
             removals: *rng.pick(&[0, 0, 10, 40]).expect("there are some"),
-            faults_for: Duration::from_secs(rng.range(8..=20)),
+            faults_for: if is_short {
+                Duration::from_millis(rng.range(2_000..=6_000))
+            } else {
+                Duration::from_secs(rng.range(8..=20))
+            },
             patient: rng.chance(500),
             segments: if small_store { rng.range(4..=6) } else { rng.range(15..=20) },
             config: StoreConfig {
