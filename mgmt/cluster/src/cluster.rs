@@ -340,7 +340,7 @@ impl Cluster {
         } else {
             self.suppressed.insert(id);
         }
-        #[cfg(test)]
+        #[cfg(any(test, feature = "planted"))]
         let chain = &planted::chain(chain, self.rules.planted);
         let Some(updated) = update(&chain.record, &views, moment) else {
             return self.restore_order(id, moment).map(|record| (record, Vec::new()));
@@ -474,7 +474,7 @@ fn is_settled(record: &ChainRecord, views: &[View], moment: Moment) -> bool {
         })
 }
 
-#[cfg(test)]
-pub(crate) mod planted;
+#[cfg(any(test, feature = "planted"))]
+pub mod planted;
 #[cfg(test)]
 mod tests;

@@ -321,7 +321,7 @@ impl Cluster {
         }
         if let Some(version) = version {
             let until = self.lease_until(now);
-            #[cfg(test)]
+            #[cfg(any(test, feature = "planted"))]
             let until = crate::cluster::planted::until(self, chain_id, said, until);
             let target = self.targets.get_mut(&id).expect("found above");
             target.extend_hold(said.incarnation, Some(start), until); // E277
@@ -358,7 +358,7 @@ impl Cluster {
             may_sync: self.slots.kept(record.chain) == Some(member.target)
                 || self.slots.is_free(record.node, &self.rules),
         };
-        #[cfg(test)]
+        #[cfg(any(test, feature = "planted"))]
         let view = crate::cluster::planted::view(self, member, view);
         view
     }

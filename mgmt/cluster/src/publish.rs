@@ -53,7 +53,7 @@ use engine_types::{
     Timeline, reached,
 };
 
-#[cfg(test)]
+#[cfg(any(test, feature = "planted"))]
 use crate::cluster::planted::{self, Planted};
 use crate::cluster::{Chain, Cluster, Due};
 use crate::delta::{History, Revoked, RoutingKey, revocation_keys};
@@ -264,7 +264,7 @@ impl Cluster {
     pub(crate) fn change_chain(&mut self, id: ChainId, record: ChainRecord, now: Instant) {
         let holders: Vec<Departed> = record.departed.clone();
         let until = holders.iter().filter_map(|d| self.holds_until(*d, now)).max();
-        #[cfg(test)]
+        #[cfg(any(test, feature = "planted"))]
         let until = until.filter(|_| self.rules.planted != Some(Planted::PublishAtOnce));
         let same_version = self.chains.get(&id).is_some_and(|c| c.record.version == record.version);
         // Whoever departed by a former version is over; those of this one may not be.
@@ -324,10 +324,10 @@ impl Cluster {
     ) -> Option<ChainVersion> {
         let in_flight = self.in_flight.as_ref();
         let demoted = in_flight.is_some_and(|flight| flight.demoted.contains(&target));
-        #[cfg(test)]
+        #[cfg(any(test, feature = "planted"))]
         let demoted = demoted && self.rules.planted != Some(Planted::RenewInFlight);
         let serves = chain.record.serves(target, incarnation);
-        #[cfg(test)]
+        #[cfg(any(test, feature = "planted"))]
         let serves = serves || planted::serves(self.rules.planted, target, chain, incarnation);
         if demoted || !serves {
             return None;

@@ -18,7 +18,7 @@ pub struct Rules {
     /// member's resync, therefore off by default.
     pub restore_order: bool,
     /// A mistake that a test plants.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "planted"))]
     pub(crate) planted: Option<crate::cluster::planted::Planted>,
 }
 
@@ -29,8 +29,8 @@ impl Default for Rules {
             syncing_per_node_max: 4,
             syncing_max: 256,
             restore_order: false,
-            #[cfg(test)]
-            planted: None,
+            #[cfg(any(test, feature = "planted"))]
+            planted: crate::cluster::planted::planted(),
         }
     }
 }

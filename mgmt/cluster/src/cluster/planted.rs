@@ -1,7 +1,13 @@
-//! Mistakes for the model test: each changes what one rule says.
+//! Mistakes for tests: each changes what one rule says.
+//!
+//! The model test plants them in its managers. With the feature `planted` one may hold for the
+//! whole process, in managers as they ship; builds without debug assertions refuse the feature.
 
 use std::vec::Vec;
 
+#[cfg(feature = "planted")]
+use core::sync::atomic::{AtomicU8, Ordering};
+#[cfg(test)]
 use core::time::Duration;
 
 use engine_types::{ChainId, Incarnation, Instant, Member, PublicState, TargetId};
@@ -9,13 +15,19 @@ use engine_types::{ChainId, Incarnation, Instant, Member, PublicState, TargetId}
 use super::{Chain, Cluster};
 use crate::chain::View;
 use crate::heartbeat::TargetReport;
-use crate::record::{ChainRecord, LastServer};
+#[cfg(test)]
+use crate::record::ChainRecord;
+use crate::record::LastServer;
+#[cfg(test)]
 use crate::session::FenceError;
+
+#[cfg(all(feature = "planted", not(debug_assertions)))]
+compile_error!("planted bugs are refused by builds without debug assertions");
 
 /// A mistake. Those of the first group are in the code, those of the second in what the model does
 /// with it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Planted {
+pub enum Planted {
     /// R4: a demotion is published at once.
     PublishAtOnce,
     /// R4: a demoted member's lease is renewed while its demotion waits.
@@ -53,6 +65,40 @@ pub(crate) enum Planted {
     ShortDelta,
 }
 
+impl Planted {
+    /// Those of replicated storage that the code of managers has by itself.
+    #[cfg(feature = "planted")]
+    pub const SHIPPED: &[Self] = &[
+        Self::PublishAtOnce,
+        Self::RenewDemoted,
+        Self::RenewInFlight,
+        Self::InheritServing,
+        Self::RestartAnybody,
+        Self::OldUpToDate,
+    ];
+}
+
+/// The one that holds for the process, as its number and one; 0 is none.
+#[cfg(feature = "planted")]
+static PLANTED: AtomicU8 = AtomicU8::new(0);
+
+/// Plants a mistake, or none, in managers whose rules are made from here on.
+#[cfg(feature = "planted")]
+pub fn plant(mistake: Option<Planted>) {
+    PLANTED.store(mistake.map_or(0, |mistake| mistake as u8 + 1), Ordering::Relaxed);
+}
+
+/// What holds for the process.
+pub(crate) fn planted() -> Option<Planted> {
+    #[cfg(feature = "planted")]
+    return Planted::SHIPPED
+        .iter()
+        .copied()
+        .find(|mistake| PLANTED.load(Ordering::Relaxed) == *mistake as u8 + 1);
+    #[cfg(not(feature = "planted"))]
+    None
+}
+
 /// Whether a lease is granted that must not be.
 pub(crate) fn serves(
     planted: Option<Planted>,
@@ -71,6 +117,7 @@ pub(crate) fn serves(
 }
 
 /// How long a standby grants, and whether it refuses.
+#[cfg(test)]
 pub(crate) fn standby(
     planted: Option<Planted>,
     lasts: Duration,
@@ -84,6 +131,7 @@ pub(crate) fn standby(
 }
 
 /// Whether a standby takes a target for one that serves, and nobody for departed.
+#[cfg(test)]
 pub(crate) fn by_standby(
     planted: Option<Planted>,
     record: &ChainRecord,
