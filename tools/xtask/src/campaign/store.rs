@@ -10,7 +10,7 @@ const ONE_SEED: &str = "EMBERFS_SIM_SEED";
 
 /// Worlds allocate and free megabytes; given back to the system in between, they cost three times
 /// the processor time of short lives. Other C libraries do not look at it.
-const KEEP_MEMORY: (&str, &str) = (
+pub(super) const KEEP_MEMORY: (&str, &str) = (
     "GLIBC_TUNABLES",
     "glibc.malloc.mmap_threshold=1073741824:glibc.malloc.trim_threshold=4294967296",
 );

@@ -1,0 +1,96 @@
+//! Which marks a campaign has to reach, and which of them it did not reach often enough.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::path::Path;
+
+use crate::tree::Tree;
+
+/// What replicated storage is: all its marks count.
+const FOLDERS: [&str; 5] = [
+    "client/storage/src",
+    "engine/craq/src",
+    "engine/links/src",
+    "engine/storaged/src",
+    "tools/sim/src/scenarios/storage",
+];
+/// Below them, marks of R, L6 and W2 count as well: rules that others keep for it.
+const BENEATH: [&str; 2] = ["engine", "mgmt"];
+/// How often is often enough.
+const OFTEN: u64 = 100;
+
+/// Marks that these worlds do not reach, with the test that does.
+const EXEMPT: [(&str, &str); 0] = [];
+
+/// What a campaign reached of what it has to.
+#[derive(Debug, Default, PartialEq)]
+pub(super) struct Judged {
+    /// All of them, with the place where those that are exempt are reached.
+    counts: BTreeMap<String, (u64, Option<&'static str>)>,
+    /// Those that are reached too seldom.
+    pub(super) rare: Vec<String>,
+}
+
+/// The marks that have to be reached.
+pub(super) fn of_tree(root: &Path) -> anyhow::Result<BTreeSet<String>> {
+    let tree = Tree::read(root)?;
+    let mut wanted = BTreeSet::new();
+    let shipped = tree.0.iter().filter(|file| file.is_rust() && !file.path.ends_with("tests.rs"));
+    for file in shipped {
+        let own = FOLDERS.iter().any(|folder| file.is_in(folder));
+        let beneath = BENEATH.iter().any(|folder| file.is_in(folder));
+        let all = marks_in(&file.text).into_iter();
+        wanted.extend(all.filter(|mark| own || beneath && is_of_rule(mark)));
+    }
+    Ok(wanted)
+}
+
+fn is_of_rule(mark: &str) -> bool {
+    let rule = mark.split(':').next().unwrap_or_default();
+    let number = rule.strip_prefix('R').unwrap_or_default();
+    let is_number = !number.is_empty() && number.chars().all(|c| c.is_ascii_digit());
+    is_number || ["L6", "W2"].contains(&rule)
+}
+
+/// Names in `reached!("…")`, outside comments.
+fn marks_in(text: &str) -> Vec<String> {
+    let code = text.lines().filter(|line| !line.trim_start().starts_with("//"));
+    let code: String = code.flat_map(|line| [line, "\n"]).collect();
+    let after = code.split("reached!(").skip(1);
+    let names = after.filter_map(|rest| rest.trim_start().strip_prefix('"')?.split('"').next());
+    names.map(str::to_owned).collect()
+}
+
+pub(super) fn judge(reached: &BTreeMap<String, u64>, wanted: &BTreeSet<String>) -> Judged {
+    let mut judged = Judged::default();
+    for mark in wanted {
+        let count = reached.get(mark).copied().unwrap_or_default();
+        let exempt =
+            EXEMPT.iter().find(|(name, _)| name == mark).map(|(_, where_else)| *where_else);
+        if count < OFTEN && exempt.is_none() {
+            judged.rare.push(mark.clone());
+        }
+        judged.counts.insert(mark.clone(), (count, exempt));
+    }
+    judged
+}
+
+impl fmt::Display for Judged {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "marks")?;
+        for (mark, (count, exempt)) in &self.counts {
+            match exempt {
+                Some(where_else) => writeln!(f, "  {count:>9}  {mark}; reached by {where_else}")?,
+                None => writeln!(f, "  {count:>9}  {mark}")?,
+            }
+        }
+        if self.rare.is_empty() {
+            return writeln!(f, "every mark was reached {OFTEN} times");
+        }
+        writeln!(f, "reached less than {OFTEN} times")?;
+        self.rare.iter().try_for_each(|mark| writeln!(f, "  {mark}"))
+    }
+}
+
+#[cfg(test)]
+mod tests;
