@@ -30,6 +30,7 @@ macro_rules! bodies {
 mod control;
 mod hello;
 mod kv;
+mod meta;
 mod mgmt;
 pub mod storage;
 
@@ -39,6 +40,7 @@ pub use kv::{
     KvBackupReply, KvBackupRequest, KvCommitReply, KvCommitRequest, KvReadReply, KvReadRequest,
     KvStageReply, KvStageRequest, KvStatusReply, KvStatusRequest, KvViewReply, KvViewRequest,
 };
+pub use meta::{MetaCallReply, MetaCallRequest, MetaReply, MetaStatusReply, MetaStatusRequest};
 pub use mgmt::{
     MgmtBeatReply, MgmtBeatRequest, MgmtCommandReply, MgmtCommandRequest, MgmtQueryReply,
     MgmtQueryRequest, MgmtRegisterReply, MgmtRegisterRequest, MgmtReply, MgmtRoutingReply,

@@ -71,6 +71,10 @@ kinds! {
     STORAGE_LINK = 0x0110;
     /// Storage: messages between replicas.
     STORAGE_RELAY = 0x0111;
+    /// Metadata: an operation on the namespace.
+    META_CALL = 0x0200;
+    /// Metadata: how the service is.
+    META_STATUS = 0x0201;
     /// Manager: who is primary, and how the cluster is.
     MGMT_STATUS = 0x0300;
     /// Manager: a node takes part.

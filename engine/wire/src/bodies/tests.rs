@@ -161,6 +161,25 @@ fn golden_bytes_of_the_cluster_manager() {
     call::<_, MgmtQueryReply>(0x0306, &MgmtQueryRequest { reserved: 0 });
 }
 
+/// Bodies of the metadata service, as they were released: both calls have the same two.
+#[test]
+fn golden_bytes_of_the_metadata_service() {
+    fn call<A: Body + PartialEq + core::fmt::Debug, T: MetaReply + PartialEq + core::fmt::Debug>(
+        kind: u16,
+        ask: &A,
+    ) {
+        let e = &mut Encoder::new();
+        check(e, ask, "0000000000000000");
+        let told = T::with_outcome(0x0102);
+        assert_eq!(told.outcome(), 0x0102);
+        check(e, &told, "0201000000000000");
+        assert_eq!((A::KIND.code(), T::KIND.code()), (kind, kind));
+        assert_eq!((A::VERSION, T::VERSION), (1, 1));
+    }
+    call::<_, MetaCallReply>(0x0200, &MetaCallRequest { reserved: 0 });
+    call::<_, MetaStatusReply>(0x0201, &MetaStatusRequest { reserved: 0 });
+}
+
 /// A body that is not fixed, in two versions: what a changed struct looks like.
 #[derive(Debug, PartialEq, Archive, Serialize, Deserialize)]
 struct NameV1 {

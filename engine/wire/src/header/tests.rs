@@ -142,8 +142,9 @@ fn kind_numbers_never_change() {
     let codes: std::vec::Vec<u16> = Kind::ALL.iter().map(|kind| kind.code()).collect();
     let connection = [1, 2, 3, 4, 5, 0x10, 0x11, 0x12, 0x13, 0x14, 0x15, 0x20];
     let storage = [0x100, 0x101, 0x102, 0x103, 0x104, 0x105, 0x110, 0x111];
+    let meta = [0x200, 0x201];
     let mgmt = [0x300, 0x301, 0x302, 0x303, 0x304, 0x305, 0x306];
     let kv = [0x400, 0x401, 0x402, 0x403, 0x404, 0x405];
-    let expected = [&connection[..], &storage, &mgmt, &kv].concat();
+    let expected = [&connection[..], &storage, &meta, &mgmt, &kv].concat();
     assert_eq!(codes, expected);
 }
