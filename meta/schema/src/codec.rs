@@ -52,6 +52,15 @@ pub trait Field: Sized {
     /// # Errors
     /// If the bytes end before, or say what it cannot be.
     fn read(field: &'static str, from: &mut Reader<'_>) -> Result<Self, DecodeError>;
+
+    /// Bytes that it takes.
+    fn encoded_bytes(&self) -> usize {
+        let mut out = Writer::new(VERSION);
+        let head = out.finish().len();
+        out = Writer::new(VERSION);
+        self.write(&mut out);
+        out.finish().len() - head
+    }
 }
 
 /// What a value or a row holds.
@@ -159,18 +168,32 @@ macro_rules! fields {
     )* };
 }
 
-/// Says which tag each variant of an enum has. A variant is bare, or holds one type with fields.
+/// Says which tag each variant of an enum has. A variant is bare, has named fields as those of
+/// `fields!`, or holds one value: a type with fields, or what `fields!` says in words.
 #[macro_export]
 macro_rules! choices {
-    ($($of:ty, $name:literal { $($code:literal = $variant:ident $(($inner:ident))?,)* })*) => { $(
+    (@write $inner:ident, $out:ident) => { $crate::codec::Fields::write_fields($inner, $out) };
+    (@write $inner:ident, $out:ident, $how:ident, $max:expr) => {
+        $crate::fields!(@write $inner, $out, $how, $max)
+    };
+    (@read $inner:ident, $from:ident) => { $crate::codec::Fields::read_fields($from)? };
+    (@read $inner:ident, $from:ident, $how:ident, $max:expr) => {
+        $crate::fields!(@read $inner, $from, $how, $max)
+    };
+    ($($of:ty, $name:literal { $(
+        $code:literal = $variant:ident
+            $(($inner:ident $(: $inner_how:ident($inner_max:expr))?))?
+            $({ $($field:ident $(: $how:ident($max:expr))?),* })?,
+    )* })*) => { $(
         impl $crate::codec::Fields for $of {
             const FIELDS_BYTES_MIN: usize = 1;
 
             fn write_fields(&self, out: &mut $crate::codec::fields::Writer) {
                 match self {
-                    $(Self::$variant $(($inner))? => {
+                    $(Self::$variant $(($inner))? $({ $($field),* })? => {
                         out.u8($code);
-                        $($crate::codec::Fields::write_fields($inner, out);)?
+                        $($crate::choices!(@write $inner, out $(, $inner_how, $inner_max)?);)?
+                        $($($crate::fields!(@write $field, out $(, $how, $max)?);)*)?
                     })*
                 }
             }
@@ -179,10 +202,10 @@ macro_rules! choices {
                 from: &mut $crate::codec::fields::Reader<'_>,
             ) -> Result<Self, $crate::codec::fields::DecodeError> {
                 Ok(match from.u8($name)? {
-                    $($code => {
-                        $(let $inner = $crate::codec::Fields::read_fields(from)?;)?
-                        Self::$variant $(($inner))?
-                    })*
+                    $($code => Self::$variant
+                        $(($crate::choices!(@read $inner, from $(, $inner_how, $inner_max)?)))?
+                        $({ $($field: $crate::fields!(@read $field, from $(, $how, $max)?)),* })?,
+                    )*
                     found => return Err(from.bad_number($name, found.into(), "a known tag")),
                 })
             }

@@ -2,11 +2,11 @@
 //!
 //! ```text
 //! Deletion   queued at u64, attempts u32, length u64
-//! Shrink     epoch u32, new length u64, old length u64
+//! Shrink     epoch u32, new length u64, old length u64, owner u64
 //! ```
 
-use engine_types::InodeId;
 use engine_types::checksum::mix64;
+use engine_types::{InodeId, SessionId};
 
 use crate::id::TruncateEpoch;
 use crate::layout::Layout;
@@ -81,11 +81,13 @@ pub struct Shrink {
     pub new_length: u64,
     /// Up to where there may be old bytes.
     pub old_length: u64,
+    /// The session, towards storage, of the service that removes them.
+    pub owner: SessionId,
 }
 
 fields! {
     Deletion { queued_at, attempts, length }
-    Shrink { epoch, new_length, old_length }
+    Shrink { epoch, new_length, old_length, owner }
 }
 
 records! {
