@@ -114,6 +114,32 @@ impl<E: Env> ChunkStore<E> {
         own.take(limit).map(|(key, outcome)| (key.tag(outcome.seq), outcome)).collect()
     }
 
+    /// Revoked sessions of which something is remembered (R16), behind the place `after`: `turn`
+    /// places are looked at. The second is where to go on; nothing at the end. A session that has
+    /// written to several targets is named for each.
+    pub fn revoked_sessions(
+        &self,
+        after: Option<(Slot, SessionId)>,
+        turn: usize,
+    ) -> (Vec<SessionId>, Option<(Slot, SessionId)>) {
+        let state = self.inner.state.borrow();
+        let (mut found, mut last, mut looked) = (Vec::new(), None, 0);
+        for place in state.dedup().sessions_after(after).take(turn) {
+            looked += 1;
+            last = Some(place);
+            if state.fences().is_fenced(place.1) {
+                found.push(place.1);
+            }
+        }
+        (found, last.filter(|_| turn <= looked))
+    }
+
+    /// Requests that are remembered, and how many can be.
+    pub fn remembered(&self) -> (u64, u64) {
+        let state = self.inner.state.borrow();
+        (state.dedup().len() as u64, state.dedup().max().into())
+    }
+
     /// The name of the store, for ever: what the manager knows it by (R10).
     pub fn store_id(&self) -> StoreId {
         self.inner.superblock.borrow().store

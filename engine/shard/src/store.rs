@@ -176,6 +176,11 @@ impl<E: Env> ChunkStore<E> {
         self.inner.state.borrow().fences().is_fenced(session)
     }
 
+    /// Every session below this one is revoked (L6).
+    pub fn fenced_below(&self) -> SessionId {
+        self.inner.state.borrow().fences().below()
+    }
+
     /// The superblock as it was written last.
     pub fn superblock(&self) -> Superblock {
         *self.inner.superblock.borrow()

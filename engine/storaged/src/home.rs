@@ -1,5 +1,7 @@
 //! A store of a shard, opened.
 
+use core::cell::{Cell, RefCell};
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::rc::Rc;
 
@@ -8,7 +10,7 @@ use engine_craq::planted::{Bug, is};
 use engine_runtime::{Env, yield_now};
 use engine_shard::{ChunkStore, StoreConfig};
 use engine_store::{Slot, TargetPhase, TargetRecord};
-use engine_types::StoreId;
+use engine_types::{SessionId, StoreId};
 
 /// Share of a store, in 1/1000, that stays free for what frees space and for what is in flight
 /// (R18), beside what the store itself keeps back.
@@ -24,6 +26,12 @@ pub(crate) struct Home<E: Env> {
     pub(crate) id: StoreId,
     pub(crate) store: ChunkStore<E>,
     pub(crate) reserve: Space,
+    /// How far its sessions were asked for (R16).
+    pub(crate) asked_to: Cell<Option<(Slot, SessionId)>>,
+    /// Sessions that are to be forgotten, the first of them now.
+    forgetting: RefCell<BTreeSet<SessionId>>,
+    /// Sessions that were forgotten.
+    pub(crate) forgotten: Cell<u64>,
 }
 
 impl<E: Env> Home<E> {
@@ -54,13 +62,48 @@ impl<E: Env> Home<E> {
         let bytes = share.min(space.total / RESERVE_PART);
         let records = space.index_bytes_max / 1_000 * RESERVE_PERMILLE;
         let reserve = Space { bytes, records };
-        let home = Self { env: env.clone(), id, store, reserve };
+        let home = Self {
+            env: env.clone(),
+            id,
+            store,
+            reserve,
+            asked_to: Cell::new(None),
+            forgetting: RefCell::default(),
+            forgotten: Cell::new(0),
+        };
         for (slot, record) in home.store.targets() {
             if record.phase == TargetPhase::Dropping {
                 home.drop_slot(slot);
             }
         }
         Ok((Rc::new(home), targets))
+    }
+
+    pub(crate) fn is_forgetting(&self, session: SessionId) -> bool {
+        self.forgetting.borrow().contains(&session)
+    }
+
+    /// Drops what is remembered of a session on all targets (R16), one session after the other in
+    /// the background. One that is named for each target is dropped once.
+    pub(crate) fn forget(self: &Rc<Self>, session: SessionId) {
+        let mut forgetting = self.forgetting.borrow_mut();
+        if !forgetting.insert(session) || 1 < forgetting.len() {
+            return;
+        }
+        let home = self.clone();
+        drop(self.env.spawn(async move {
+            yield_now().await;
+            loop {
+                let next = home.forgetting.borrow().first().copied();
+                let Some(session) = next else { return };
+                if let Err(error) = home.store.drop_session(session).await {
+                    tracing::warn!(store = %home.id, %session, %error, "still remembered");
+                    return home.forgetting.borrow_mut().clear();
+                }
+                home.forgetting.borrow_mut().remove(&session);
+                home.forgotten.set(home.forgotten.get() + 1);
+            }
+        }));
     }
 
     /// Removes what a slot holds, in the background; the next start goes on with it.

@@ -13,6 +13,7 @@
 //!   E384  a lease is dropped before anybody is told that its target is offline
 //!   E385  a start is counted durably before anybody hears of it (R5)
 //!   E386  the store holds, as it is named, whatever the machine has committed or sent from it
+//!   E387  what is remembered of a session goes only when no node can do anything of it (R16)
 
 mod addresses;
 mod home;
@@ -26,6 +27,7 @@ mod relay;
 mod repair;
 mod role;
 mod service;
+mod sessions;
 mod shard;
 mod stream;
 mod target;

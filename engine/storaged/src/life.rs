@@ -9,7 +9,7 @@ use engine_net::{NetConfig, Server};
 use engine_runtime::{CancelToken, Env, First, Listener as _, Receiver, Sender, first, until};
 use engine_shard::StoreConfig;
 use engine_types::limits::DRAIN_TIME_MAX;
-use engine_types::{CoreId, NodeId, RoutingInfo, Timeline};
+use engine_types::{CoreId, NodeId, RoutingInfo, SessionId, Timeline};
 use engine_wire::bodies::storage::ShardAt;
 use mgmt_cluster::heartbeat::Move;
 use mgmt_cluster::lease::Grant;
@@ -35,6 +35,8 @@ pub(crate) enum Control {
     Granted(Grant),
     /// Versions to install.
     Moved { timeline: Timeline, moves: Vec<Move> },
+    /// Sessions of which nothing can happen any more (R16), of those that were asked for.
+    Ended(Vec<SessionId>),
     /// Drop all leases, and say that all targets are offline.
     Close,
     /// Answer what is in flight, close the stores and end.
@@ -100,6 +102,7 @@ pub(crate) async fn run<E: Env>(
             Control::Routing(routing) => shard.follow(routing),
             Control::Granted(grant) => shard.granted(grant),
             Control::Moved { timeline, moves } => shard.moved(timeline, &moves),
+            Control::Ended(sessions) => drop(env.spawn(shard.clone().ended(sessions))),
             Control::Close => {
                 for target in shard.all_targets() {
                     target.close();

@@ -4,18 +4,23 @@
 //! heartbeats report.
 
 use core::cell::{Cell, RefCell};
+use core::time::Duration;
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 
 use engine_runtime::{Env, Notify, Sender};
-use engine_types::{CoreId, Instant, NodeId, RoutingVersion, Timeline};
-use mgmt_client::{Agent, Follower, NodeState, Report};
+use engine_types::{CoreId, Instant, NodeId, RoutingVersion, SessionId, Timeline};
+use mgmt_client::{Agent, Follower, Managers, NodeState, Report};
 use mgmt_cluster::heartbeat::{Move, ShardReport};
 use mgmt_cluster::lease::Grant;
 
 use crate::life::Control;
 use crate::shard::ShardState;
+
+/// Time for the answer which sessions have ended: it is memory of the primary, and a shard asks
+/// once a second at most, so that few questions wait while there is no primary.
+const ENDED_TIME: Duration = Duration::from_secs(5);
 
 /// What is known of a shard.
 #[derive(Default)]
@@ -27,6 +32,7 @@ struct Known {
 
 /// See the module.
 pub(crate) struct Node<E: Env> {
+    managers: Managers<E>,
     follower: Rc<Follower<E>>,
     known: RefCell<BTreeMap<CoreId, Known>>,
     agent: RefCell<Weak<Agent<E, Self>>>,
@@ -65,8 +71,9 @@ fn replaces(new: &Control, old: &Control) -> bool {
 }
 
 impl<E: Env> Node<E> {
-    pub(crate) fn new(follower: &Rc<Follower<E>>) -> Rc<Self> {
+    pub(crate) fn new(managers: &Managers<E>, follower: &Rc<Follower<E>>) -> Rc<Self> {
         Rc::new(Self {
+            managers: managers.clone(),
             follower: follower.clone(),
             known: RefCell::default(),
             agent: RefCell::default(),
@@ -113,9 +120,13 @@ impl<E: Env> Node<E> {
     }
 
     /// A shard says how it is.
-    pub(crate) fn heard(&self, core: CoreId, state: ShardState) {
+    pub(crate) fn heard(self: &Rc<Self>, core: CoreId, mut state: ShardState) {
         if state.nudge {
             self.follower.nudge();
+        }
+        let asks = core::mem::take(&mut state.asks);
+        if !asks.is_empty() {
+            self.ask_ended(core, asks);
         }
         let mut all = self.known.borrow_mut();
         let Some(known) = all.get_mut(&core) else { return };
@@ -128,6 +139,21 @@ impl<E: Env> Node<E> {
         if let (true, Some(agent)) = (changed, agent) {
             agent.beat_now();
         }
+    }
+
+    /// Asks the primary for a shard which sessions have ended everywhere (R16). Without an answer
+    /// the shard asks again.
+    fn ask_ended(self: &Rc<Self>, core: CoreId, sessions: Vec<SessionId>) {
+        let env = self.managers.env().clone();
+        let node = self.clone();
+        drop(env.clone().spawn(async move {
+            let ended = node.managers.ended(&sessions, env.now() + ENDED_TIME).await;
+            match ended {
+                Ok(ended) if ended.is_empty() => {}
+                Ok(ended) => node.tell(core, Control::Ended(ended)),
+                Err(error) => tracing::debug!(%error, "which sessions have ended is not known"),
+            }
+        }));
     }
 
     /// The node has its name.

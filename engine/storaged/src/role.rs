@@ -132,7 +132,7 @@ pub async fn run_with<E: Env>(
     })?;
     let managers = Managers::new(env, role.net.clone(), role.managers.clone());
     let follower = Follower::start(&managers);
-    let node = Node::new(&follower);
+    let node = Node::new(&managers, &follower);
     let (told, telling) = env.mailbox(TOLD_MAX);
     let first_address =
         start_shards(env, (&role, settings), &identity, &node, (told, &telling)).await?;

@@ -60,6 +60,7 @@ impl<E: Env> Shard<E> {
         let targets = self.targets.borrow();
         let each = self.homes.iter().map(|home| {
             let space = home.store.space();
+            let (remembered, remembered_max) = home.store.remembered();
             let own = targets.values().filter(|target| Rc::ptr_eq(&target.home, home)).count();
             StoreSpace {
                 store: home.id.get(),
@@ -72,7 +73,9 @@ impl<E: Env> Shard<E> {
                 targets: u32::try_from(own).unwrap_or(u32::MAX),
                 failed: u8::from(home.store.failure().is_some()),
                 damaged: u8::from(home.store.is_damaged()),
-                reserved: [0; 10],
+                reserved: [0; 2],
+                remembered: u32::try_from(remembered).unwrap_or(u32::MAX),
+                remembered_max: u32::try_from(remembered_max).unwrap_or(u32::MAX),
             }
         });
         let mut stores: Vec<StoreSpace> = each.collect();

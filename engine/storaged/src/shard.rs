@@ -19,7 +19,7 @@ use engine_craq::{Event, Payload, Peer};
 use engine_links::{Links, ShardId, StreamId};
 use engine_net::NetConfig;
 use engine_runtime::{Env, Notify, first, until, yield_now};
-use engine_store::{Fence, TargetPhase, TargetRecord};
+use engine_store::{TargetPhase, TargetRecord};
 use engine_types::{
     ChainInfo, ChainVersion, CoreId, Incarnation, Instant, Map, NodeId, RoutingInfo,
     RoutingVersion, SessionId, TargetId, Timeline,
@@ -35,10 +35,8 @@ use crate::role::Settings;
 use crate::stream::Stream;
 use crate::target::Target;
 
-/// Pause between two looks at what revoked sessions have left in flight.
-const DRAIN_PAUSE: Duration = Duration::from_millis(5);
 /// Pause before neighbours are looked for again that could not be found.
-const PEERS_PAUSE: Duration = Duration::from_millis(200);
+pub(crate) const PEERS_PAUSE: Duration = Duration::from_millis(200);
 
 /// What a shard is, for the heartbeat.
 #[derive(Clone, Debug, Default)]
@@ -48,6 +46,8 @@ pub(crate) struct ShardState {
     pub(crate) targets: Vec<TargetReport>,
     /// Newer routing info is wanted.
     pub(crate) nudge: bool,
+    /// Revoked sessions of which it is to be told whether they have ended everywhere (R16).
+    pub(crate) asks: Vec<SessionId>,
 }
 
 /// A payload that comes over a link.
@@ -76,7 +76,7 @@ pub(crate) struct Shard<E: Env> {
     pub(crate) targets: RefCell<BTreeMap<TargetId, Rc<Target<E>>>>,
     pub(crate) counters: Counters,
     routing: RefCell<Arc<RoutingInfo>>,
-    routing_changed: Notify,
+    pub(crate) routing_changed: Notify,
     node: Cell<Option<NodeId>>,
     links: RefCell<Option<Rc<Links<E, Self>>>>,
     streams: RefCell<Map<u64, Owned<E>>>,
@@ -89,9 +89,11 @@ pub(crate) struct Shard<E: Env> {
     resync_next: Cell<Instant>,
     peers_wanted: Notify,
     shards: RefCell<Vec<ShardAt>>,
-    drained: Cell<(Timeline, RoutingVersion)>,
+    pub(crate) drained: Cell<(Timeline, RoutingVersion)>,
     report_wanted: Notify,
     nudge: Cell<bool>,
+    /// For the next state.
+    asks: RefCell<Vec<SessionId>>,
     creating: RefCell<BTreeSet<TargetId>>,
 }
 
@@ -134,6 +136,7 @@ impl<E: Env> Shard<E> {
             drained: Cell::default(),
             report_wanted: Notify::default(),
             nudge: Cell::new(false),
+            asks: RefCell::default(),
             creating: RefCell::default(),
         })
     }
@@ -239,6 +242,12 @@ impl<E: Env> Shard<E> {
         &self.report_wanted
     }
 
+    /// Asks the managers, by way of the node, which of these sessions have ended everywhere.
+    pub(crate) fn ask_ended(&self, sessions: Vec<SessionId>) {
+        *self.asks.borrow_mut() = sessions;
+        self.report_now();
+    }
+
     /// Somebody speaks of newer routing info.
     pub(crate) fn nudge(&self) {
         self.nudge.set(true);
@@ -301,7 +310,8 @@ impl<E: Env> Shard<E> {
         let targets = self.targets.borrow();
         let (timeline, drained) = self.drained.get();
         let targets = targets.values().map(|target| target.report(self.core)).collect();
-        ShardState { timeline, drained, targets, nudge: self.nudge.replace(false) }
+        let (nudge, asks) = (self.nudge.replace(false), self.asks.take());
+        ShardState { timeline, drained, targets, nudge, asks }
     }
 
     /// A store has everything again once each of its targets was brought up to date (S8).
@@ -343,6 +353,7 @@ impl<E: Env> Shard<E> {
         *self.links.borrow_mut() = Some(links);
         drop(self.env.spawn(self.clone().keep_peers()));
         drop(self.env.spawn(self.clone().keep_fences()));
+        drop(self.env.spawn(self.clone().forget_ended()));
         self.adopt();
     }
 
@@ -506,62 +517,6 @@ impl<E: Env> Shard<E> {
             }
         }
     }
-
-    /// Notes revoked sessions durably, then waits until nothing of them is left (L6).
-    async fn keep_fences(self: Rc<Self>) {
-        loop {
-            let routing = self.routing();
-            let version = (routing.timeline, routing.version);
-            if self.drained.get() == version {
-                self.routing_changed
-                    .until(|| {
-                        self.routing().version != version.1 || self.routing().timeline != version.0
-                    })
-                    .await;
-                continue;
-            }
-            let fences = fences(&routing);
-            if !self.fence(&fences).await {
-                self.env.sleep_until(self.env.now() + PEERS_PAUSE).await;
-                continue;
-            }
-            loop {
-                let any = self.is_anything_admitted(&fences);
-                if !any {
-                    break;
-                }
-                self.env.sleep_until(self.env.now() + DRAIN_PAUSE).await;
-            }
-            self.drained.set(version);
-            self.report_now();
-        }
-    }
-
-    /// Whether something is in flight of revoked sessions.
-    fn is_anything_admitted(&self, fences: &[Fence]) -> bool {
-        let targets = self.targets.borrow();
-        let mut open = targets.values().filter(|target| !target.is_closed());
-        open.any(|target| fences.iter().any(|fence| 0 < target.admitted(*fence)))
-    }
-
-    async fn fence(self: &Rc<Self>, fences: &[Fence]) -> bool {
-        for home in &self.homes {
-            let new = fences.iter().filter(|fence| !is_noted(home, **fence));
-            for fence in new {
-                if let Err(error) = home.store.fence(*fence).await {
-                    tracing::warn!(store = %home.id, %error, "revoked sessions are not noted");
-                    if home.store.failure().is_none() {
-                        return false;
-                    }
-                }
-                let targets = self.all_targets();
-                for target in targets.iter().filter(|target| Rc::ptr_eq(&target.home, home)) {
-                    target.step(Event::Revoked(*fence));
-                }
-            }
-        }
-        true
-    }
 }
 
 /// Whether its chain goes on without it. That routing info does not name a target is not enough: a
@@ -574,20 +529,4 @@ fn was_removed<E: Env>(routing: &RoutingInfo, chain: &ChainInfo, target: &Target
     // This start has seen it named in the same timeline: nothing was restored since.
     let was_named = target.named.get() == Some(routing.timeline);
     was_named && newer && !listed && !routing.targets.contains_key(&id)
-}
-
-fn fences(routing: &RoutingInfo) -> Vec<Fence> {
-    let below =
-        (SessionId::new(0) < routing.revoked_below).then_some(Fence::Below(routing.revoked_below));
-    below.into_iter().chain(routing.revoked.iter().map(|session| Fence::One(*session))).collect()
-}
-
-fn is_noted<E: Env>(home: &Home<E>, fence: Fence) -> bool {
-    match fence {
-        Fence::One(session) => home.store.is_fenced(session),
-        Fence::Below(bound) => {
-            let last = bound.get().checked_sub(1);
-            last.is_none_or(|last| home.store.is_fenced(SessionId::new(last)))
-        }
-    }
 }

@@ -16,7 +16,7 @@ use core::cell::{Cell, RefCell};
 use std::rc::{Rc, Weak};
 
 use engine_craq::planted::{Bug, is};
-use engine_craq::{Digest, Effect, Event, Local, Peer, Replica, Space, Standing, Start};
+use engine_craq::{Digest, Effect, Event, Local, Peer, Replica, Space, Standing, Start, Walk};
 use engine_runtime::{Env, Notify};
 use engine_shard::Reading;
 use engine_store::{ChunkKey, Fence, Head, Slot, Tag, TargetRecord};
@@ -132,6 +132,10 @@ pub(crate) struct Target<E: Env> {
     pub(crate) named: Cell<Option<Timeline>>,
     /// Pages of remembered requests that came, and those that are stored.
     learning: Cell<u64>,
+    /// The dialogue that they are of.
+    learning_walk: Cell<Option<Walk>>,
+    /// There is no room for them (R16).
+    waits_for_room: Cell<bool>,
     learnt_count: Cell<u64>,
     learnt: Notify,
     pub(crate) done: Done,
@@ -171,6 +175,8 @@ impl<E: Env> Target<E> {
             closed: Cell::new(false),
             named: Cell::new(None),
             learning: Cell::new(0),
+            learning_walk: Cell::new(None),
+            waits_for_room: Cell::new(false),
             learnt_count: Cell::new(0),
             learnt: Notify::default(),
             done: Done::default(),
@@ -413,7 +419,7 @@ impl<E: Env> Target<E> {
                 LocalState::Online => 2,
                 LocalState::Offline => 3,
             },
-            reserved: 0,
+            waits: u8::from(self.waits_for_room.get()),
         }
     }
 
@@ -445,9 +451,7 @@ impl<E: Env> Target<E> {
             chain: Some(self.chain),
             core,
             local,
-            damaged: self.home.store.is_damaged()
-                && !self.whole.get()
-                && !is(Bug::DamageHidden),
+            damaged: self.home.store.is_damaged() && !self.whole.get() && !is(Bug::DamageHidden),
             version,
             timeline,
         }

@@ -14,7 +14,7 @@ use std::rc::Rc;
 use engine_runtime::{CancelToken, Env, Notify, first};
 use engine_types::{Instant, SessionId, Timeline};
 use mgmt_cluster::session::{Client, EXTENDS_PER_TIMEOUT, SESSION_TIMEOUT_MAX};
-use mgmt_protocol::{Refusal, RefusalCode, SessionAsk, SessionTold};
+use mgmt_protocol::{Refusal, RefusalCode, SESSIONS_ASKED_MAX, SessionAsk, SessionTold};
 
 use crate::managers::{ManagerError, Managers};
 
@@ -106,6 +106,25 @@ impl<E: Env> Session<E> {
             Ok(told) => Err(senseless(told)),
             Err(ManagerError::Refused(refusal)) if is_over(refusal.code) => Ok(()),
             Err(error) => Err(error),
+        }
+    }
+}
+
+impl<E: Env> Managers<E> {
+    /// Those of `sessions` of which nothing can happen any more on any node (L6), in their order;
+    /// only the first [`SESSIONS_ASKED_MAX`] are asked for.
+    ///
+    /// # Errors
+    /// [`ManagerError`]; nothing is known then.
+    pub async fn ended(
+        &self,
+        sessions: &[SessionId],
+        deadline: Instant,
+    ) -> Result<Vec<SessionId>, ManagerError> {
+        let some = sessions[..sessions.len().min(SESSIONS_ASKED_MAX)].to_vec();
+        match self.call_within(&SessionAsk::Ended(some), deadline, OPEN_TIME).await? {
+            (SessionTold::Ended(ended), _) => Ok(ended),
+            told => Err(senseless(told)),
         }
     }
 }

@@ -106,6 +106,10 @@ impl Serve for SessionAsk {
                 let waits_for = waits.into_iter().map(|waiting| waiting.node).collect();
                 SessionTold::Fenced { fenced, waits_for }
             })?,
+            Self::Ended(mut asked) => manager.as_primary(|tenure, _| {
+                asked.retain(|&session| tenure.sessions.fenced(session));
+                SessionTold::Ended(asked)
+            })?,
         };
         Ok(Told::of(&told))
     }

@@ -23,7 +23,7 @@ mod refusal;
 pub use call::{Call, Message};
 pub use message::{
     Answer, Beat, BeatAnswer, ChainMember, ChainRow, ClusterSummary, Done, ManagerStatus, NodeRow,
-    Operation, Question, Register, Registered, RoutingAsk, RoutingTold, SessionAsk, SessionRow,
-    SessionTold, StandingSaid, StatusAsk,
+    Operation, Question, Register, Registered, RoutingAsk, RoutingTold, SESSIONS_ASKED_MAX,
+    SessionAsk, SessionRow, SessionTold, StandingSaid, StatusAsk,
 };
 pub use refusal::{Refusal, RefusalCode};

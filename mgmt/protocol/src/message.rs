@@ -174,7 +174,13 @@ pub enum SessionAsk {
     Close(SessionId),
     /// Can nothing of it happen any more?
     Fenced(SessionId),
+    /// Of which of these can nothing happen any more? Asked by storage nodes, that drop what they
+    /// remember of them (R16); at most [`SESSIONS_ASKED_MAX`], more are cut off.
+    Ended(Vec<SessionId>),
 }
+
+/// Sessions in one [`SessionAsk::Ended`]: with the answer of as many, half of its room.
+pub const SESSIONS_ASKED_MAX: usize = 1024;
 
 /// What became of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -202,6 +208,8 @@ pub enum SessionTold {
         /// Nodes that stand in the way; of more than 1,024 the first ones arrive.
         waits_for: Vec<NodeId>,
     },
+    /// Those of the sessions asked for of which nothing can happen any more, in the same order.
+    Ended(Vec<SessionId>),
 }
 
 /// What an operator wants done.

@@ -57,15 +57,7 @@ impl<E: Env> Target<E> {
                 self.whole.set(true);
                 self.with_shard(|shard| shard.report_now());
             }
-            Effect::DropSession(session) => {
-                let store = self.home.store.clone();
-                drop(self.home.env.spawn(async move {
-                    yield_now().await;
-                    if let Err(error) = store.drop_session(session).await {
-                        tracing::warn!(%session, %error, "requests are still remembered");
-                    }
-                }));
-            }
+            Effect::DropSession(session) => self.home.forget(session),
             Effect::Leave(why) => self.leave(why),
         }
     }

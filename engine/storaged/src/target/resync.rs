@@ -1,5 +1,6 @@
 //! What a resync wants of the stores on both sides (R12, R13, R15).
 
+use core::time::Duration;
 use std::rc::Rc;
 
 use engine_craq::planted::{Bug, is};
@@ -7,13 +8,16 @@ use engine_craq::{Compared, Cursor, Digest, Event, Peer, Walk};
 use engine_links::{Item, OutcomeSaid};
 use engine_runtime::{Env, yield_now};
 use engine_shard::LIST_COUNT_MAX;
-use engine_store::{ChunkKey, Outcome, Tag};
+use engine_store::{ChunkKey, Outcome, Tag, UpdateError};
 use engine_types::{ChainVersion, ChunkId, ChunkVersion, InodeId};
 
 use super::Target;
 
 /// Remembered requests in one message: 40 KiB of them.
 const OUTCOMES_AT_ONCE: usize = 1024;
+/// Pause before remembered requests are stored again for which there was no room: sessions end in
+/// seconds.
+const LEARN_PAUSE: Duration = Duration::from_secs(1);
 
 /// A page of committed chunks, and the last chunk of the range if there are more behind.
 type Page = (Vec<(ChunkId, ChunkVersion, Digest)>, Option<ChunkId>);
@@ -107,14 +111,21 @@ impl<E: Env> Target<E> {
         }
         let turn = self.learning.get();
         self.learning.set(turn + 1);
+        self.learning_walk.set(Some(walk));
         let target = self.clone();
         drop(self.home.env.spawn(async move {
             yield_now().await;
             // One page behind the other: the last one answers for all.
             target.learnt.until(|| target.learnt_count.get() == turn).await;
-            let stored = target.learn(entries).await;
+            let wanted = || {
+                let predecessor = target.replica.borrow().standing().predecessor;
+                let same = (predecessor, target.version()) == (Some(from), chain);
+                same && target.learning_walk.get() == Some(walk) && !target.is_closed()
+            };
+            let stored = target.learn(entries, &wanted).await;
             target.learnt_count.set(turn + 1);
             target.learnt.notify();
+            let Some(stored) = stored else { return }; // another dialogue
             if stored && last {
                 let (from_own, to) = (target.own, from);
                 target.say(from, Item::OutcomesStored { from: from_own, to, chain, walk });
@@ -124,21 +135,52 @@ impl<E: Env> Target<E> {
         }));
     }
 
-    async fn learn(&self, entries: Vec<(Tag, OutcomeSaid)>) -> bool {
+    /// Stores what the predecessor remembers; whether all of it is stored, or nothing when that
+    /// is not wanted any more. A store that remembers as many requests as it can takes no more of
+    /// them until sessions have ended (R16): a link that were cut for that would be cut for ever,
+    /// so the resync waits in order, which the target's status and the log say.
+    async fn learn(
+        &self,
+        mut entries: Vec<(Tag, OutcomeSaid)>,
+        wanted: &impl Fn() -> bool,
+    ) -> Option<bool> {
         if is(Bug::OutcomesNotStored) {
-            return true;
+            return Some(true);
         }
-        let store = &self.home.store;
-        let put = entries.into_iter().map(|(tag, said)| async move {
-            // Also what is known already: it may have been learnt and not be durable yet.
-            let key = self.key(said.chunk);
-            let OutcomeSaid { version, len, .. } = said;
-            let seq = tag.seq;
-            let put = store.put_outcome(self.slot, tag, Outcome { seq, key, version, len }).await;
-            put.inspect_err(|error| tracing::warn!(%error, "a request is not remembered")).is_ok()
-        });
-        let all = engine_runtime::all(put).await;
-        all.into_iter().all(|stored| stored)
+        let mut told = false;
+        loop {
+            let stored = engine_runtime::all(entries.iter().map(|one| self.remember(one))).await;
+            let full = |error: &UpdateError| matches!(error, UpdateError::TooManySessions { .. });
+            let mut errors = stored.iter().filter_map(|stored| stored.as_ref().err());
+            if let Some(error) = errors.find(|error| !full(error)) {
+                tracing::warn!(target = %self.own.target, %error, "a request is not remembered");
+                return Some(false);
+            }
+            let mut stored = stored.into_iter();
+            entries.retain(|_| stored.next().is_some_and(|stored| stored.is_err()));
+            self.waits_for_room.set(!entries.is_empty());
+            if entries.is_empty() {
+                return Some(true);
+            }
+            if !core::mem::replace(&mut told, true) {
+                let (count, max) = self.home.store.remembered();
+                let left = entries.len();
+                tracing::warn!(target = %self.own.target, store = %self.home.id, count, max, left,
+                    "the resync waits: no room for remembered requests until sessions have ended");
+            }
+            self.home.env.sleep_until(self.home.env.now() + LEARN_PAUSE).await;
+            if !wanted() {
+                self.waits_for_room.set(false);
+                return None;
+            }
+        }
+    }
+
+    async fn remember(&self, (tag, said): &(Tag, OutcomeSaid)) -> Result<(), UpdateError> {
+        // Also what is known already: it may have been learnt and not be durable yet.
+        let &OutcomeSaid { seq: _, chunk, version, len } = said;
+        let outcome = Outcome { seq: tag.seq, key: self.key(chunk), version, len };
+        self.home.store.put_outcome(self.slot, *tag, outcome).await
     }
 }
 

@@ -19,7 +19,8 @@ use engine_types::{
 use engine_wire::bodies;
 use engine_wire::bodies::storage::{
     ReadAnswer, ReadItem, StorageReadReply, StorageReadRequest, StorageSpaceReply,
-    StorageSpaceRequest, StorageUpdateReply, StorageUpdateRequest, UpdateAnswer, UpdateItem,
+    StorageSpaceRequest, StorageTargetsReply, StorageTargetsRequest, StorageUpdateReply,
+    StorageUpdateRequest, StoreSpace, TargetStatus, UpdateAnswer, UpdateItem,
 };
 use engine_wire::handshake::{ClusterSecret, Identity, Local, Versions};
 use meta_kv::OwnKv;
@@ -35,12 +36,12 @@ const MANAGER: NodeId = NodeId::new(1);
 /// Machines of the storage nodes.
 pub(crate) const NODES: [NodeId; 4] =
     [NodeId::new(2), NodeId::new(3), NodeId::new(4), NodeId::new(5)];
-const CLIENT: NodeId = NodeId::new(6);
-const PORT: u16 = 7000;
+pub(crate) const CLIENT: NodeId = NodeId::new(6);
+pub(crate) const PORT: u16 = 7000;
 pub(crate) const STORE: &str = "/store";
 pub(crate) const STORE_BYTES: u64 = 1 << 30;
 
-fn net(role: NodeRole, node: NodeId) -> Rc<NetConfig> {
+pub(crate) fn net(role: NodeRole, node: NodeId) -> Rc<NetConfig> {
     let process = StoreId::new(u128::from(node.get()) + 1);
     let identity = Identity { role, node, process, incarnation: Incarnation::new(1) };
     let secret = ClusterSecret::new([1; 32]).unwrap();
@@ -51,6 +52,8 @@ fn net(role: NodeRole, node: NodeId) -> Rc<NetConfig> {
 /// See the module.
 pub(crate) struct Ground {
     pub(crate) sim: Sim,
+    /// Of the storage nodes.
+    limits: NetLimits,
     stores: RefCell<Vec<StoreId>>,
     ended: Rc<RefCell<Vec<String>>>,
 }
@@ -58,15 +61,42 @@ pub(crate) struct Ground {
 impl Ground {
     /// KV, manager and `nodes` storage nodes run.
     pub(crate) fn new(seed: u64, nodes: usize) -> Self {
+        Self::with_tables(seed, &vec![None; nodes])
+    }
+
+    /// The same with one storage node for each of `channels`: how many channels its store
+    /// remembers.
+    pub(crate) fn with_tables(seed: u64, channels: &[Option<u32>]) -> Self {
         let sim = Sim::new(SimConfig::new(seed));
+        Self::on(sim, channels, &NetLimits::default(), None)
+    }
+
+    /// The same with `nodes` storage nodes that have a pool of so many bytes, half of it for bulk.
+    pub(crate) fn with_pools(seed: u64, nodes: usize, pool_bytes: usize) -> Self {
+        let credit_bytes = pool_bytes as u64 / 2;
+        let limits = NetLimits { credit_bytes, ..NetLimits::default() };
+        Self::on(Sim::new(SimConfig::new(seed)), &vec![None; nodes], &limits, Some(pool_bytes))
+    }
+
+    fn on(
+        sim: Sim,
+        channels: &[Option<u32>],
+        limits: &NetLimits,
+        pool_bytes: Option<usize>,
+    ) -> Self {
         for name in ["kv", "manager", "node-1", "node-2", "node-3", "node-4", "client"] {
-            sim.add_node(NodeSpec::new(name));
+            let mut spec = NodeSpec::new(name);
+            if let Some(bytes) = pool_bytes.filter(|_| name.starts_with("node")) {
+                spec.core.pool_bytes = bytes;
+            }
+            sim.add_node(spec);
         }
-        let ground = Self { sim, stores: RefCell::default(), ended: Rc::default() };
+        let limits = limits.clone();
+        let ground = Self { sim, limits, stores: RefCell::default(), ended: Rc::default() };
         ground.serve_kv();
         ground.manage();
-        for index in 0..nodes {
-            ground.format(index);
+        for (index, &channels) in channels.iter().enumerate() {
+            ground.format_with(index, channels);
             ground.node(index);
         }
         ground
@@ -109,6 +139,10 @@ impl Ground {
 
     /// Formats the store of a node.
     pub(crate) fn format(&self, index: usize) {
+        self.format_with(index, None);
+    }
+
+    pub(crate) fn format_with(&self, index: usize, dedup_channels: Option<u32>) {
         let made = Rc::new(Cell::new(None));
         let told = made.clone();
         self.sim.start(NODES[index], move |env| async move {
@@ -117,7 +151,7 @@ impl Ground {
                 size: Some(STORE_BYTES),
                 journal_bytes: None,
                 index_bytes: None,
-                dedup_channels: None,
+                dedup_channels,
                 force: true,
             };
             let made = ChunkStore::format(&env, Path::new(STORE), &options).await.unwrap();
@@ -139,11 +173,13 @@ impl Ground {
         let node = NODES[index];
         let (listen, manager) = (self.sim.address(node, PORT), self.sim.address(MANAGER, PORT));
         let ended = self.ended.clone();
+        let mut net = NetConfig::clone(&net(NodeRole::Storage, node));
+        net.limits = self.limits.clone();
         self.sim.start(node, move |env| async move {
             let signals = env.signals().unwrap();
             let role = Role {
                 shards: vec![ShardSpec { core: None, listen, stores: vec![PathBuf::from(STORE)] }],
-                net: net(NodeRole::Storage, node),
+                net: Rc::new(net),
                 managers: vec![manager],
                 identity: PathBuf::from("/identity"),
                 addresses: Vec::new(),
@@ -211,7 +247,14 @@ impl Ground {
 
     /// One chain with a replica on each of the first `replicas` nodes, all of them serving.
     pub(crate) fn chain(&self, replicas: usize) -> ChainId {
-        let stores = self.stores.borrow()[..replicas].to_vec();
+        self.chain_of(&(0..replicas).collect::<Vec<_>>())
+    }
+
+    /// One chain with replicas on these nodes, head first.
+    pub(crate) fn chain_of(&self, order: &[usize]) -> ChainId {
+        let all = self.stores.borrow();
+        let stores = order.iter().map(|&index| (index, all[index])).collect();
+        drop(all);
         self.act(move |caller| async move { caller.create_chain(stores).await })
     }
 }
@@ -230,9 +273,10 @@ impl Caller {
         Rc::new(Self { env: env.clone(), managers, follower })
     }
 
-    async fn create_chain(&self, stores: Vec<StoreId>) -> ChainId {
+    async fn create_chain(&self, stores: Vec<(usize, StoreId)>) -> ChainId {
         let count = stores.len();
-        let all = |routing: &RoutingInfo| count <= routing.nodes.len();
+        let last = stores.iter().map(|(index, _)| *index).max().unwrap();
+        let all = |routing: &RoutingInfo| last < routing.nodes.len();
         self.follower.until(all).await;
         let nodes = self.follower.routing();
         // Nodes register in any order: each is found by its address.
@@ -241,8 +285,8 @@ impl Caller {
             let mut all = nodes.nodes.iter();
             *all.find(|(_, info)| info.addresses[0] == expected).unwrap().0
         };
-        let members = stores.iter().enumerate().map(|(index, store)| NewTarget {
-            node: of(index),
+        let members = stores.iter().map(|(index, store)| NewTarget {
+            node: of(*index),
             core: CoreId::new(0),
             store: *store,
             disk: 0,
@@ -338,34 +382,59 @@ impl Caller {
 
     /// Chunks on the store of the node at `address`.
     pub(crate) async fn chunks_at(&self, address: SocketAddr) -> u64 {
+        self.space_at(address).await.chunks
+    }
+
+    /// Room and tables of the store of the node at `address`.
+    pub(crate) async fn space_at(&self, address: SocketAddr) -> StoreSpace {
         let client = Client::new(&self.env, net(NodeRole::Client, CLIENT), address);
         let body = StorageSpaceRequest::default();
         let call = Call::new(&body, self.env.now() + Duration::from_secs(10));
         let reply = client.call(call).await.unwrap();
         let told = reply.body::<StorageSpaceReply>().unwrap();
-        bodies::to_owned::<StorageSpaceReply>(told).unwrap().stores[0].chunks
+        bodies::to_owned::<StorageSpaceReply>(told).unwrap().stores[0]
+    }
+
+    /// Targets of the node at `address`.
+    pub(crate) async fn targets_at(&self, address: SocketAddr) -> Vec<TargetStatus> {
+        let client = Client::new(&self.env, net(NodeRole::Client, CLIENT), address);
+        let body = StorageTargetsRequest::default();
+        let call = Call::new(&body, self.env.now() + Duration::from_secs(10));
+        let reply = client.call(call).await.unwrap();
+        let told = reply.body::<StorageTargetsReply>().unwrap();
+        bodies::to_owned::<StorageTargetsReply>(told).unwrap().targets
     }
 
     /// One update, once.
     pub(crate) async fn update(&self, item: UpdateItem, data: &[u8]) -> UpdateAnswer {
-        let target = TargetId::new(item.target);
-        let body = StorageUpdateRequest { items: vec![item] };
+        self.updates(vec![item], data).await[0]
+    }
+
+    /// Updates of one target in one message, once.
+    pub(crate) async fn updates(&self, items: Vec<UpdateItem>, data: &[u8]) -> Vec<UpdateAnswer> {
+        let (target, count) = (TargetId::new(items[0].target), items.len());
+        let sizes: Vec<usize> = items.iter().map(|item| item.bytes as usize).collect();
+        let body = StorageUpdateRequest { items };
         let call = Call::new(&body, self.env.now() + Duration::from_secs(10));
         let mut parts = Vec::new();
-        if !data.is_empty() {
-            let bytes = engine_net::pooled(&self.env, data).await.unwrap();
+        let mut left = data;
+        for size in sizes.into_iter().filter(|size| *size != 0) {
+            let (own, others) = left.split_at(size);
+            left = others;
+            let bytes = engine_net::pooled(&self.env, own).await.unwrap();
             parts.push(Part::plain(bytes));
         }
         let reply = self.client(target).call(call.with_parts(&parts)).await;
         let reply = match reply {
             Ok(reply) => reply,
             Err(error) => {
-                return UpdateAnswer { status: error.status().code(), ..UpdateAnswer::default() };
+                let status = error.status().code();
+                return vec![UpdateAnswer { status, ..UpdateAnswer::default() }; count];
             }
         };
         let told =
             bodies::to_owned::<StorageUpdateReply>(reply.body::<StorageUpdateReply>().unwrap());
-        told.unwrap().items[0]
+        told.unwrap().items
     }
 
     /// One read, once.

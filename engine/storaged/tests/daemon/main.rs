@@ -2,7 +2,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
+mod crossing;
 mod ground;
+mod sessions;
 
 use core::cell::Cell;
 use core::time::Duration;

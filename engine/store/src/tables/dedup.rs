@@ -250,6 +250,20 @@ impl Dedup {
         })
     }
 
+    /// Targets with the sessions that have outcomes there, behind `last` or all, ascending.
+    pub fn sessions_after(
+        &self,
+        last: Option<(Slot, SessionId)>,
+    ) -> impl Iterator<Item = (Slot, SessionId)> {
+        let from = last.map_or(Bound::Unbounded, Bound::Excluded);
+        self.order.range((from, Bound::Unbounded)).copied()
+    }
+
+    /// Most outcomes that it takes.
+    pub const fn max(&self) -> u32 {
+        self.outcomes_max
+    }
+
     /// Outcomes.
     pub const fn len(&self) -> usize {
         self.count

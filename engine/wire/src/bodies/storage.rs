@@ -246,7 +246,11 @@ pub struct StoreSpace {
     /// 1: it has lost something and was not made whole since.
     pub damaged: u8,
     /// 0.
-    pub reserved: [u8; 10],
+    pub reserved: [u8; 2],
+    /// Requests that are remembered, so that a repeated one is not done again (R14).
+    pub remembered: u32,
+    /// Most of them; beyond, new clients are refused until sessions have ended (R16).
+    pub remembered_max: u32,
 }
 
 /// Room of all stores of a shard.
@@ -296,8 +300,8 @@ pub struct TargetStatus {
     pub leased: u8,
     /// 1: it holds everything, 2: it may miss something, 3: it cannot be used.
     pub local: u8,
-    /// 0.
-    pub reserved: u8,
+    /// 1: it catches up and waits for room for remembered requests, until sessions have ended.
+    pub waits: u8,
 }
 
 /// Targets of a shard, ascending.

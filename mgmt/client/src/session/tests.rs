@@ -23,6 +23,7 @@ fn keeps(asked: &Asked) -> Told {
         SessionAsk::Extend(_) => SessionTold::Extended { timeout: TIMEOUT },
         SessionAsk::Close(_) => SessionTold::Closed,
         SessionAsk::Fenced(_) => SessionTold::Fenced { fenced: true, waits_for: Vec::new() },
+        SessionAsk::Ended(sessions) => SessionTold::Ended(sessions.clone()),
     })
 }
 

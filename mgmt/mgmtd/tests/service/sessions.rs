@@ -51,6 +51,9 @@ fn a_revoked_session_is_fenced_when_all_nodes_have_drained_it() {
         env.sleep_until(env.now() + Duration::from_secs(3)).await;
         let (is_fenced, waits) = fenced(&env, &managers, session.id()).await;
         assert!(!is_fenced && waits == 1, "a node has not drained it: {waits}");
+        let all = [session.id(), later.id()];
+        let soon = || env.now() + Duration::from_secs(5);
+        assert_eq!(managers.ended(&all, soon()).await, Ok(Vec::new()));
         let left = later.close(env.now() + Duration::from_secs(5)).await;
         assert!(left.is_ok(), "{left:?}");
     });
@@ -61,6 +64,9 @@ fn a_revoked_session_is_fenced_when_all_nodes_have_drained_it() {
     let session = opened.get();
     ground.act_as(NodeRole::Client, 1, move |env, managers| async move {
         assert_eq!(fenced(&env, &managers, session).await, (true, 0));
+        let never = SessionId::new(1 << 40);
+        let ended = managers.ended(&[never, session], env.now() + Duration::from_secs(5)).await;
+        assert_eq!(ended, Ok(vec![session]));
     });
 }
 

@@ -5,19 +5,21 @@
 //!                       2 extend    session u64
 //!                       3 close     session u64
 //!                       4 fenced    session u64
+//!                       5 ended     list of u64
 //! SessionTold   tag u8: 1 opened    session u64, timeout duration, timeline u32
 //!                       2 extended  timeout duration
 //!                       3 closed    nothing
 //!                       4 fenced    fenced bool, waits for list of u32
+//!                       5 ended     list of u64
 //! SessionRow    session u64, record of the session, silent (option) duration, fenced bool    row
 //! ```
 
-use engine_types::StoreId;
+use engine_types::{SessionId, StoreId};
 use mgmt_cluster::fields::{DecodeError, Reader, Writer};
 use mgmt_cluster::session::{Client, NAME_BYTES_MAX, SessionRecord};
 
 use super::{Field, Fields, messages, read_list, write_list};
-use crate::message::{SessionAsk, SessionRow, SessionTold};
+use crate::message::{SESSIONS_ASKED_MAX, SessionAsk, SessionRow, SessionTold};
 
 /// Largest record of a session: two names take 560 bytes; later versions grow.
 const SESSION_RECORD_BYTES_MAX: usize = 8 << 10;
@@ -31,7 +33,7 @@ messages! {
 }
 
 impl Fields for SessionAsk {
-    const FIELDS_BYTES_MIN: usize = 9;
+    const FIELDS_BYTES_MIN: usize = 5;
 
     fn write_fields(&self, out: &mut Writer) {
         let (tag, session) = match self {
@@ -42,6 +44,10 @@ impl Fields for SessionAsk {
             Self::Extend(session) => (2, session),
             Self::Close(session) => (3, session),
             Self::Fenced(session) => (4, session),
+            Self::Ended(sessions) => {
+                out.u8(5);
+                return write_sessions(sessions, out);
+            }
         };
         out.u8(tag);
         session.write(out);
@@ -53,9 +59,14 @@ impl Fields for SessionAsk {
             2 => Self::Extend(Field::read("session", from)?),
             3 => Self::Close(Field::read("session", from)?),
             4 => Self::Fenced(Field::read("session", from)?),
-            found => return Err(from.bad_number("tag", found.into(), "1 to 4")),
+            5 => Self::Ended(read_list("sessions", SESSIONS_ASKED_MAX, from)?),
+            found => return Err(from.bad_number("tag", found.into(), "1 to 5")),
         })
     }
+}
+
+fn write_sessions(sessions: &[SessionId], out: &mut Writer) {
+    write_list(&sessions[..sessions.len().min(SESSIONS_ASKED_MAX)], out);
 }
 
 fn write_client(client: &Client, out: &mut Writer) {
@@ -98,6 +109,10 @@ impl Fields for SessionTold {
                 fenced.write(out);
                 write_list(&waits_for[..waits_for.len().min(WAITS_FOR_MAX)], out);
             }
+            Self::Ended(sessions) => {
+                out.u8(5);
+                write_sessions(sessions, out);
+            }
         }
     }
 
@@ -114,7 +129,8 @@ impl Fields for SessionTold {
                 fenced: Field::read("fenced", from)?,
                 waits_for: read_list("waits for", WAITS_FOR_MAX, from)?,
             },
-            found => return Err(from.bad_number("tag", found.into(), "1 to 4")),
+            5 => Self::Ended(read_list("sessions", SESSIONS_ASKED_MAX, from)?),
+            found => return Err(from.bad_number("tag", found.into(), "1 to 5")),
         })
     }
 }

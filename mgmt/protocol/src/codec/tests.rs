@@ -118,8 +118,8 @@ fn every_tag_is_known_and_no_other() {
     check(&commands, 6, 16);
     check(&Question::every(rng), 5, 8);
     check(&Answer::every(rng), 5, 7);
-    check(&SessionAsk::every(rng), 5, 4);
-    check(&SessionTold::every(rng), 5, 4);
+    check(&SessionAsk::every(rng), 5, 5);
+    check(&SessionTold::every(rng), 5, 5);
     check(&RoutingTold::every(rng), 5, 3);
 }
 

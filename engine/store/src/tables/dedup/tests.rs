@@ -235,3 +235,19 @@ fn e193_a_pair_without_place_is_noticed() {
     dedup.order.insert((slot(2), SessionId::new(9)));
     dedup.check_counts();
 }
+
+#[test]
+fn sessions_are_walked_in_order_each_once_per_target() {
+    let mut dedup = Dedup::new(8, 100);
+    for (at, session, channel) in [(2, 5, 0), (1, 9, 1), (1, 9, 0), (1, 4, 0), (2, 9, 3)] {
+        dedup.record(slot(at), tag(session, channel, 1), outcome(at, 1));
+    }
+    let place = |at, session| (slot(at), SessionId::new(session));
+    let all = [place(1, 4), place(1, 9), place(2, 5), place(2, 9)];
+    assert_eq!(dedup.sessions_after(None).collect::<Vec<_>>(), all);
+    assert_eq!(dedup.sessions_after(Some(place(1, 9))).collect::<Vec<_>>(), all[2..]);
+    assert_eq!(dedup.sessions_after(Some(place(2, 9))).next(), None);
+    assert!(dedup.drop_session(SessionId::new(9), usize::MAX));
+    assert_eq!(dedup.sessions_after(None).collect::<Vec<_>>(), [all[0], all[2]]);
+    assert_eq!((dedup.len(), dedup.max()), (2, 100));
+}

@@ -271,6 +271,7 @@ fn sessions() {
     check(&SessionAsk::Extend(session), "02 0900000000000000");
     check(&SessionAsk::Close(session), "03 0900000000000000");
     check(&SessionAsk::Fenced(session), "04 0900000000000000");
+    check(&SessionAsk::Ended(vec![session]), "05 01000000 0900000000000000");
     let (timeout, timeline) = (Duration::from_nanos(1), Timeline::new(2));
     let opened = SessionTold::Opened { session, timeout, timeline };
     check(&opened, "01 0900000000000000 0100000000000000 02000000");
@@ -278,6 +279,7 @@ fn sessions() {
     check(&SessionTold::Closed, "03");
     let waits_for = vec![NodeId::new(1)];
     check(&SessionTold::Fenced { fenced: true, waits_for }, "04 01 01000000 01000000");
+    check(&SessionTold::Ended(vec![session]), "05 01000000 0900000000000000");
 }
 
 #[test]

@@ -331,7 +331,8 @@ impl Sample for RoutingTold {
 impl Sample for SessionAsk {
     fn every(rng: &mut Rng) -> Vec<Self> {
         let open = Self::Open(any(rng));
-        vec![open, Self::Extend(any(rng)), Self::Close(any(rng)), Self::Fenced(any(rng))]
+        let ended = Self::Ended(some(rng, 5));
+        vec![open, Self::Extend(any(rng)), Self::Close(any(rng)), Self::Fenced(any(rng)), ended]
     }
 }
 
@@ -342,6 +343,7 @@ impl Sample for SessionTold {
             Self::Extended { timeout: any(rng) },
             Self::Closed,
             Self::Fenced { fenced: any(rng), waits_for: some(rng, 5) },
+            Self::Ended(some(rng, 5)),
         ]
     }
 }
