@@ -90,7 +90,7 @@ pub enum Bug {
     /// R10 (of the node): a damaged store says that it is whole.
     DamageHidden,
     /// R11 (of the node): "up to date" of a former chain version is repeated in a newer one.
-    OldUpToDate,
+    UpToDateRepeated,
     /// L6 (of the node): a revocation is confirmed before what was admitted has ended.
     FenceNotAwaited,
     /// R3, L3 (of a link): requests are taken in as they arrive.
@@ -180,7 +180,7 @@ impl Bug {
         Self::LeaseFromReceipt,
         Self::LeaseOfAnyVersion,
         Self::DamageHidden,
-        Self::OldUpToDate,
+        Self::UpToDateRepeated,
         Self::FenceNotAwaited,
         Self::TurnNotKept,
         Self::LinkContinued,
