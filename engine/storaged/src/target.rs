@@ -439,7 +439,9 @@ impl<E: Env> Target<E> {
             }
             PublicState::Serving => LocalState::UpToDate,
             PublicState::Syncing if self.up_to_date.get() == Some(version) => LocalState::UpToDate,
-            PublicState::Syncing if is(Bug::UpToDateRepeated) && self.up_to_date.get().is_some() => {
+            PublicState::Syncing
+                if is(Bug::UpToDateRepeated) && self.up_to_date.get().is_some() =>
+            {
                 LocalState::UpToDate
             }
             _ => LocalState::Online,
