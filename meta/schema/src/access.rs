@@ -273,4 +273,4 @@ pub fn check_link(inode: &Inode) -> Result<(), Errno> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

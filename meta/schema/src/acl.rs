@@ -269,4 +269,4 @@ impl Field for Acl {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -114,12 +114,12 @@ errnos! {
     EOVERFLOW = 75, "Value too large for defined data type";
     /// This form of the operation is not offered.
     EOPNOTSUPP = 95, "Operation not supported";
+    /// What it needs could not be reached in time.
+    ETIMEDOUT = 110, "Connection timed out";
     /// The inode is gone.
     ESTALE = 116, "Stale file handle";
     /// A quota is used up.
     EDQUOT = 122, "Disk quota exceeded";
-    /// The session's service cannot be reached in time.
-    ETIMEDOUT = 110, "Connection timed out";
 }
 
 impl fmt::Display for Errno {

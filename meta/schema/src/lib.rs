@@ -51,6 +51,8 @@ pub mod limits;
 pub mod lock;
 pub mod mode;
 pub mod name;
+#[cfg(any(test, feature = "samples"))]
+pub mod sample;
 pub mod session;
 pub mod side;
 pub mod slot;

@@ -48,11 +48,11 @@ pub const INODE_SHARDS: u8 = 32;
 /// Shards of the deletion queue: so many workers go through it without meeting.
 pub const DELETION_SHARDS: u8 = 16;
 
-/// Locks held on one inode, of both families: ENOLCK beyond. With as many waiters the table stays
-/// below what a value of the KV may have, which is 100 kB.
+/// Locks held on one inode, of both families: ENOLCK beyond. With all waiters the table has 73 kB;
+/// a value of the KV may have 100 kB.
 pub const LOCKS_MAX: usize = 1024;
 /// Requests that wait for locks of one inode: ENOLCK beyond.
-pub const LOCK_WAITERS_MAX: usize = 1024;
+pub const LOCK_WAITERS_MAX: usize = 512;
 
 /// Largest answer that is recorded for a request (M11). Operations that change something answer
 /// with attributes of an inode or two.

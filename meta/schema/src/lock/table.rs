@@ -226,6 +226,8 @@ impl LockTable {
             let left = lock.range.without(range).into_iter().flatten();
             held.extend(left.map(|range| Lock { range, ..*lock }));
         }
+        // What was behind the range now begins later than others do.
+        held.sort_by_key(|lock| lock.range);
         self.held = held;
     }
 
