@@ -6,7 +6,6 @@ macro_rules! errnos {
     ($($(#[$doc:meta])* $name:ident = $code:literal, $text:literal;)*) => {
         /// Why an operation is refused, in the numbers of Linux (`asm-generic/errno*.h`).
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        #[expect(clippy::upper_case_acronyms, reason = "the names that everybody knows")]
         pub enum Errno {
             $($(#[$doc])* $name,)*
         }

@@ -119,9 +119,7 @@ impl Mode {
 
     /// The lower twelve bits; those of the type are not among them.
     pub const fn new(bits: u32) -> Self {
-        #[expect(clippy::cast_possible_truncation, reason = "twelve bits")]
-        let bits = (bits & 0o7777) as u16;
-        Self(bits)
+        Self((bits & 0o7777) as u16)
     }
 
     /// The bits.

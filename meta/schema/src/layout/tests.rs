@@ -6,6 +6,7 @@ use std::vec::Vec;
 use engine_types::Rng;
 
 use super::*;
+use crate::sample::any;
 
 fn layout(chunk: u32, stripe: u32, base: u32, seed: u64) -> Layout {
     let template = LayoutTemplate {
@@ -41,7 +42,7 @@ fn e402_selection_is_a_permutation() {
     for chains in (1..70).chain([255, 256, 257, 1000, 1024, 1025]) {
         for _ in 0..4 {
             let stripe = chains.min(STRIPE_MAX);
-            let layout = layout(4096, stripe, rng.below(1 << 32) as u32, rng.next_u64());
+            let layout = layout(4096, stripe, any(rng), rng.next_u64());
             let indices: BTreeSet<_> =
                 (0..stripe).map(|chunk| layout.chain_index(chunk, chains)).collect();
             assert_eq!(indices.len(), stripe as usize, "{chains} chains, {layout:?}");
@@ -60,7 +61,7 @@ fn files_spread_over_all_chains() {
     let mut loads = vec![0_u32; 96];
     let mut pairs = BTreeSet::new();
     for _ in 0..4000 {
-        let layout = layout(4096, 4, rng.below(1 << 32) as u32, rng.next_u64());
+        let layout = layout(4096, 4, any(rng), rng.next_u64());
         let indices: Vec<_> = (0..4).map(|chunk| layout.chain_index(chunk, 96)).collect();
         indices.iter().for_each(|&index| loads[index as usize] += 1);
         pairs.insert((indices[0], indices[1]));
