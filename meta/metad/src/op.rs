@@ -1,0 +1,82 @@
+//! The operations: each is a function over one transaction, in a file of its own that says which
+//! rules it follows, what conflicts with it and how many round trips it takes.
+
+use meta_kv::Transaction;
+use meta_protocol::{Answer, Operation};
+use meta_schema::Errno;
+
+use crate::ctx::Ctx;
+use crate::halt::{Stop, refused};
+use crate::view::View;
+
+mod born;
+mod create;
+mod last_link;
+mod layout;
+mod link;
+mod lookup;
+mod mkdir;
+pub(crate) mod place;
+mod readdir;
+mod rename;
+mod rmdir;
+mod setattr;
+mod stat;
+mod unlink;
+mod walk;
+mod xattr;
+
+/// Whether `operation` may create an inode, and has to be given a number for it (E425).
+pub(crate) const fn creates(operation: &Operation) -> bool {
+    matches!(
+        operation,
+        Operation::Create(_) | Operation::Mkdir(_) | Operation::Mknod(_) | Operation::Symlink(_)
+    )
+}
+
+/// Does `operation`.
+pub(crate) async fn run<T: Transaction>(
+    view: &View<'_, T>,
+    ctx: &Ctx<'_>,
+    operation: &Operation,
+) -> Result<Answer, Stop> {
+    match operation {
+        Operation::Lookup(ask) => lookup::run(view, ctx, ask.parent, &ask.name).await,
+        Operation::Walk(ask) => walk::run(view, ctx, ask.start, &ask.path, ask.follow).await,
+        Operation::Stat(ask) => stat::run(view, ask.ino).await,
+        Operation::StatBatch(ask) => stat::many(view, &ask.inos).await,
+        Operation::Access(ask) => stat::may(view, ctx, ask.ino, ask.wanted).await,
+        Operation::Readlink(ask) => stat::readlink(view, ask.ino).await,
+        Operation::Readdir(ask) => readdir::run(view, ctx, ask).await,
+        Operation::GetXattr(ask) => xattr::get(view, ctx, ask.ino, &ask.name).await,
+        Operation::ListXattr(ask) => xattr::list(view, ctx, ask.ino).await,
+        Operation::GetLayout(ask) => layout::get(view, ask.ino).await,
+        changes => change(view, ctx, changes).await,
+    }
+}
+
+/// Does an operation that changes something.
+async fn change<T: Transaction>(
+    view: &View<'_, T>,
+    ctx: &Ctx<'_>,
+    operation: &Operation,
+) -> Result<Answer, Stop> {
+    match operation {
+        Operation::Create(ask) => create::run(view, ctx, ask).await,
+        Operation::Mkdir(ask) => mkdir::run(view, ctx, ask).await,
+        Operation::Mknod(ask) => mkdir::node(view, ctx, ask).await,
+        Operation::Symlink(ask) => mkdir::symlink(view, ctx, ask).await,
+        Operation::Link(ask) => link::run(view, ctx, ask.ino, ask.parent, &ask.name).await,
+        Operation::Unlink(ask) => unlink::run(view, ctx, ask.parent, &ask.name, ask.hold).await,
+        Operation::Rmdir(ask) => rmdir::run(view, ctx, ask.parent, &ask.name).await,
+        Operation::Rename(ask) => rename::run(view, ctx, ask).await,
+        Operation::SetAttr(ask) => setattr::run(view, ctx, ask.ino, &ask.change).await,
+        Operation::SetXattr(ask) => xattr::set(view, ctx, ask).await,
+        Operation::RemoveXattr(ask) => xattr::remove(view, ctx, ask.ino, &ask.name).await,
+        Operation::SetLayout(ask) => layout::set(view, ctx, ask.ino, ask.layout.as_ref()).await,
+        other => {
+            let why = format_args!("{} is not done in a transaction of its own", other.name());
+            Err(refused(Errno::ENOSYS, why))
+        }
+    }
+}
