@@ -93,13 +93,13 @@ pub enum Bug {
     UpToDateRepeated,
     /// L6 (of the node): a revocation is confirmed before what was admitted has ended.
     FenceNotAwaited,
-    /// R3, L3 (of a link): requests are taken in as they arrive.
+    /// R3 (of a link): requests are taken in as they arrive (E360).
     TurnNotKept,
-    /// L3 (of a link): a link goes on although a request was lost.
+    /// R3 (of a link): a link goes on although a request was lost (E367).
     LinkContinued,
     /// W3 (of a link): credit for bytes does not return.
     CreditKept,
-    /// R14 (of the client): each attempt has a number of its own.
+    /// R14 (of the client): each attempt has a number of its own (E372).
     RetriedAnew,
     /// R14 (of the client): an abandoned update is not overtaken (E373).
     NotOvertaken,
@@ -210,12 +210,21 @@ impl Bug {
         (Self::AbortNotSent, 20),
         (Self::AbortNotJournaled, 20),
         (Self::NoLastOutcomes, 500),
+        (Self::CommittedBeforeTail, 20),
+        (Self::PendingsGivenUp, 20),
+        (Self::ResyncNotFollowed, 20),
+        (Self::ExtraChunksKept, 20),
+        (Self::DigestsIgnored, 100),
+        (Self::GreaterVersionWins, 20),
         (Self::PublishedAtOnce, 1000),
         (Self::RestartedByAnybody, 100),
         (Self::RecordAtHeadAlone, 100),
     ];
 
     /// Those that take more worlds than each run of the tests can afford.
-    pub(crate) const RARE: &[(Self, u64)] =
-        &[(Self::InheritedServed, 10_000), (Self::PassedInFlight, 20_000)];
+    pub(crate) const RARE: &[(Self, u64)] = &[
+        (Self::DroppedAfterSyncDone, 5_000),
+        (Self::InheritedServed, 10_000),
+        (Self::PassedInFlight, 20_000),
+    ];
 }
