@@ -163,7 +163,7 @@ pub struct Link {
     pub name: Vec<u8>,
 }
 
-/// Removes a name of anything but a directory. Answer: Removed.
+/// Removes a name of anything but a directory. Answer: Done.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unlink {
     /// The directory.
@@ -174,7 +174,7 @@ pub struct Unlink {
     pub hold: bool,
 }
 
-/// Removes an empty directory. Answer: Removed.
+/// Removes an empty directory. Answer: Done.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rmdir {
     /// The directory that it is in.
@@ -183,7 +183,7 @@ pub struct Rmdir {
     pub name: Vec<u8>,
 }
 
-/// Renames. Answer: Renamed.
+/// Renames. Answer: Done.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rename {
     /// Directory of the old name.
@@ -432,7 +432,7 @@ pub struct SetBlocks {
     pub bytes: u64,
 }
 
-/// Removes a directory with everything below it. Answer: Removed.
+/// Removes a directory with everything below it. Answer: Done.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RemoveTree {
     /// The directory that it is in.

@@ -203,17 +203,19 @@ pub struct Renamed<'a> {
 /// that a replaced one has to be empty is for its caller.
 ///
 /// # Errors
-/// Those of [`check_create`] and [`check_remove`], and
-/// - ENOENT: exchange, and nothing has the new name
+/// - ENOENT: exchange, and nothing has the new name; it comes first
+/// - those of [`check_create`] and [`check_remove`]
 /// - EACCES: a directory gets another parent, and the caller may not write it
 pub fn check_rename(rename: &Renamed<'_>, caller: &Caller) -> Result<(), Errno> {
     let victim = |inode: &Inode| match inode.kind {
         InodeKind::Directory(_) => Victim::Directory,
         _ => Victim::NoDirectory,
     };
+    if rename.exchange && rename.replaced.is_none() {
+        return Err(Errno::ENOENT);
+    }
     check_remove(rename.from, rename.moved, caller, victim(rename.moved))?;
     match rename.replaced {
-        None if rename.exchange => return Err(Errno::ENOENT),
         None => check_create(rename.to, caller)?,
         Some(replaced) => {
             let expected = if rename.exchange { victim(replaced) } else { victim(rename.moved) };

@@ -516,14 +516,5 @@ pub fn cut(text: &str, bytes_max: usize) -> &str {
     &text[..text.floor_char_boundary(bytes_max)]
 }
 
-/// The error of a value that says what it cannot: for decoders that compare fields.
-pub fn contradiction(
-    from: &Reader<'_>,
-    field: &'static str,
-    why: impl Into<String>,
-) -> DecodeError {
-    from.bad_text(field, why.into())
-}
-
 #[cfg(test)]
 mod tests;

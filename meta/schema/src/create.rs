@@ -3,6 +3,7 @@
 
 use crate::access::Caller;
 use crate::acl::Acl;
+use crate::change::without_foreign_setgid;
 use crate::id::{Gid, Uid};
 use crate::inode::{DirectoryData, Inode, InodeKind};
 use crate::mode::{FileType, Mode};
@@ -37,6 +38,10 @@ pub fn birth(dir: &Inode, caller: &Caller, kind: FileType, mode: Mode, umask: Mo
     let mut mode = match kind {
         FileType::Symlink => Mode::new(0o777),
         FileType::Directory => mode.without(Mode::SETUID).without(Mode::SETGID),
+        // Judged by what was asked for, before the umask takes a part of it.
+        _ if inherits && mode.has(Mode::SETGID.with(Mode::GROUP_EXECUTE)) => {
+            without_foreign_setgid(mode, dir.gid, caller)
+        }
         _ => mode,
     };
     let mut acl = None;
@@ -47,8 +52,6 @@ pub fn birth(dir: &Inode, caller: &Caller, kind: FileType, mode: Mode, umask: Mo
     }
     if inherits && kind.is_directory() {
         mode = mode.with(Mode::SETGID);
-    } else if inherits && mode.has(Mode::SETGID) && mode.has(Mode::GROUP_EXECUTE) {
-        mode = crate::change::without_foreign_setgid(mode, dir.gid, caller);
     }
     let acl_default = default.filter(|_| kind.is_directory()).cloned();
     Birth { uid: caller.uid, gid, mode, acl, acl_default }

@@ -23,7 +23,7 @@
 //!   E403  no two owners hold locks of one family that conflict, nor does one owner hold two
 //!         locks of a family on one byte
 //!   E404  no waiter could be granted what it waits for when a change of the lock table returns
-//!   E405  an ACL that is kept is valid, and says more than the mode; the mode's group class is
+//!   E405  an ACL that is kept is valid; one of access says more than the mode, whose group class is
 //!         its mask
 //!   E406  a slot is never below 8, and below 2^63; a name has eight of them
 //!   E407  times of an inode stay within what 64 bits of nanoseconds say, and an event moves none

@@ -151,6 +151,7 @@ fn renaming() {
         (Renamed { moved: &locked, same_directory: true, ..plain }, Ok(())),
         (swap, Ok(())),
         (Renamed { replaced: None, ..swap }, Err(Errno::ENOENT)),
+        (Renamed { replaced: None, from: &closed, ..swap }, Err(Errno::ENOENT)),
         (Renamed { replaced: Some(&tree), ..swap }, Ok(())),
         (Renamed { replaced: Some(&locked), ..swap }, Err(Errno::EACCES)),
         (Renamed { replaced: Some(&locked), same_directory: true, ..swap }, Ok(())),

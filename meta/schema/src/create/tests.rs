@@ -29,6 +29,7 @@ fn e405_owners_and_modes() {
         // Setgid in a directory of a group that the caller is not in.
         (0o2755, &plain, Regular, 0o2775, 0o022, 2, 0o755),
         (0o2755, &plain, Regular, 0o2765, 0o022, 2, 0o2745),
+        (0o2755, &plain, Regular, 0o2775, 0o111, 2, 0o664),
         (0o2755, &member, Regular, 0o2775, 0o022, 2, 0o2755),
         (0o2755, &root, Regular, 0o2775, 0o022, 2, 0o2755),
     ];
