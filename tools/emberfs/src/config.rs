@@ -7,18 +7,21 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, anyhow};
 use clap::Subcommand;
 
+use crate::cluster::ClusterFile;
 use crate::exit::{Exit, Failure};
 use crate::output::Output;
 use crate::run;
 use crate::size::ByteSize;
-pub(crate) use mgmt::{ClusterName, MgmtSection, check_addresses};
+pub(crate) use label::Label;
+pub(crate) use mgmt::{MgmtSection, check_addresses};
 use reader::{ConfigError, Reader, Section};
-pub(crate) use storage::{Domain, ShardSection, StorageSection, check_pool, check_stores};
+pub(crate) use storage::{ShardSection, StorageSection, check_pool, check_stores};
 pub(crate) use value::{HostPort, duration};
 
+mod label;
 mod mgmt;
 pub(crate) mod reader;
 mod report;
@@ -66,10 +69,11 @@ A file for `emberfs kv serve`, `emberfs mgmt serve` and `emberfs storage serve`,
   discard = true                 # tell devices which segments are empty
   always_flush = false           # true: also where a device declares no cache
 
-Several shards, each on a core of its own, instead of listen and stores in [storage]:
+Several shards, each on a core of its own, instead of stores in [storage]; they listen at one port
+after the other, from that of listen on, unless one has a listen of its own:
   shards = [
-    { core = 2, listen = \"10.0.0.1:7300\", stores = [\"/dev/nvme0n1\", \"/dev/nvme1n1\"] },
-    { core = 3, listen = \"10.0.0.1:7301\", stores = [\"/dev/nvme2n1\"] },
+    { core = 2, stores = [\"/dev/nvme0n1\", \"/dev/nvme1n1\"] },
+    { core = 3, stores = [\"/dev/nvme2n1\"] },
   ]";
 
 /// What to do with a configuration.
@@ -153,8 +157,19 @@ impl Config {
 
     /// Reads a file.
     pub(crate) fn read(path: &Path) -> Result<Self, Failure> {
-        let text = read_text(path)?;
-        Self::parse(path, &text).map_err(Failure::usage)
+        let hint = "emberfs config validate --help shows a whole file";
+        let text = read_text(path).map_err(|failure| failure.hint(hint))?;
+        Self::parse(path, &text).map_err(|error| match ClusterFile::is_one(path, &text) {
+            true => Failure::usage(anyhow!("{} is a cluster file", path.display()))
+                .hint("a configuration file names it: file = \"..\" in its section [cluster]"),
+            false => Failure::usage(error),
+        })
+    }
+
+    /// The cluster file that it names; `path` is where it was read.
+    pub(crate) fn cluster_file(&self, path: &Path) -> Result<PathBuf, Failure> {
+        let file = self.cluster.as_ref().map(|section| section.file.clone());
+        file.ok_or_else(|| no_section(path, "cluster"))
     }
 
     /// Reads `text`, the content of `path`.
@@ -174,13 +189,40 @@ impl Config {
     }
 }
 
+/// Where a role that serves is told what it needs.
+pub(crate) struct Needs<'a> {
+    /// Its configuration file.
+    pub(crate) file: Option<&'a Path>,
+    /// The flags that say the same, for a hint.
+    pub(crate) flags: &'static str,
+}
+
+impl Needs<'_> {
+    /// The failure when neither section `name` nor `flag` is there.
+    pub(crate) fn missing(&self, name: &str, flag: &str) -> Failure {
+        let Some(file) = self.file else {
+            let flags = self.flags;
+            return Failure::usage(anyhow!("{flag} is missing"))
+                .hint(format!("give {flags}, or --config; --help shows examples"));
+        };
+        let failure = no_section(file, name);
+        Failure { error: anyhow!("{}, and there is no {flag}", failure.error), ..failure }
+    }
+}
+
+/// The failure of a command that needs section `name` of a file.
+pub(crate) fn no_section(file: &Path, name: &str) -> Failure {
+    Failure::usage(anyhow!("{} has no section [{name}]", file.display()))
+        .hint("emberfs config validate --help shows a whole file")
+}
+
 /// The text of a file that a person wrote.
 pub(crate) fn read_text(path: &Path) -> Result<String, Failure> {
     let shown = path.display();
     let data = fs::metadata(path).with_context(|| format!("cannot read {shown}"));
     let data = data.map_err(Failure::environment)?;
     if !data.is_file() || FILE_BYTES_MAX < data.len() {
-        let why = anyhow::anyhow!("{shown} is no text file of at most {FILE_BYTES_MAX} bytes");
+        let why = anyhow!("{shown} is no text file of at most {FILE_BYTES_MAX} bytes");
         return Err(Failure::usage(why));
     }
     let text = fs::read_to_string(path).with_context(|| format!("cannot read {shown}"));

@@ -24,6 +24,7 @@ mod node;
 mod output;
 mod place;
 mod progress;
+mod reach;
 mod routing;
 mod run;
 mod serve;

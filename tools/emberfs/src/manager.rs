@@ -19,10 +19,11 @@ use mgmt_client::{ManagerError, Managers as Client};
 use mgmt_protocol::{Answer, Call, Done, Operation, Question};
 
 use crate::cluster::ClusterFile;
-use crate::config::{ClusterSection, Config, HostPort, duration};
+use crate::config::{Config, HostPort, duration};
 use crate::exit::Failure;
 use crate::mgmt::listen_default;
 use crate::output::warn;
+use crate::reach::{self, CLUSTER_VARIABLE};
 pub(crate) use done::{did, did_all};
 use failure::failure;
 
@@ -37,8 +38,6 @@ mod tests;
 const REACH_TIME: Duration = Duration::from_secs(1);
 /// What names the managers where no flag does.
 const MANAGERS_VARIABLE: &str = "EMBERFS_MANAGERS";
-/// What names the cluster file where no flag does.
-const CLUSTER_VARIABLE: &str = "EMBERFS_CLUSTER";
 
 /// Which managers, and how they are asked.
 #[derive(Clone, Debug, clap::Args)]
@@ -106,10 +105,7 @@ impl Managers {
     ) -> Result<(Vec<HostPort>, PathBuf), Failure> {
         if let Some(path) = &self.config {
             let config = Config::read(path)?;
-            let Some(ClusterSection { file }) = config.cluster else {
-                let why = anyhow!("{} has no section [cluster]", path.display());
-                return Err(Failure::usage(why));
-            };
+            let file = config.cluster_file(path)?;
             let mgmt = config.mgmt.unwrap_or_default();
             let listen = mgmt.listen.unwrap_or_else(listen_default).reachable();
             let told = mgmt.advertise;
@@ -117,12 +113,7 @@ impl Managers {
         }
         let set = |name| variable(name).filter(|value| !value.is_empty());
         let file = self.cluster.clone().or_else(|| set(CLUSTER_VARIABLE).map(PathBuf::from));
-        let file = file.ok_or_else(|| {
-            Failure::usage(anyhow!("no cluster is named")).hint(
-                "give --cluster, or set EMBERFS_CLUSTER, to the file that `emberfs cluster \
-                 create` made; --config names the file of a manager instead",
-            )
-        })?;
+        let file = file.ok_or_else(|| reach::no_cluster("manager"))?;
         let managers = match set(MANAGERS_VARIABLE) {
             _ if !self.managers.is_empty() => self.managers.clone(),
             Some(text) => of_variable(&text)?,

@@ -7,7 +7,7 @@ use clap::Subcommand;
 use engine_runtime::{CoreSpec, Env};
 use mgmt_protocol::Operation;
 
-use crate::config::HostPort;
+use crate::config::{HostPort, Label};
 use crate::exit::{Exit, Failure};
 use crate::manager::{Managers, did};
 use crate::output::Output;
@@ -23,6 +23,11 @@ pub(crate) const NODE_DEFAULT: u32 = 1;
 /// Where a manager listens when nobody says: for this machine alone.
 pub(crate) fn listen_default() -> HostPort {
     "127.0.0.1:7200".parse().expect("a host and a port")
+}
+
+/// What a cluster is called when nobody says.
+pub(crate) fn name_default() -> Label {
+    "emberfs".parse().expect("it can be printed")
 }
 
 const HANDOVER_EXAMPLES: &str = "\

@@ -17,6 +17,7 @@ mod ask;
 mod serve;
 mod space;
 mod status;
+mod targets;
 
 /// Memory for I/O of each shard when nobody says.
 pub(crate) const POOL_DEFAULT: ByteSize = ByteSize(CoreSpec::POOL_BYTES as u64);
@@ -41,6 +42,8 @@ enum Verb {
     Status(status::Args),
     /// Ask a node how much room each of its stores has.
     Space(space::Args),
+    /// Ask a node what its targets do, and how far those are that catch up.
+    Targets(targets::Args),
 }
 
 /// Runs a verb.
@@ -50,6 +53,7 @@ pub(crate) fn run(args: Args) -> Result<Exit, Failure> {
         Verb::Serve(args) => run::told(args.json, serve::run(args)),
         Verb::Status(args) => run::on_core(args.node.json, operator(), |env| status(env, args)),
         Verb::Space(args) => run::on_core(args.node.json, operator(), |env| space(env, args)),
+        Verb::Targets(args) => run::on_core(args.node.json, operator(), |env| targets(env, args)),
     }
 }
 
@@ -63,6 +67,13 @@ async fn status<E: Env>(env: E, args: status::Args) -> Result<Exit, Failure> {
 async fn space<E: Env>(env: E, args: space::Args) -> Result<Exit, Failure> {
     let mut out = Output::standard(args.node.json);
     let done = space::run(&env, &args, &mut out).await;
+    out.flush()?;
+    done
+}
+
+async fn targets<E: Env>(env: E, args: targets::Args) -> Result<Exit, Failure> {
+    let mut out = Output::standard(args.node.json);
+    let done = targets::run(&env, &args, &mut out).await;
     out.flush()?;
     done
 }

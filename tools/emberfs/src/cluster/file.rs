@@ -90,6 +90,11 @@ impl ClusterFile {
         self.net(Identity { role, node, process: random_process(env), incarnation })
     }
 
+    /// Whether `text`, the content of `path`, is a cluster file.
+    pub(crate) fn is_one(path: &Path, text: &str) -> bool {
+        Self::parse(path, text).is_ok()
+    }
+
     /// Reads `text`, the content of `path`.
     fn parse(path: &Path, text: &str) -> Result<Self, ConfigError> {
         let reader = Reader::new(path, text)?;

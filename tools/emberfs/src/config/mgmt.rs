@@ -1,56 +1,13 @@
 //! `[mgmt]`: a cluster manager.
 
-use core::fmt;
-use core::str::FromStr;
-
 use engine_types::limits::NODE_ADDRESSES_MAX;
 use mgmt_cluster::lease::ADDRESS_BYTES_MAX;
-use mgmt_cluster::record::codec::NAME_BYTES_MAX;
 
-use super::HostPort;
-use super::reader::{Section, Value};
+use super::reader::Section;
+use super::{HostPort, Label};
 
 #[cfg(test)]
 mod tests;
-
-/// What a person calls a cluster.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct ClusterName(String);
-
-impl Default for ClusterName {
-    fn default() -> Self {
-        Self("emberfs".to_owned())
-    }
-}
-
-impl fmt::Display for ClusterName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl FromStr for ClusterName {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let found = text.len();
-        if !(1..=NAME_BYTES_MAX).contains(&found) {
-            return Err(format!("it has {found} bytes, expected 1 to {NAME_BYTES_MAX}"));
-        }
-        match text.chars().find(|c| c.is_control()) {
-            Some(found) => Err(format!("it contains {found:?}, which cannot be printed")),
-            None => Ok(Self(text.to_owned())),
-        }
-    }
-}
-
-impl Value for ClusterName {
-    const EXPECTED: &'static str = "a name in quotes";
-
-    fn from_text(text: &str) -> Result<Self, String> {
-        text.parse()
-    }
-}
 
 /// The section; what is missing has its default.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -64,7 +21,7 @@ pub(crate) struct MgmtSection {
     /// Its number, unique among managers.
     pub(crate) node: Option<u32>,
     /// Of the cluster, if it founds one.
-    pub(crate) name: Option<ClusterName>,
+    pub(crate) name: Option<Label>,
 }
 
 impl MgmtSection {

@@ -3,16 +3,13 @@
 //! A node has one shard per core. One shard alone is written without its list: `listen` and
 //! `stores` of the section are its own, and it runs where the scheduler lets it.
 
-use core::fmt;
-use core::str::FromStr;
 use std::path::{Path, PathBuf};
 
 use engine_shard::StoreConfig;
 use engine_storaged::Settings;
-use mgmt_cluster::record::codec::NAME_BYTES_MAX;
 
-use super::reader::{Section, Value};
-use super::{HostPort, check_addresses};
+use super::reader::Section;
+use super::{HostPort, Label, check_addresses};
 use crate::size::ByteSize;
 
 #[cfg(test)]
@@ -28,45 +25,13 @@ const OVERLAY_MIN: ByteSize = ByteSize(512 << 10);
 /// Cores have numbers of 16 bits in what shards tell each other.
 const CORE_MAX: u32 = u16::MAX as u32;
 
-/// A failure domain: what fails together has the same one.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Domain(String);
-
-impl fmt::Display for Domain {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl FromStr for Domain {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let found = text.len();
-        if !(1..=NAME_BYTES_MAX).contains(&found) {
-            return Err(format!("it has {found} bytes, expected 1 to {NAME_BYTES_MAX}"));
-        }
-        match text.chars().find(|c| c.is_control()) {
-            Some(found) => Err(format!("it contains {found:?}, which cannot be printed")),
-            None => Ok(Self(text.to_owned())),
-        }
-    }
-}
-
-impl Value for Domain {
-    const EXPECTED: &'static str = "a name in quotes such as \"rack-7\"";
-
-    fn from_text(text: &str) -> Result<Self, String> {
-        text.parse()
-    }
-}
-
 /// A shard that has a core of its own.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ShardSection {
     /// The CPU that it is pinned to.
     pub(crate) core: u32,
-    /// Where it listens.
+    /// Where it listens; by default as many ports behind that of the section as there are shards
+    /// before it, so that each comes back where it was.
     pub(crate) listen: HostPort,
     /// Its stores.
     pub(crate) stores: Vec<PathBuf>,
@@ -87,8 +52,8 @@ pub(crate) struct StorageSection {
     pub(crate) managers: Vec<HostPort>,
     /// The file that keeps who the node is.
     pub(crate) identity: PathBuf,
-    /// Its failure domain.
-    pub(crate) domain: Option<Domain>,
+    /// Its failure domain: what fails together has the same one.
+    pub(crate) domain: Option<Label>,
     /// Memory for I/O of each shard.
     pub(crate) pool: Option<ByteSize>,
     /// Bytes a second that a shard ships to replicas that catch up; 0: as fast as they go.
@@ -144,12 +109,16 @@ impl StoreSection {
 impl ShardSection {
     const KEYS: &[&str] = &["core", "listen", "stores"];
 
-    fn read(section: &Section<'_>, base: &Path) -> Option<Self> {
+    /// `usual` is where it listens when nobody says.
+    fn read(section: &Section<'_>, base: &Path, usual: Option<HostPort>) -> Option<Self> {
         let core = section.need::<u32>("core");
         if let Some(found) = core.filter(|core| CORE_MAX < *core) {
             section.refuse("core", &format!("found {found}, at most {CORE_MAX}"));
         }
-        let listen = section.need("listen");
+        let listen = section.get("listen").or(usual);
+        if listen.is_none() && !section.has("listen") {
+            section.refuse("listen", "there is no port so far behind that of the first shard");
+        }
         let stores = stores(section, base, "stores");
         Some(Self { core: core?, listen: listen?, stores: stores? })
     }
@@ -177,6 +146,7 @@ impl StorageSection {
     pub(super) fn read(section: &Section<'_>, base: &Path) -> Option<Self> {
         let listen: Option<HostPort> = section.get("listen");
         let (own, shards) = places(section, base);
+        let listen = listen.filter(|_| shards.is_empty());
         let advertise: Vec<HostPort> = section.list("advertise").unwrap_or_default();
         let first = shards.first().map(|shard| &shard.listen).or(listen.as_ref());
         if let Some(first) = first
@@ -240,14 +210,18 @@ fn places(section: &Section<'_>, base: &Path) -> (Option<Vec<PathBuf>>, Vec<Shar
         }
         return (own, Vec::new());
     }
-    for key in ["listen", "stores"] {
-        if section.has(key) {
+    let tables = section.tables("shards", ShardSection::KEYS);
+    let count = tables.len();
+    let all_listen = 0 < count && tables.iter().all(|table| table.has("listen"));
+    for (key, own) in [("listen", all_listen), ("stores", true)] {
+        if own && section.has(key) {
             section.refuse(key, "each of `shards` has its own; write one or the other");
         }
     }
-    let tables = section.tables("shards", ShardSection::KEYS);
-    let count = tables.len();
-    let read = tables.iter().map(|table| ShardSection::read(table, base));
+    // Those that say nothing listen at one port after the other, from that of the section on.
+    let first = section.get("listen").unwrap_or_else(crate::storage::listen_default);
+    let each = tables.iter().enumerate();
+    let read = each.map(|(index, table)| ShardSection::read(table, base, first.further(index)));
     let shards: Vec<ShardSection> = read.flatten().collect();
     // Of what is wrong by itself nothing more is said.
     if shards.len() == count

@@ -81,7 +81,7 @@ fn mistakes_are_told_with_what_is_expected() {
 fn the_example_in_the_help_is_valid() {
     let text = EXAMPLES.split_once("with --config:\n").unwrap().1;
     let (text, shards) = text.split_once("\n\nSeveral shards").unwrap();
-    let shards = shards.split_once("[storage]:\n").unwrap().1;
+    let shards = shards.split_once("of its own:\n").unwrap().1;
     let shards = format!("[storage]\nidentity = 'i'\n{shards}");
     let shards = parse("/etc/s.toml", &shards).unwrap().storage.unwrap().shards;
     assert_eq!(shards.iter().map(|shard| shard.core).collect::<Vec<_>>(), [2, 3]);
@@ -94,7 +94,7 @@ fn the_example_in_the_help_is_valid() {
     assert_eq!(mgmt.listen.unwrap(), crate::mgmt::listen_default());
     assert_eq!(mgmt.kv.unwrap(), crate::kv::listen_default());
     assert_eq!(mgmt.node.unwrap(), crate::mgmt::NODE_DEFAULT);
-    assert_eq!(mgmt.name.unwrap(), ClusterName::default());
+    assert_eq!(mgmt.name.unwrap(), crate::mgmt::name_default());
     let storage = config.storage.unwrap();
     assert_eq!(storage.listen.clone().unwrap(), crate::storage::listen_default());
     assert_eq!(storage.managers, [crate::mgmt::listen_default()]);

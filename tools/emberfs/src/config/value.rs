@@ -104,6 +104,12 @@ impl Value for HostPort {
 }
 
 impl HostPort {
+    /// The same host, `index` ports further; a free port stays one. Nothing beyond the last port.
+    pub(crate) fn further(&self, index: usize) -> Option<Self> {
+        let step = if self.port == 0 { 0 } else { u16::try_from(index).ok()? };
+        Some(Self { host: self.host.clone(), port: self.port.checked_add(step)? })
+    }
+
     /// The addresses that the host has, IPv4 first: what is served is served there unless somebody
     /// says otherwise. At least one. May ask a name server.
     pub(crate) fn resolve(&self) -> io::Result<Vec<SocketAddr>> {

@@ -34,7 +34,8 @@ impl Place {
             Some(dir) => Ok(Found::Dir(dir)),
             None if self.served.is_given() => Ok(Found::Served(&self.served)),
             None => Err(Failure::usage(anyhow!("no store is named")).hint(
-                "give --dir, or --cluster with --address unless it is 127.0.0.1:7100, or --config",
+                "give --dir for a directory that nobody serves; for a store that is served, give \
+                 --cluster or set EMBERFS_CLUSTER, with --address unless it is 127.0.0.1:7100",
             )),
         }
     }

@@ -20,7 +20,7 @@ use serde::Serialize;
 
 use super::{CACHE_DEFAULT, NODE_DEFAULT, directory, listen_default};
 use crate::cluster::ClusterFile;
-use crate::config::{ClusterSection, Config, HostPort, KvSection};
+use crate::config::{ClusterSection, Config, HostPort, KvSection, Needs};
 use crate::exit::{Exit, Failure};
 use crate::log;
 use crate::output::Output;
@@ -88,23 +88,15 @@ struct Settings {
 impl Settings {
     fn new(args: &Args) -> Result<Self, Failure> {
         let config = args.config.as_deref().map(Config::read).transpose()?.unwrap_or_default();
-        let missing = |what: &str, flag: &str| match &args.config {
-            None => Failure::usage(anyhow!("{flag} is missing"))
-                .hint("give --dir and --cluster, or --config; --help shows examples"),
-            Some(file) => {
-                let file = file.display();
-                let why = anyhow!("{file} has no section {what}, and there is no {flag}");
-                Failure::usage(why).hint("emberfs config validate --help shows a whole file")
-            }
-        };
+        let needs = Needs { file: args.config.as_deref(), flags: "--dir and --cluster" };
         let of_file = config.cluster.map(|ClusterSection { file }| file);
         let cluster = args.cluster.clone().or(of_file);
-        let cluster = cluster.ok_or_else(|| missing("[cluster]", "--cluster"))?;
+        let cluster = cluster.ok_or_else(|| needs.missing("cluster", "--cluster"))?;
         let (dir, rest) = match config.kv {
             Some(KvSection { dir, listen, cache, node }) => (Some(dir), (listen, cache, node)),
             None => (None, (None, None, None)),
         };
-        let dir = args.dir.clone().or(dir).ok_or_else(|| missing("[kv]", "--dir"))?;
+        let dir = args.dir.clone().or(dir).ok_or_else(|| needs.missing("kv", "--dir"))?;
         let listen = args.listen.clone().or(rest.0).unwrap_or_else(listen_default);
         let resolved = listen.resolve().with_context(|| format!("cannot listen on {listen}"));
         let resolved = resolved.map_err(Failure::environment)?;

@@ -21,7 +21,8 @@ pub(super) async fn watch<E: Env>(env: E, net: Rc<NetConfig>, address: SocketAdd
     let mut told = None;
     loop {
         let client = Client::new(&env, net.clone(), address);
-        match connect::ask(&env, &client, ANSWER_TIME).await {
+        let asked = connect::ask(&env, &client, ANSWER_TIME).await;
+        match asked.map_err(|error| error.words("it serves no key-value store")) {
             Ok(_) if told.is_some() => {
                 return eprintln!("emberfs mgmt: the kv at {address} answers");
             }

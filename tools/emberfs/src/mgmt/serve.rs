@@ -22,10 +22,10 @@ use mgmt_cluster::lease::{BEAT_MIN, LeaseTimes};
 use mgmt_mgmtd::{Role, TakeoverError};
 use serde::Serialize;
 
-use super::{NODE_DEFAULT, kv, listen_default};
+use super::{NODE_DEFAULT, kv, listen_default, name_default};
 use crate::cluster::{ClusterFile, random_process};
 use crate::config::{
-    ClusterName, ClusterSection, Config, HostPort, MgmtSection, check_addresses, duration,
+    ClusterSection, Config, HostPort, Label, MgmtSection, Needs, check_addresses, duration,
 };
 use crate::exit::{Exit, Failure};
 use crate::log;
@@ -74,7 +74,7 @@ pub(super) struct Args {
 
     /// Name of the cluster, if this manager founds it; by default emberfs.
     #[arg(long, value_name = "NAME")]
-    name: Option<ClusterName>,
+    name: Option<Label>,
 
     /// Lease of the primary, shorter than any setting allows: for tests that kill managers.
     #[arg(long, value_name = "TIME", value_parser = test_times, hide = true)]
@@ -103,22 +103,16 @@ struct Settings {
     advertise: Vec<HostPort>,
     kv: SocketAddr,
     node: NodeId,
-    name: ClusterName,
+    name: Label,
 }
 
 impl Settings {
     fn new(args: &Args) -> Result<Self, Failure> {
         let config = args.config.as_deref().map(Config::read).transpose()?.unwrap_or_default();
         let of_file = config.cluster.map(|ClusterSection { file }| file);
-        let cluster = args.cluster.clone().or(of_file).ok_or_else(|| match &args.config {
-            None => Failure::usage(anyhow!("--cluster is missing"))
-                .hint("give --cluster or --config; --help shows examples"),
-            Some(file) => {
-                let file = file.display();
-                let why = anyhow!("{file} has no section [cluster], and there is no --cluster");
-                Failure::usage(why).hint("emberfs config validate --help shows a whole file")
-            }
-        })?;
+        let cluster = args.cluster.clone().or(of_file);
+        let needs = Needs { file: args.config.as_deref(), flags: "--cluster" };
+        let cluster = cluster.ok_or_else(|| needs.missing("cluster", "--cluster"))?;
         let MgmtSection { listen, advertise, kv, node, name } = config.mgmt.unwrap_or_default();
         let listen = args.listen.clone().or(listen).unwrap_or_else(listen_default);
         let told = !args.advertise.is_empty();
@@ -136,7 +130,7 @@ impl Settings {
             advertise,
             kv: first(&kv, "cannot find the kv")?,
             node: NodeId::new(args.node.or(node).unwrap_or(NODE_DEFAULT)),
-            name: args.name.clone().or(name).unwrap_or_default(),
+            name: args.name.clone().or(name).unwrap_or_else(name_default),
         })
     }
 

@@ -25,7 +25,7 @@ use serde::Serialize;
 use super::{POOL_DEFAULT, listen_default};
 use crate::cluster::{ClusterFile, random_process};
 use crate::config::{
-    ClusterSection, Config, Domain, HostPort, StorageSection, check_addresses, check_pool,
+    ClusterSection, Config, HostPort, Label, Needs, StorageSection, check_addresses, check_pool,
     check_stores,
 };
 use crate::exit::{Exit, Failure};
@@ -86,7 +86,7 @@ pub(super) struct Args {
 
     /// Failure domain: replicas of a chain lie in different ones.
     #[arg(long, value_name = "NAME")]
-    domain: Option<Domain>,
+    domain: Option<Label>,
 
     /// Memory for I/O of each shard; by default 128MiB.
     #[arg(long, value_name = "SIZE")]
@@ -108,7 +108,7 @@ struct Settings {
     advertise: Vec<HostPort>,
     managers: Vec<SocketAddr>,
     identity: PathBuf,
-    domain: Domain,
+    domain: Label,
     pool: usize,
     work: Work,
     store: StoreConfig,
@@ -123,24 +123,17 @@ struct Places {
 impl Settings {
     fn new(args: &Args) -> Result<Self, Failure> {
         let config = args.config.as_deref().map(Config::read).transpose()?.unwrap_or_default();
-        let missing = |what: &str, flag: &str| match &args.config {
-            None => Failure::usage(anyhow!("{flag} is missing"))
-                .hint("give --cluster, --identity and --store, or --config; --help shows examples"),
-            Some(file) => {
-                let file = file.display();
-                let why = anyhow!("{file} has no section {what}, and there is no {flag}");
-                Failure::usage(why).hint("emberfs config validate --help shows a whole file")
-            }
-        };
+        let needs =
+            Needs { file: args.config.as_deref(), flags: "--cluster, --identity and --store" };
         let of_file = config.cluster.map(|ClusterSection { file }| file);
         let cluster = args.cluster.clone().or(of_file);
         let cluster =
-            ClusterFile::read(&cluster.ok_or_else(|| missing("[cluster]", "--cluster"))?)?;
+            ClusterFile::read(&cluster.ok_or_else(|| needs.missing("cluster", "--cluster"))?)?;
         let section = config.storage.as_ref();
         let identity = args.identity.clone().or(section.map(|section| section.identity.clone()));
-        let identity = identity.ok_or_else(|| missing("[storage]", "--identity"))?;
+        let identity = identity.ok_or_else(|| needs.missing("storage", "--identity"))?;
         if section.is_none() && args.store.is_empty() {
-            return Err(missing("[storage]", "--store"));
+            return Err(needs.missing("storage", "--store"));
         }
         let pool = args.pool.or(section.and_then(|section| section.pool)).unwrap_or(POOL_DEFAULT);
         check_pool(pool).map_err(|why| Failure::usage(anyhow!("--pool: {why}")))?;

@@ -19,8 +19,9 @@ Examples:
 Free: what writes may still take; live: of blocks that hold data; both are less than total, because
 blocks that were freed are held back until a crash cannot bring back who used them. A store that has
 failed is out of service; one that is damaged has lost something, and is brought up to date from
-other replicas. Exit code 1 if a store is either, or a shard does not answer; 3 if the node does
-not.";
+other replicas. Remembered: requests of clients that a repetition would be compared with; when there
+is no room for more, new clients are refused until sessions have ended. Exit code 1 if a store has
+failed or is damaged, or a shard does not answer; 3 if the node does not.";
 
 /// Arguments of `space`.
 #[derive(Debug, clap::Args)]
@@ -47,6 +48,9 @@ struct Report {
     index_max: u64,
     chunks: u64,
     targets: u32,
+    /// Requests of clients that are remembered, so that a repeated one is not done again.
+    remembered: u32,
+    remembered_max: u32,
 }
 
 /// What is wrong with a store, if anything is.
@@ -59,8 +63,9 @@ pub(super) const fn state(space: &StoreSpace) -> &'static str {
 }
 
 impl Report {
-    fn of(shard: &Shard, space: &StoreSpace) -> Self {
+    fn of<T>(shard: &Shard<T>, space: &StoreSpace) -> Self {
         let &StoreSpace { store, total, live, free, index, index_max, chunks, targets, .. } = space;
+        let &StoreSpace { remembered, remembered_max, .. } = space;
         Self {
             store: StoreId::new(store).to_string(),
             core: shard.core,
@@ -73,6 +78,8 @@ impl Report {
             index_max,
             chunks,
             targets,
+            remembered,
+            remembered_max,
         }
     }
 
@@ -89,6 +96,7 @@ impl Report {
             format!("{} of {}", ByteSize(self.index), ByteSize(self.index_max)).into(),
             self.chunks.into(),
             self.targets.into(),
+            format!("{} of {}", self.remembered, self.remembered_max).into(),
         ]
     }
 }
@@ -103,18 +111,19 @@ const COLUMNS: &[Column] = &[
     ("index", Align::Right),
     ("chunks", Align::Right),
     ("targets", Align::Right),
+    ("remembered", Align::Right),
 ];
 
 /// Runs the verb.
 pub(super) async fn run<E: Env>(env: &E, args: &Args, out: &mut Output) -> Result<Exit, Failure> {
-    print(out, &args.node.ask(env).await?)
+    print(out, &args.node.stores(env).await?)
 }
 
-fn print(out: &mut Output, shards: &[Shard]) -> Result<Exit, Failure> {
+fn print(out: &mut Output, shards: &[Shard<Vec<StoreSpace>>]) -> Result<Exit, Failure> {
     let mut table = Table::new(COLUMNS);
     let mut exit = Exit::Ok;
     for shard in shards {
-        let stores = match &shard.stores {
+        let stores = match &shard.told {
             Ok(stores) => stores,
             Err(why) => {
                 warn(&format!("the shard at {}: {why}", shard.address));

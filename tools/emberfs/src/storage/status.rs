@@ -48,9 +48,9 @@ struct Report {
 }
 
 impl Report {
-    fn of(shard: &Shard) -> Self {
+    fn of(shard: &Shard<Vec<StoreSpace>>) -> Self {
         let (core, address) = (shard.core, shard.address.to_string());
-        let stores = match &shard.stores {
+        let stores = match &shard.told {
             Ok(stores) => stores,
             Err(why) => return Self { core, address, error: Some(why.clone()), ..Self::default() },
         };
@@ -104,10 +104,10 @@ const COLUMNS: &[Column] = &[
 
 /// Runs the verb.
 pub(super) async fn run<E: Env>(env: &E, args: &Args, out: &mut Output) -> Result<Exit, Failure> {
-    print(out, &args.node.ask(env).await?)
+    print(out, &args.node.stores(env).await?)
 }
 
-fn print(out: &mut Output, shards: &[Shard]) -> Result<Exit, Failure> {
+fn print(out: &mut Output, shards: &[Shard<Vec<StoreSpace>>]) -> Result<Exit, Failure> {
     let mut table = Table::new(COLUMNS);
     let mut exit = Exit::Ok;
     for report in shards.iter().map(Report::of) {

@@ -18,6 +18,7 @@ use engine_types::{ClusterId, ParseIdError, SECTOR_BYTES};
 use serde::Serialize;
 
 use super::device;
+use crate::cluster::ClusterFile;
 use crate::exit::{Exit, Failure};
 use crate::output::{Output, warn};
 use crate::size::ByteSize;
@@ -30,6 +31,7 @@ const EXAMPLES: &str = "\
 Examples:
   emberfs store format /dev/nvme1n1                         a whole disk
   emberfs store format store.img --size 10GiB               a file, created sparse
+  emberfs store format /dev/sdb1 --cluster cluster.toml     for a node of this cluster
   emberfs store format /dev/sdb1 --cluster 0c9fbb52-3f4e-4f0c-9d9a-5a3f3f1f7e11
   emberfs store format /dev/nvme1n1 --journal 8GiB --index 4GiB
   emberfs store format /dev/sdb1 --force                    whatever is there is lost
@@ -54,8 +56,8 @@ pub(super) struct Args {
     #[arg(long, value_name = "SIZE")]
     size: Option<ByteSize>,
 
-    /// The cluster that the store belongs to.
-    #[arg(long, value_name = "UUID|random", default_value = "random")]
+    /// The cluster that the store belongs to, by its id or its cluster file.
+    #[arg(long, value_name = "UUID|FILE|random", default_value = "random")]
     cluster: Cluster,
 
     /// Bytes of the journal; by default 1/2048 of the store, 64 MiB to 8 GiB.
@@ -82,21 +84,23 @@ pub(super) struct Args {
 }
 
 /// Which cluster.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 enum Cluster {
     /// A new one.
     Random,
     /// This one.
     Given(ClusterId),
+    /// That of a cluster file.
+    Of(PathBuf),
 }
 
-/// Neither `random` nor a UUID.
+/// Neither `random`, nor a UUID, nor a file.
 #[derive(Debug)]
 struct ParseClusterError(ParseIdError);
 
 impl fmt::Display for ParseClusterError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}; or write `random`", self.0)
+        write!(f, "{}; or write `random`, or name a cluster file", self.0)
     }
 }
 
@@ -108,19 +112,24 @@ impl FromStr for Cluster {
     fn from_str(text: &str) -> Result<Self, ParseClusterError> {
         match text {
             "random" => Ok(Self::Random),
-            id => id.parse().map(Self::Given).map_err(ParseClusterError),
+            id => match id.parse() {
+                Ok(id) => Ok(Self::Given(id)),
+                Err(_) if Path::new(text).is_file() => Ok(Self::Of(text.into())),
+                Err(error) => Err(ParseClusterError(error)),
+            },
         }
     }
 }
 
 impl Cluster {
-    fn choose<E: Env>(self, env: &E) -> ClusterId {
+    fn choose<E: Env>(&self, env: &E) -> Result<ClusterId, Failure> {
         match self {
-            Self::Given(cluster) => cluster,
+            Self::Given(cluster) => Ok(*cluster),
+            Self::Of(file) => Ok(ClusterFile::read(file)?.id),
             Self::Random => {
                 let mut bytes = [0; 16];
                 env.random_secret(&mut bytes);
-                ClusterId::new(u128::from_le_bytes(bytes))
+                Ok(ClusterId::new(u128::from_le_bytes(bytes)))
             }
         }
     }
@@ -168,7 +177,7 @@ pub(super) async fn run<E: Env>(env: &E, args: &Args, out: &mut Output) -> Resul
         ..FormatOptions::new(size(args, found.map(|found| found.geometry))?)
     };
     Layout::plan(&options).map_err(Failure::usage)?;
-    let cluster = args.cluster.choose(env);
+    let cluster = args.cluster.choose(env)?;
     if let Some(found) = found.filter(|_| !args.force) {
         refuse_foreign(&args.path, found.content, cluster)?;
     }

@@ -29,14 +29,3 @@ fn others_can_connect_to_what_they_are_told() {
         }
     }
 }
-
-#[test]
-fn names_of_clusters_can_be_printed() {
-    for good in ["emberfs", "Rechenzentrum 2", &"x".repeat(NAME_BYTES_MAX)] {
-        assert_eq!(good.parse::<ClusterName>().unwrap().to_string(), good);
-    }
-    for bad in ["", "a\nb", "\x1b[31m", &"x".repeat(NAME_BYTES_MAX + 1)] {
-        assert!(bad.parse::<ClusterName>().is_err(), "{bad:?}");
-    }
-    assert_eq!(ClusterName::default().to_string(), "emberfs");
-}

@@ -30,6 +30,35 @@ fn both_forms_are_read_with_paths_relative_to_the_file() {
 }
 
 #[test]
+fn shards_listen_at_one_port_after_the_other() {
+    for (listen, more, expected) in [
+        ("", "", Ok(["127.0.0.1:7300", "127.0.0.1:7301"])),
+        ("listen = 'h:9'", "", Ok(["h:9", "h:10"])),
+        ("listen = 'h:9'", "listen = 'h:77'", Ok(["h:9", "h:77"])),
+        ("listen = 'h:0'", "", Ok(["h:0", "h:0"])),
+        ("listen = 'h:65535'", "", Err("[storage] shards[1] listen: there is no port so far")),
+        ("listen = 'h:65535'", "listen = 'h:1'", Ok(["h:65535", "h:1"])),
+        ("listen = 'h:9'", "listen = 'h:9'", Err("two of them listen on h:9")),
+        ("listen = 'h:9'", "listen = 'i:9'", Err("all are at one host, found h:9 and i:9")),
+    ] {
+        let text = format!(
+            "[storage]\nidentity = 'id'\n{listen}\nshards = [\n\
+             {{ core = 1, stores = ['a'] }},\n{{ core = 2, {more}, stores = ['b'] }},\n]\n"
+        );
+        let text = text.replace(", ,", ",");
+        match (parse(&text), expected) {
+            (Ok(section), Ok(expected)) => {
+                let found: Vec<_> = section.shards.iter().map(|s| s.listen.to_string()).collect();
+                assert_eq!(found, expected, "{listen} {more}");
+                assert_eq!(section.listen, None);
+            }
+            (Err(why), Err(expected)) => assert!(why.contains(expected), "{why}"),
+            (found, expected) => panic!("{listen} {more}: {found:?}, expected {expected:?}"),
+        }
+    }
+}
+
+#[test]
 fn every_setting_of_stores_is_read() {
     let text = format!(
         "{SIMPLE}verify_small_reads = true\noverlay = '512KiB'\nfull_permille = 1000\n\

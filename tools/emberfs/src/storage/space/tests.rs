@@ -1,7 +1,7 @@
 use super::*;
 use crate::testing::Paper;
 
-fn shards() -> Vec<Shard> {
+fn shards() -> Vec<Shard<Vec<StoreSpace>>> {
     let store = |id: u128| StoreSpace {
         store: id,
         total: 10 << 30,
@@ -11,13 +11,15 @@ fn shards() -> Vec<Shard> {
         index_max: 64 << 20,
         chunks: 12,
         targets: 3,
+        remembered: 7,
+        remembered_max: 65_536,
         ..StoreSpace::default()
     };
     let address = |port: u16| ([10, 0, 0, 1], port).into();
     let bad = StoreSpace { damaged: 1, ..store(2) };
     vec![
-        Shard { core: Some(2), address: address(7300), stores: Ok(vec![store(1), bad]) },
-        Shard { core: Some(3), address: address(7301), stores: Err("it is silent".to_owned()) },
+        Shard { core: Some(2), address: address(7300), told: Ok(vec![store(1), bad]) },
+        Shard { core: Some(3), address: address(7301), told: Err("it is silent".to_owned()) },
     ]
 }
 
@@ -29,7 +31,7 @@ fn each_store_has_a_row() {
     let lines = paper.lines();
     assert_eq!(lines.len(), 3, "{lines:?}");
     let expected = "00000000-0000-0000-0000-000000000002     2  damaged  10 GiB  1 GiB  8 GiB  \
-                    5 MiB of 64 MiB      12        3";
+                    5 MiB of 64 MiB      12        3  7 of 65536";
     assert_eq!(lines[2], expected);
     assert_eq!(print(&mut out, &[]).unwrap(), Exit::Ok);
 }

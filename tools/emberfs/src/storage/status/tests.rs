@@ -1,7 +1,7 @@
 use super::*;
 use crate::testing::Paper;
 
-fn shards() -> Vec<Shard> {
+fn shards() -> Vec<Shard<Vec<StoreSpace>>> {
     let space = |failed| StoreSpace {
         total: 10 << 30,
         live: 1 << 30,
@@ -13,9 +13,9 @@ fn shards() -> Vec<Shard> {
     };
     let address = |port: u16| ([10, 0, 0, 1], port).into();
     vec![
-        Shard { core: Some(2), address: address(7300), stores: Ok(vec![space(0), space(0)]) },
-        Shard { core: Some(3), address: address(7301), stores: Ok(vec![space(1)]) },
-        Shard { core: Some(4), address: address(7302), stores: Err("it is silent".to_owned()) },
+        Shard { core: Some(2), address: address(7300), told: Ok(vec![space(0), space(0)]) },
+        Shard { core: Some(3), address: address(7301), told: Ok(vec![space(1)]) },
+        Shard { core: Some(4), address: address(7302), told: Err("it is silent".to_owned()) },
     ]
 }
 

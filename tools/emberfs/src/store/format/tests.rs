@@ -1,4 +1,5 @@
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 
 use engine_store::format::StoreFlags;
 
@@ -131,9 +132,18 @@ fn what_is_in_use_is_not_looked_at() {
 fn clusters_are_named_or_random() {
     on_core(|env| async move {
         let random: Cluster = "random".parse().unwrap();
-        assert_ne!(random.choose(&env), random.choose(&env));
+        assert_ne!(random.choose(&env).unwrap(), random.choose(&env).unwrap());
         let named: Cluster = CLUSTER.to_string().parse().unwrap();
-        assert_eq!(named.choose(&env), CLUSTER);
+        assert_eq!(named.choose(&env).unwrap(), CLUSTER);
+        let folder = Folder::new("format-cluster");
+        let file = folder.path("cluster.toml");
+        let secret = "ab".repeat(32);
+        fs::write(&file, format!("id = \"{CLUSTER}\"\nsecret = \"{secret}\"\n")).unwrap();
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+        let named: Cluster = file.to_str().unwrap().parse().unwrap();
+        assert_eq!(named.choose(&env).unwrap(), CLUSTER);
+        fs::write(&file, "").unwrap();
+        assert!(named.choose(&env).is_err());
         let error = "mine".parse::<Cluster>().unwrap_err().to_string();
         assert!(error.contains("UUID") && error.contains("`random`"), "{error}");
     });
