@@ -55,7 +55,7 @@ fn what_is_no_store_is_refused_and_stays_as_it_is() {
     bad(&["kv", "restore", foreign, "--dir", missing], 2, "is a directory");
     bad(&["kv", "serve"], 2, "--cluster is missing\n  hint: give --dir and --cluster");
     bad(&["kv", "serve", "--cluster", cluster], 2, "--dir is missing");
-    bad(&["kv", "status"], 2, "no store is named\n  hint: give --cluster");
+    bad(&["kv", "status"], 2, "no cluster is named\n  hint: give --cluster");
     bad(&["kv", "get", "k"], 2, "no store is named\n  hint: give --dir");
     bad(&["kv", "verify", cluster], 1, "not a backup: it begins with \"# Makes \"");
     bad(&["kv", "backup", not_made, "--dir", &ground.dir], 3, "cannot create");

@@ -6,22 +6,12 @@ use std::fs;
 use serde_json::Value;
 use tools_cluster::{Cluster, Name};
 
+use crate::client::{good, text};
 use crate::ground::{plan, start};
 use crate::load::Load;
 use crate::support::Folder;
 
 const NODE: Name = Name::Storage(2);
-
-/// Documents of a command, which succeeds.
-fn good(cluster: &Cluster, line: &[&str]) -> Vec<Value> {
-    let said = cluster.emberfs(&[line, &["--json"]].concat()).unwrap();
-    assert!(said.status.success(), "{line:?}: {} {}", said.out, said.err);
-    said.documents()
-}
-
-fn text(value: &Value) -> String {
-    value.as_str().unwrap().to_owned()
-}
 
 /// Targets whose replicas lie in a store.
 fn targets(cluster: &Cluster, store: &str) -> Vec<String> {

@@ -3,10 +3,12 @@
 
 use core::time::Duration;
 
+use serde_json::json;
 use tools_cluster::{Cluster, Name};
 
+use crate::figures::figure;
 use crate::ground::{plan, start};
-use crate::load::Load;
+use crate::load::{Load, Longest};
 use crate::support::{Folder, pause};
 
 const NODES: [Name; 3] = [Name::Storage(1), Name::Storage(2), Name::Storage(3)];
@@ -68,6 +70,8 @@ fn a_rolling_restart_fails_no_operation() {
     let folder = Folder::new("storage-rolling");
     let mut cluster = start(plan(&folder));
     let load = Load::start(&cluster, 3);
+    load.until_each(1);
+    load.take_longest();
     for name in NODES {
         load.until_writes(100);
         cluster.stop_one(name).unwrap_or_else(|error| panic!("{error}"));
@@ -75,7 +79,9 @@ fn a_rolling_restart_fails_no_operation() {
         start_one(&mut cluster, name);
         until_whole(&mut cluster);
     }
-    load.until_writes(100);
-    load.stop("rolling");
+    load.until_each(1);
+    let Longest { write, read } = load.stop("rolling");
+    let (write_ms, read_ms) = (write.as_millis(), read.as_millis());
+    figure(&json!({ "rolling": { "write_ms": write_ms, "read_ms": read_ms } }));
     stop(cluster);
 }

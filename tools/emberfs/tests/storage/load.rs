@@ -7,31 +7,22 @@
 
 use core::cell::{Cell, RefCell};
 use core::time::Duration;
-use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 
-use client_storage::{At, Storage, StorageConfig};
+use client_storage::{At, Storage};
 use engine_runtime::monoio::MonoioEnv;
 use engine_runtime::{CoreSpec, Env};
-use engine_types::{
-    ChainId, ChunkId, ChunkSize, Incarnation, InodeId, NodeId, NodeRole, Rng, StoreId,
-};
-use engine_wire::handshake::Identity;
-use mgmt_client::{Follower, Managers, Session};
-use mgmt_cluster::session::Client;
+use engine_types::{Instant, Rng};
 use tools_cluster::Cluster;
 
-use crate::support::{net, pause};
+use crate::client::{CHUNK_BYTES, DEADLINE, Member, Whereabouts, chunk};
+use crate::support::pause;
 
-/// Every operation succeeds within this, whatever is killed meanwhile: leases of 2 s, a start and a
-/// catch-up lie in between, on a busy machine.
-const DEADLINE: Duration = Duration::from_secs(60);
-const CHUNK_BYTES: u32 = 64 << 10;
 /// Chunks of each chain: many enough that batches of readers and writers mix.
-const CHUNKS_PER_CHAIN: u32 = 4;
+pub(crate) const CHUNKS_PER_CHAIN: u32 = 4;
 const READERS: u64 = 4;
 /// A write of the whole chunk comes so often: content is made from the last one on.
 const WHOLE_EVERY: usize = 16;
@@ -111,14 +102,41 @@ impl Chunk {
     }
 }
 
+/// Most chunks that a load writes.
+const CHUNKS_MAX: usize = 1024;
+
 /// What the load counts, for the thread of the test.
-#[derive(Default)]
 struct Counts {
     stop: AtomicBool,
     writes: AtomicU64,
     reads: AtomicU64,
-    /// Longest time that passed from one acknowledgement to the next, ms.
-    silence_ms: AtomicU64,
+    /// Acknowledged writes of each chunk, as many chunks as there are.
+    each: Vec<AtomicU64>,
+    chunks: AtomicUsize,
+    /// Longest time of one operation that has ended, us.
+    write_us: AtomicU64,
+    read_us: AtomicU64,
+}
+
+impl Default for Counts {
+    fn default() -> Self {
+        let (stop, chunks, writes, reads, write_us, read_us) = Default::default();
+        let each = (0..CHUNKS_MAX).map(|_| AtomicU64::new(0)).collect();
+        Self { stop, writes, reads, each, chunks, write_us, read_us }
+    }
+}
+
+/// Notes how long an operation took that began then.
+fn note(longest_us: &AtomicU64, env: &MonoioEnv, begun: Instant) {
+    let us = env.now().saturating_since(begun).as_micros();
+    longest_us.fetch_max(u64::try_from(us).unwrap(), Ordering::SeqCst);
+}
+
+/// Longest times of one operation.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Longest {
+    pub(crate) write: Duration,
+    pub(crate) read: Duration,
 }
 
 /// A load that runs on a thread of its own.
@@ -131,11 +149,11 @@ impl Load {
     /// Starts writers and readers on all chains of the cluster.
     pub(crate) fn start(cluster: &Cluster, seed: u64) -> Self {
         let counts = Arc::new(Counts::default());
-        let (file, managers) = (cluster.cluster_file(), cluster.managers());
+        let at = Whereabouts::of(cluster);
         let told = counts.clone();
         let thread = std::thread::Builder::new().name("load".to_owned()).spawn(move || {
             let spec = CoreSpec { pool_bytes: 64 << 20, ..CoreSpec::new("load") };
-            let main = move |env| run(env, file, managers, seed, told);
+            let main = move |env| run(env, at, seed, told);
             engine_runtime::monoio::run(spec, main).unwrap();
         });
         Self { counts, thread: Some(thread.unwrap()) }
@@ -144,28 +162,49 @@ impl Load {
     /// Waits until so many more writes were acknowledged.
     pub(crate) fn until_writes(&self, more: u64) {
         let goal = self.counts.writes.load(Ordering::SeqCst) + more;
+        let done = || goal <= self.counts.writes.load(Ordering::SeqCst);
+        self.until(&format!("{more} writes are acknowledged"), done);
+    }
+
+    /// Waits until so many more writes of each chunk were acknowledged.
+    pub(crate) fn until_each(&self, more: u64) {
+        let chunks = || self.counts.chunks.load(Ordering::SeqCst);
+        self.until("there are chunks", || 0 < chunks());
+        let each = || self.counts.each[..chunks()].iter().map(|count| count.load(Ordering::SeqCst));
+        let goals: Vec<u64> = each().map(|count| count + more).collect();
+        let done = || each().zip(&goals).all(|(count, goal)| *goal <= count);
+        self.until(&format!("{more} writes of each chunk are acknowledged"), done);
+    }
+
+    fn until(&self, what: &str, done: impl Fn() -> bool) {
         let steps = 2 * DEADLINE.as_millis() / 10;
         for _ in 0..steps {
-            if goal <= self.counts.writes.load(Ordering::SeqCst) {
+            if done() {
                 return;
             }
             assert!(self.thread.as_ref().is_some_and(|load| !load.is_finished()), "the load ended");
             pause(Duration::from_millis(10));
         }
-        panic!("{more} writes are not acknowledged");
+        panic!("never: {what}");
+    }
+
+    /// The longest times since this was asked last.
+    pub(crate) fn take_longest(&self) -> Longest {
+        let take = |us: &AtomicU64| Duration::from_micros(us.swap(0, Ordering::SeqCst));
+        Longest { write: take(&self.counts.write_us), read: take(&self.counts.read_us) }
     }
 
     /// Ends it. Everything that was acknowledged is read once more. For people it says what it has
-    /// come to, and what was the longest time without an acknowledged write.
-    pub(crate) fn stop(mut self, what: &str) {
+    /// come to. Gives the longest times since they were asked for last.
+    pub(crate) fn stop(mut self, what: &str) -> Longest {
         self.counts.stop.store(true, Ordering::SeqCst);
         self.thread.take().unwrap().join().unwrap();
         let of = |count: &AtomicU64| count.load(Ordering::SeqCst);
-        let Counts { writes, reads, silence_ms, .. } = &*self.counts;
-        let (writes, reads) = (of(writes), of(reads));
+        let (writes, reads) = (of(&self.counts.writes), of(&self.counts.reads));
         assert!(0 < writes && 0 < reads, "{writes} writes, {reads} reads");
-        let silence = Duration::from_millis(of(silence_ms));
-        eprintln!("{what}: {writes} writes, {reads} reads, longest silence {silence:?}");
+        let longest = self.take_longest();
+        eprintln!("{what}: {writes} writes, {reads} reads, {longest:?}");
+        longest
     }
 }
 
@@ -176,35 +215,30 @@ impl Drop for Load {
     }
 }
 
-async fn run(
-    env: MonoioEnv,
-    file: PathBuf,
-    managers: Vec<core::net::SocketAddr>,
-    seed: u64,
-    counts: Arc<Counts>,
-) {
-    let (storage, _session, follower) = connect(&env, &file, managers, seed).await;
-    follower.until(|routing| !routing.chains.is_empty()).await;
-    let chains: Vec<ChainId> = follower.routing().chains.keys().copied().collect();
+async fn run(env: MonoioEnv, at: Whereabouts, seed: u64, counts: Arc<Counts>) {
+    let member = Member::new(&env, &at, &format!("load-{seed}")).await;
+    let storage = member.storage();
     let mut chunks = Vec::new();
-    for &chain in &chains {
+    for chain in member.chains() {
         for index in 0..CHUNKS_PER_CHAIN {
-            let inode = InodeId::new((seed << 32) + u64::from(chain.get()));
-            let chunk = ChunkId { inode, index };
-            let size = ChunkSize::new(CHUNK_BYTES).unwrap();
-            let at = At { chain, chunk, size, epoch: 0 };
+            let at = chunk(seed, chain, index);
             let (writes, acknowledged) = Default::default();
             chunks.push(Rc::new(Chunk { at, writes, acknowledged }));
         }
     }
+    counts.chunks.store(chunks.len(), Ordering::SeqCst);
     let mut tasks = Vec::new();
     for (number, chunk) in (1..).zip(&chunks) {
         let (chunk, counts) = (chunk.clone(), counts.clone());
-        let (own, storage, mut rng) = (env.clone(), storage.clone(), Rng::new(seed + number));
+        let (own, storage, mut rng) =
+            (env.clone(), storage.clone(), Rng::new(seed + number as u64));
         tasks.push(env.spawn(async move {
             while !counts.stop.load(Ordering::SeqCst) {
+                let begun = own.now();
                 chunk.write(&own, &storage, &mut rng).await;
+                note(&counts.write_us, &own, begun);
                 counts.writes.fetch_add(1, Ordering::SeqCst);
+                counts.each[number - 1].fetch_add(1, Ordering::SeqCst);
             }
         }));
     }
@@ -214,12 +248,13 @@ async fn run(
         tasks.push(env.spawn(async move {
             while !counts.stop.load(Ordering::SeqCst) {
                 let any = rng.range(0..=chunks.len() as u64 - 1);
+                let begun = own.now();
                 chunks[usize::try_from(any).unwrap()].read(&own, &storage).await;
+                note(&counts.read_us, &own, begun);
                 counts.reads.fetch_add(1, Ordering::SeqCst);
             }
         }));
     }
-    tasks.push(env.spawn(watch(env.clone(), counts)));
     for task in tasks {
         task.await;
     }
@@ -228,45 +263,4 @@ async fn run(
         assert_eq!(chunk.acknowledged.get(), chunk.writes.borrow().len());
     }
     storage.close(env.now() + Duration::from_secs(1)).await;
-}
-
-/// Measures how long no write is acknowledged.
-async fn watch(env: MonoioEnv, counts: Arc<Counts>) {
-    let (mut last, mut since) = (0, env.now());
-    while !counts.stop.load(Ordering::SeqCst) {
-        let (now, writes) = (env.now(), counts.writes.load(Ordering::SeqCst));
-        if writes != last {
-            (last, since) = (writes, now);
-        }
-        let silence = u64::try_from(now.saturating_since(since).as_millis()).unwrap();
-        counts.silence_ms.fetch_max(silence, Ordering::SeqCst);
-        env.sleep_until(now + Duration::from_millis(10)).await;
-    }
-}
-
-type Connected = (Storage<MonoioEnv>, Rc<Session<MonoioEnv>>, Rc<Follower<MonoioEnv>>);
-
-/// A storage client with a session of its own.
-async fn connect(
-    env: &MonoioEnv,
-    file: &Path,
-    managers: Vec<core::net::SocketAddr>,
-    seed: u64,
-) -> Connected {
-    let uuid = StoreId::new(u128::from(env.random()));
-    let identity = Identity {
-        role: NodeRole::Client,
-        node: NodeId::default(),
-        process: uuid,
-        incarnation: Incarnation::new(1),
-    };
-    let net = net(file.to_str().unwrap(), identity);
-    let managers = Managers::new(env, net.clone(), managers);
-    let (name, host) = (format!("load-{seed}"), "here".to_owned());
-    let client = Client { uuid, epoch: 1, process: std::process::id(), name, host };
-    let session = Session::open(&managers, client, env.now() + DEADLINE).await.unwrap();
-    let follower = Follower::start(&managers);
-    let config = StorageConfig { deadline: DEADLINE, ..StorageConfig::default() };
-    let storage = Storage::new(env, net, follower.clone(), session.id(), config);
-    (storage, session, follower)
 }

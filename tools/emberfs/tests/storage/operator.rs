@@ -2,21 +2,14 @@
 
 use std::fs;
 
-use serde_json::Value;
-use tools_cluster::{Cluster, Name, Plan};
+use tools_cluster::{Name, Plan};
 
+use crate::client::{sum, targets, told};
 use crate::ground::{plan, start};
 use crate::load::Load;
 use crate::support::Folder;
 
 const NODE: Name = Name::Storage(1);
-
-/// Documents of a command, which ends with `code`.
-fn told(cluster: &Cluster, line: &[&str], code: i32) -> Vec<Value> {
-    let said = cluster.emberfs(line).unwrap();
-    assert_eq!(said.status.code(), Some(code), "{line:?}: {} {}", said.out, said.err);
-    said.documents()
-}
 
 /// Shards on cores of their own, with two stores each: a load goes to all of them.
 #[test]
@@ -32,19 +25,25 @@ fn a_node_with_shards_tells_of_each_and_of_its_stores() {
     load.until_writes(500);
     load.stop("shards");
     let address = cluster.address(NODE).unwrap().to_string();
-    let shards = told(&cluster, &["storage", "status", &address, "--json"], 0);
+    let shards = told(&cluster, &["storage", "status", &address], 0);
     assert_eq!(shards.len(), 2, "{shards:?}");
     for shard in &shards {
         assert_eq!((&shard["stores"], &shard["targets"]), (&2.into(), &6.into()), "{shard}");
         assert!(0 < shard["chunks"].as_u64().unwrap(), "{shard}");
     }
-    let stores = told(&cluster, &["storage", "space", &address, "--json"], 0);
+    let stores = told(&cluster, &["storage", "space", &address], 0);
     assert_eq!(stores.len(), 4, "{stores:?}");
     assert!(stores.iter().all(|store| store["state"] == "good" && store["targets"] == 3));
+    let targets = targets(&cluster, NODE);
+    assert_eq!(targets.len(), 12, "{targets:?}");
+    for target in &targets {
+        assert_eq!((&target["state"], &target["leased"]), (&"serving".into(), &true.into()));
+    }
+    assert!(0 < sum(&targets, "reads") && 0 < sum(&targets, "updates"), "{targets:?}");
     cluster.kill(NODE).unwrap();
     cluster.start_one(NODE).unwrap_or_else(|error| panic!("{error}"));
     cluster.until_whole(core::time::Duration::from_secs(60)).unwrap();
-    assert_eq!(told(&cluster, &["storage", "status", &address, "--json"], 0).len(), 2);
+    assert_eq!(told(&cluster, &["storage", "status", &address], 0).len(), 2);
     cluster.stop().unwrap_or_else(|error| panic!("{error}"));
 }
 
@@ -55,11 +54,11 @@ fn what_keeps_a_node_from_serving_is_told() {
     let address = cluster.address(NODE).unwrap().to_string();
     // Who asks the wrong process is told so.
     let manager = cluster.managers()[0].to_string();
-    told(&cluster, &["storage", "status", &manager, "--json"], 3);
+    told(&cluster, &["storage", "status", &manager], 3);
     let config = cluster.path(NODE, "config.toml").display().to_string();
-    let line = ["storage", "status", "--config", &config, "--json"];
+    let line = ["storage", "status", "--config", &config];
     assert_eq!(told(&cluster, &line, 0).len(), 1);
-    told(&cluster, &["config", "validate", &config, "--json"], 0);
+    told(&cluster, &["config", "validate", &config], 0);
     // The store is in use, and so is the address.
     let second = cluster.emberfs(&["storage", "serve", "--config", &config]).unwrap();
     assert_eq!(second.status.code(), Some(3), "{}", second.err);
@@ -67,7 +66,7 @@ fn what_keeps_a_node_from_serving_is_told() {
     let second = cluster.emberfs(&line).unwrap();
     assert!(!second.status.success(), "{}", second.out);
     cluster.stop_one(NODE).unwrap_or_else(|error| panic!("{error}"));
-    told(&cluster, &["storage", "space", &address, "--timeout", "1s", "--json"], 3);
+    told(&cluster, &["storage", "space", &address, "--timeout", "1s"], 3);
     // What is no store is a problem that was found.
     let store = cluster.path(NODE, "store-0.img");
     fs::write(&store, vec![7; 1 << 20]).unwrap();

@@ -101,6 +101,7 @@ fn command(arguments: &[&str]) -> Command {
     let mut command = Command::new("setpriv");
     command.args(["--pdeathsig", "KILL", env!("CARGO_BIN_EXE_emberfs")]).args(arguments);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command.env_remove("EMBERFS_CLUSTER").env_remove("EMBERFS_MANAGERS");
     command
 }
 
