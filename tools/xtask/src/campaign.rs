@@ -3,6 +3,7 @@
 
 mod fuzz;
 mod storage;
+mod storage_processes;
 mod store;
 mod takeover;
 mod trace_hash;
@@ -38,6 +39,8 @@ enum Which {
     PlantedBugs,
     /// Replicated storage under faults, over 20,000 worlds, with what they have reached
     Storage(storage::Args),
+    /// What failures of storage nodes cost, with processes: stalls, catch-up, balance of reads
+    StorageProcesses(storage_processes::Args),
     /// The chunk store keeps what it acknowledged through 100,000 crashes
     StoreCrash(store::CrashArgs),
     /// Processes that write to a chunk store are killed 100 times
@@ -73,6 +76,11 @@ const CAMPAIGNS: &[Campaign] = &[
         name: "storage",
         proves: "replicated storage keeps its promises in 20,000 worlds, and all rare paths ran",
         takes: "two hours on two cores, or --worlds, --minutes; sums of runs with --sums",
+    },
+    Campaign {
+        name: "storage-processes",
+        proves: "storage nodes that die or restart lose nothing and fail nobody; prints the cost",
+        takes: "four minutes on two cores, or --kills",
     },
     Campaign {
         name: "store-crash",
@@ -126,6 +134,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<bool> {
             child::succeeds(command.current_dir(tree::root()?))
         }
         Some(Which::Storage(args)) => storage::run(args),
+        Some(Which::StorageProcesses(args)) => storage_processes::run(args),
         Some(Which::StoreCrash(args)) => store::crash(args),
         Some(Which::StoreKill(args)) => store::kill(args),
         Some(Which::StoreModel(args)) => store::model(args),
