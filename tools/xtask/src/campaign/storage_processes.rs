@@ -213,7 +213,8 @@ fn balance(figure: &Value) -> Row {
     let reads = figure["reads"].as_array().map(Vec::as_slice).unwrap_or_default();
     let reads: Vec<u64> = reads.iter().filter_map(Value::as_u64).collect();
     let (all, count) = (reads.iter().sum::<u64>(), reads.len() as u64);
-    let off = |reads: &u64| (reads * count).abs_diff(all) * 1_000 / all.max(1);
+    // In 1/1000, rounded up: what misses the goal is not rounded into it.
+    let off = |reads: &u64| ((reads * count).abs_diff(all) * 1_000).div_ceil(all.max(1));
     let worst = reads.iter().map(off).max().unwrap_or(0);
     let written = if figure["written"] == true { ", while written" } else { "" };
     let reads: Vec<String> = reads.iter().map(u64::to_string).collect();
