@@ -7,7 +7,7 @@
 #![no_std]
 
 extern crate alloc;
-#[cfg(any(test, feature = "planted"))]
+#[cfg(test)]
 extern crate std;
 
 pub mod chain;

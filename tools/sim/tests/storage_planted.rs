@@ -1,8 +1,8 @@
 //! Bugs planted in the storage nodes that ship: the checks of the scenario `storage` find them, and
 //! find nothing in the same worlds without a bug.
 //!
-//! A planted bug takes one step of a rule away (`engine_craq::planted`, in managers
-//! `mgmt_cluster::cluster::planted`) and holds for the whole process, so that tests here take turns.
+//! A planted bug takes one step of a rule away (`engine_craq::planted`, and for managers
+//! `mgmt_cluster::cluster::planted`) and holds for the whole process, so that tests take turns.
 //! `cargo test` plants those that are found soon; `EMBERFS_PLANTED_BUG=all`, or the name of one,
 //! plants others, each in up to `EMBERFS_SIM_SEEDS` worlds, and prints the seeds that found it: the
 //! table of tools/docs/PLANTED.md, which also says why some are not found.

@@ -3,7 +3,7 @@
 //! The model test plants them in its managers. With the feature `planted` one may hold for the
 //! whole process, in managers as they ship; builds without debug assertions refuse the feature.
 
-use std::vec::Vec;
+use alloc::vec::Vec;
 
 #[cfg(feature = "planted")]
 use core::sync::atomic::{AtomicU8, Ordering};
