@@ -33,8 +33,8 @@ const DECODERS: &[fn(&[u8]) -> bool] = &[
     message::<Superblock>,
 ];
 
-/// The first byte says what it is to be: a message or value, of whose frame the others are the body;
-/// or a key, an ACL of Linux or a side key, as they are. True if they are one.
+/// The first byte says what it is to be: a message or value, of whose frame the others are the
+/// body; or a key, an ACL of Linux or a side key, as they are. True if they are one.
 ///
 /// # Panics
 /// When a decoder or encoder does, or something that was decoded does not come back.

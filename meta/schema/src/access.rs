@@ -130,8 +130,8 @@ pub fn check_search(dir: &Inode, caller: &Caller) -> Result<(), Errno> {
     check(dir, caller, AccessMask::EXECUTE)
 }
 
-/// Checks that `caller` may create an entry in `dir` (`may_create`). EEXIST comes before it: whoever
-/// may search is told that the name is taken.
+/// Checks that `caller` may create an entry in `dir` (`may_create`). EEXIST comes before it:
+/// whoever may search is told that the name is taken.
 ///
 /// # Errors
 /// - ENOTDIR: it is no directory

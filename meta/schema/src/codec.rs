@@ -22,7 +22,6 @@
 //! is taken for it (E400).
 
 use alloc::format;
-use alloc::string::String;
 use alloc::vec::Vec;
 
 use engine_types::fields::{DecodeError, Reader, Writer};

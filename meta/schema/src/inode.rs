@@ -235,7 +235,7 @@ impl Inode {
         self.change += 1;
     }
 
-    /// The contents were changed at `now`: mtime, too, rises, or falls to `now` if it was set (E407).
+    /// The contents were changed at `now`: mtime rises, too, or becomes `now` if it was set (E407).
     pub fn modified(&mut self, now: Timestamp) {
         self.mtime = if self.mtime_set { now } else { self.mtime.touched(now) };
         self.mtime_set = false;

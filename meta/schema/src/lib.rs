@@ -9,7 +9,7 @@
 //!   key    names of everything in the KV          name    names, paths and targets of links
 //!   codec  bytes of values and messages           access  who may do what to an inode
 //!   inode  inodes, and what of them stands        acl     access control lists, in Linux' form
-//!          in the side keys of a directory        change  chmod, chown, utimens: who may, what follows
+//!          in the side keys of a directory        change  chmod, chown, utimens, and what follows
 //!   layout which chunk of a file lies where       xattr   namespaces of extended attributes
 //!   slot   places of names in a directory         lock    locks of byte ranges and whole files
 //! ```
@@ -23,8 +23,8 @@
 //!   E403  no two owners hold locks of one family that conflict, nor does one owner hold two
 //!         locks of a family on one byte
 //!   E404  no waiter could be granted what it waits for when a change of the lock table returns
-//!   E405  an ACL that is kept is valid; one of access says more than the mode, whose group class is
-//!         its mask
+//!   E405  an ACL that is kept is valid; one of access says more than the mode, whose group class
+//!         is its mask
 //!   E406  a slot is never below 8, and below 2^63; a name has eight of them
 //!   E407  times of an inode stay within what 64 bits of nanoseconds say, and an event moves none
 //!         back, unless somebody had set it

@@ -6,7 +6,8 @@ pub const NAME_BYTES_MAX: usize = 255;
 pub const PATH_BYTES_MAX: usize = 4095;
 /// Longest target of a symbolic link: it has to fit where a path does.
 pub const SYMLINK_BYTES_MAX: usize = PATH_BYTES_MAX;
-/// Symbolic links that a walk follows before it is ELOOP: Linux' `MAXSYMLINKS` (path_resolution(7)).
+/// Symbolic links that a walk follows before it is ELOOP: Linux' `MAXSYMLINKS`,
+/// path_resolution(7).
 pub const SYMLINKS_FOLLOWED_MAX: usize = 40;
 /// Longest name that a message carries: longer than any that is valid, so that the service itself
 /// says ENAMETOOLONG, and no longer than a path.

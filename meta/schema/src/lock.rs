@@ -13,8 +13,8 @@
 //!
 //! Who waits gets a ticket and is granted its lock by the change that makes it possible, in the
 //! order of tickets (E404): a later request that conflicts with an earlier waiter waits behind it,
-//! unless it belongs to an owner whose locks that waiter waits for, which would never end. A request
-//! that does not wait looks at locks that are held, and at nothing else.
+//! unless it belongs to an owner whose locks that waiter waits for, which would never end. A
+//! request that does not wait looks at locks that are held, and at nothing else.
 
 mod table;
 

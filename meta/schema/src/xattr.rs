@@ -163,8 +163,8 @@ pub fn get_acl(inode: &Inode, kind: AclKind) -> Result<alloc::vec::Vec<u8>, Errn
 }
 
 /// Sets an ACL from the value of its attribute, which `check` has admitted. An access ACL sets the
-/// mode, too, and is not kept if the mode says all of it (`posix_acl_update_mode`, E405); no entries
-/// remove an ACL.
+/// mode, too, and is not kept if the mode says all of it (`posix_acl_update_mode`, E405); one
+/// without entries removes an ACL.
 ///
 /// # Errors
 /// - EINVAL, E2BIG, EOPNOTSUPP: as [`Acl::from_xattr`]

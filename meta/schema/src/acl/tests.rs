@@ -121,7 +121,8 @@ fn e405_mode_and_list_are_in_step() {
         // list, mode, chmod to, list afterwards
         ("u::rwx,g::r-x,o::---", 0o750, 0o604, "u::rw-,g::---,o::r--"),
         ("u::rw-,g::rwx,m::r--,o::---", 0o640, 0o771, "u::rwx,g::rwx,m::rwx,o::--x"),
-        ("u::rw-,u:7:rwx,g::rwx,m::r--,o::---", 0o640, 0o600, "u::rw-,u:7:rwx,g::rwx,m::---,o::---"),
+        ("u::rw-,u:7:-wx,g::rwx,m::r--,o::---", 0o640, 0o600,
+            "u::rw-,u:7:-wx,g::rwx,m::---,o::---"),
     ];
     for (before, mode, chmod, after) in rows {
         let list = acl(before);
@@ -150,8 +151,10 @@ fn e405_new_inodes_inherit() {
         // default ACL, mode asked for, mode, ACL
         ("u::rwx,g::r-x,o::---", 0o666, 0o640, None),
         ("u::r--,g::r--,o::r--", 0o2777, 0o2444, None),
-        ("u::rwx,u:7:rwx,g::r-x,m::rwx,o::r-x", 0o644, 0o644, Some("u::rw-,u:7:rwx,g::r-x,m::r--,o::r--")),
-        ("u::rwx,u:7:rwx,g::rwx,m::r-x,o::---", 0o777, 0o750, Some("u::rwx,u:7:rwx,g::rwx,m::r-x,o::---")),
+        ("u::rwx,u:7:rwx,g::r-x,m::rwx,o::r-x", 0o644, 0o644,
+            Some("u::rw-,u:7:rwx,g::r-x,m::r--,o::r--")),
+        ("u::rwx,u:7:rwx,g::rwx,m::r-x,o::---", 0o777, 0o750,
+            Some("u::rwx,u:7:rwx,g::rwx,m::r-x,o::---")),
         ("u::rwx,g::rwx,m::rw-,o::---", 0o660, 0o660, Some("u::rw-,g::rwx,m::rw-,o::---")),
     ];
     for (default, asked, mode, expected) in rows {

@@ -54,7 +54,7 @@ fn e402_selection_is_a_permutation() {
     }
 }
 
-/// Files of random base and seed load all chains alike, and two that share a chain share few others.
+/// Files of random base and seed load all chains alike; two that share a chain share few others.
 #[test]
 fn files_spread_over_all_chains() {
     let rng = &mut Rng::new(2);

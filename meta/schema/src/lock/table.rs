@@ -180,8 +180,8 @@ impl LockTable {
         self.held.iter().filter(move |lock| lock.family == family && lock.owner == owner)
     }
 
-    /// True if `wanted` has to let `earlier` pass, which waits: not if `earlier` waits for a lock of
-    /// its owner, as then neither would ever get anything.
+    /// True if `wanted` has to let `earlier` pass, which waits: not if `earlier` waits for a lock
+    /// of its owner, as then neither would ever get anything.
     fn yields(&self, wanted: &Lock, earlier: &Lock) -> bool {
         wanted.conflicts(earlier)
             && !self.own(wanted.family, wanted.owner).any(|own| own.conflicts(earlier))

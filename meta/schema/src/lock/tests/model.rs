@@ -80,6 +80,40 @@ fn some_lock(rng: &mut Rng) -> Lock {
     Lock { family, owner, pid: 1, kind: *rng.pick(&[Read, Write]).unwrap(), range }
 }
 
+/// Asks for a lock, on both; who has got one by it and is not in the bytes yet.
+fn ask(
+    table: &mut LockTable,
+    held: &mut Held,
+    tickets: &mut Vec<(LockOwner, u64)>,
+    (lock, waits): (&Lock, bool),
+) -> Vec<Waiter> {
+    let own = table.held().iter().copied().find(|own| {
+        own.family == LockFamily::Flock && lock.family == own.family && own.owner == lock.owner
+    });
+    let locked = table.set(*lock, waits).unwrap();
+    if own.is_some_and(|own| own.kind != lock.kind) {
+        clear(held, |family, _, owner| family == lock.family && owner == lock.owner);
+    }
+    match locked.outcome {
+        // What it lets in comes behind it, unless it was a flock that was given up.
+        LockOutcome::Granted if own.is_none() => put(held, lock),
+        LockOutcome::Granted => {
+            locked.granted.iter().for_each(|waiter| put(held, &waiter.lock));
+            assert!(is_free(held, lock));
+            put(held, lock);
+            return Vec::new();
+        }
+        LockOutcome::Waiting(ticket) => {
+            assert!(waits);
+            tickets.push((lock.owner, ticket));
+        }
+        LockOutcome::Busy(other) => {
+            assert!(!waits && other.conflicts(lock) && table.held().contains(&other));
+        }
+    }
+    locked.granted
+}
+
 /// One step of both; what the table says was granted is put into the bytes in its order.
 fn step(
     table: &mut LockTable,
@@ -93,37 +127,7 @@ fn step(
         family == lock.family && owner == lock.owner && there
     };
     let granted = match rng.below(10) {
-        0..=5 => {
-            let waits = rng.chance(600);
-            let before = table.clone();
-            let locked = table.set(lock, waits).unwrap();
-            let own = before.held().iter().find(|own| {
-                own.family == LockFamily::Flock
-                    && lock.family == own.family
-                    && own.owner == lock.owner
-            });
-            if own.is_some_and(|own| own.kind != lock.kind) {
-                clear(held, mine);
-            }
-            match locked.outcome {
-                // What it lets in comes behind it, unless it was a flock that was given up.
-                LockOutcome::Granted if own.is_none() => put(held, &lock),
-                LockOutcome::Granted => {
-                    locked.granted.iter().for_each(|waiter| put(held, &waiter.lock));
-                    assert!(is_free(held, &lock));
-                    put(held, &lock);
-                    return;
-                }
-                LockOutcome::Waiting(ticket) => {
-                    assert!(waits);
-                    tickets.push((lock.owner, ticket));
-                }
-                LockOutcome::Busy(other) => {
-                    assert!(!waits && other.conflicts(&lock) && table.held().contains(&other));
-                }
-            }
-            locked.granted
-        }
+        0..=5 => ask(table, held, tickets, (&lock, rng.chance(600))),
         6 | 7 => {
             clear(held, mine);
             table.unlock(lock.family, lock.owner, lock.range).unwrap()
