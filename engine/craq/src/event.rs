@@ -159,6 +159,9 @@ pub enum Event {
     },
     /// Room on the own store.
     SpaceMeasured(Space),
+    /// Time to tell the predecessor how much room there is, if that is not what it was told last
+    /// (R18). The caller paces it: what acknowledgements say in between is as new.
+    SpaceDue,
     /// Sessions are revoked, and the store has noted it durably (L6).
     Revoked(Fence),
     /// Every node has confirmed the revocation: what is remembered of the session may go (R16).

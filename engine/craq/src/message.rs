@@ -108,6 +108,13 @@ pub enum Message {
         /// Least room from it on (R18).
         space: Space,
     },
+    /// Room has changed without an update that would tell it (R18).
+    Room {
+        /// The dialogue.
+        walk: Walk,
+        /// Least room from the sender on.
+        space: Space,
+    },
     /// The version cannot be stored; an abort is wanted.
     Refused {
         /// The dialogue.

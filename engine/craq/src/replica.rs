@@ -88,6 +88,8 @@ pub struct Replica {
     reserve: Space,
     space: Space,
     space_below: Option<Space>,
+    /// What the predecessor was told last in this dialogue, acknowledgements aside.
+    space_told: Space,
     resync: Resync,
     /// It holds everything (R11).
     synced: bool,
@@ -131,6 +133,7 @@ impl Replica {
             reserve,
             space: Space::ZERO,
             space_below: None,
+            space_told: Space::ZERO,
             resync: Resync::default(),
             synced: false,
             promised: Space::ZERO,
@@ -164,6 +167,7 @@ impl Replica {
             Event::Compared(compared) => self.compared(&compared, out),
             Event::OutcomesShipped { walk } => self.outcomes_shipped(walk, out),
             Event::SpaceMeasured(space) => self.space = space,
+            Event::SpaceDue => self.tell_space(out),
             Event::Revoked(fence) => self.revoked(fence, out),
             Event::Forgotten { session, fenced } => self.forgotten(session, fenced, out),
         }
@@ -283,6 +287,16 @@ impl Replica {
     /// Least room from here on (R18).
     fn least_space(&self) -> Space {
         self.space_below.map_or(self.space, |below| below.min(self.space))
+    }
+
+    /// A head that has refused growth, or would, must learn that room has come back, also when no
+    /// update and so no acknowledgement passes (R18).
+    fn tell_space(&mut self, out: &mut Effects) {
+        let space = self.least_space();
+        if self.up.is_some() && space != self.space_told {
+            self.space_told = space;
+            self.tell_up(|walk| Message::Room { walk, space }, out);
+        }
     }
 
     /// Leaves the chain: others' mistakes, or a failed store, end this replica's part.

@@ -22,7 +22,7 @@ use engine_wire::bodies::storage::{
     UPDATE_ZERO,
 };
 
-use crate::item::{Description, Item, StreamId};
+use crate::item::{Description, Item, Room, StreamId};
 
 mod lists;
 #[cfg(test)]
@@ -70,12 +70,17 @@ const SHIPPED: u16 = 14;
 const SYNC_DONE: u16 = 15;
 const QUERY: u16 = 16;
 const ANSWER: u16 = 17;
+const ROOM: u16 = 18;
 /// Bytes of a stream; all other codes are messages with a sender and a receiver.
 pub(crate) const PIECE: u16 = 32;
 const LIST_ASK: u16 = 33;
 const LISTED: u16 = 34;
 const OUTCOMES: u16 = 35;
 const OUTCOMES_STORED: u16 = 36;
+const ROOM_WANT: u16 = 37;
+const ROOM_GRANT: u16 = 38;
+const ROOM_BACK: u16 = 39;
+const ROOM_BEGIN: u16 = 40;
 
 // Flags of `Forward`.
 const REMOVAL: u8 = 1;
@@ -116,6 +121,18 @@ pub(crate) fn encode(item: &Item) -> (RelayMessage, Vec<u8>) {
                 Some(false) => ENDS,
                 Some(true) => ENDS | COMPLETE,
             };
+        }
+        Item::Room { lane, said, bytes } => {
+            out.code = match said {
+                Room::Want => ROOM_WANT,
+                Room::Grant => ROOM_GRANT,
+                Room::Back => ROOM_BACK,
+                Room::Begin(stream) => {
+                    out.stream = stream.0;
+                    ROOM_BEGIN
+                }
+            };
+            (out.flags, out.len) = (*lane, *bytes);
         }
         Item::ListAsk { from, to, chain, walk, after } => {
             put_ends(&mut out, *from, *to, *chain);
@@ -161,6 +178,16 @@ pub(crate) fn decode(message: &RelayMessage, payload: &[u8]) -> Result<Item, Cod
             let end = (message.flags & ENDS != 0).then_some(complete);
             Item::Piece { stream, end }
         }
+        ROOM_WANT | ROOM_GRANT | ROOM_BACK | ROOM_BEGIN => Item::Room {
+            lane: message.flags,
+            said: match message.code {
+                ROOM_WANT => Room::Want,
+                ROOM_GRANT => Room::Grant,
+                ROOM_BACK => Room::Back,
+                _ => Room::Begin(stream(message).ok_or(CodecError::NoStream)?),
+            },
+            bytes: message.len,
+        },
         LIST_ASK => Item::ListAsk { from, to, chain, walk, after: cursor(message)? },
         LISTED => {
             let after = cursor(message)?;
@@ -208,6 +235,10 @@ fn put_message(out: &mut RelayMessage, message: &Message) {
         Message::Ack { walk, at, space } => {
             put_space(out, space);
             (ACK, walk, Some(at))
+        }
+        Message::Room { walk, space } => {
+            put_space(out, space);
+            (ROOM, walk, None)
         }
         Message::Refused { walk, at, why } => {
             (out.why, out.len) = why_code(why);
@@ -271,6 +302,7 @@ fn to_message(message: &RelayMessage) -> Result<Message, CodecError> {
         ASK => Message::Ask,
         READY => Message::Ready { walk, space },
         ACK => Message::Ack { walk, at, space },
+        ROOM => Message::Room { walk, space },
         REFUSED => Message::Refused { walk, at, why: to_refusal(message)? },
         ABORTED => Message::Aborted { walk, at },
         RETRY => Message::Retry,

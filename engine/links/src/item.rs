@@ -56,6 +56,19 @@ pub struct OutcomeSaid {
     pub len: u32,
 }
 
+/// What is said of room for payloads (W2). The owners keep the accounts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Room {
+    /// So much is wanted in all.
+    Want,
+    /// So much is given.
+    Grant,
+    /// So much that was given is not used.
+    Back,
+    /// This payload takes so much; its pieces follow.
+    Begin(StreamId),
+}
+
 /// One thing that is said on a link.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Item {
@@ -78,6 +91,15 @@ pub enum Item {
         stream: StreamId,
         /// `Some(true)`: these are the last ones. `Some(false)`: it is given up (R3).
         end: Option<bool>,
+    },
+    /// Of room at the receiver, or for `Grant` at the sender.
+    Room {
+        /// The lane.
+        lane: u8,
+        /// What.
+        said: Room,
+        /// How much.
+        bytes: u32,
     },
     /// Which chunks are committed behind this place? (R12)
     ListAsk {

@@ -55,5 +55,7 @@ mod limits;
 mod link;
 mod links;
 
-pub use item::{Arrived, Chunklet, Description, Held, Item, OutcomeSaid, Owner, ShardId, StreamId};
+pub use item::{
+    Arrived, Chunklet, Description, Held, Item, OutcomeSaid, Owner, Room, ShardId, StreamId,
+};
 pub use links::Links;

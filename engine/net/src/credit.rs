@@ -1,7 +1,7 @@
 //! Byte credit: how much bulk the peers of one server may send (W3).
 //!
-//! Owner: one server on one core. Pure bookkeeping: what is granted goes out through the account's
-//! connection. A peer asks when it has bulk to send; grants go round in turn, one block at a time,
+//! Owner: one server on one core, or whoever else gives room to peers. Pure bookkeeping: what is
+//! granted goes out through the account's connection. A peer asks when it has bulk to send; grants go round in turn, one block at a time,
 //! so that a peer with much to send does not starve one with little.
 //!
 //! Credit is *unused* while the peer may still send against it, *in use* from the header of a bulk
@@ -19,7 +19,7 @@ use engine_types::limits::{BULK_CREDIT_BYTES_MAX, PAYLOAD_BYTES_MAX};
 mod tests;
 
 /// The credit of all peers of one server.
-pub(crate) struct CreditPool {
+pub struct CreditPool {
     budget: u64,
     idle: u64,
     granted: Cell<u64>,
@@ -27,7 +27,7 @@ pub(crate) struct CreditPool {
 }
 
 /// The credit of one peer.
-pub(crate) struct Account {
+pub struct Account {
     grant: Box<dyn Fn(u32)>,
     unused: Cell<u64>,
     in_use: Cell<u64>,
@@ -39,21 +39,23 @@ pub(crate) struct Account {
 
 /// A peer sent more bulk than it had credit for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Overdrawn {
-    pub(crate) found: u64,
-    pub(crate) credit: u64,
+pub struct Overdrawn {
+    /// Bytes that it sent, or returned.
+    pub found: u64,
+    /// Bytes that it had.
+    pub credit: u64,
 }
 
 impl CreditPool {
     /// `budget` for all peers, `idle` for a peer that has not asked; bytes. A budget below two
     /// payloads is raised to that, or a largest request could never be granted.
-    pub(crate) fn new(budget: u64, idle: u64) -> Self {
+    pub fn new(budget: u64, idle: u64) -> Self {
         let budget = budget.max(2 * u64::from(PAYLOAD_BYTES_MAX));
         Self { budget, idle, granted: Cell::new(0), waiting: RefCell::default() }
     }
 
     /// An account for a new connection; `grant` sends credit to its peer.
-    pub(crate) fn open(&self, grant: Box<dyn Fn(u32)>) -> Rc<Account> {
+    pub fn open(&self, grant: Box<dyn Fn(u32)>) -> Rc<Account> {
         let account = Rc::new(Account {
             grant,
             unused: Cell::new(0),
@@ -67,7 +69,7 @@ impl CreditPool {
     }
 
     /// The peer wants `bytes` in all for what it has to send now.
-    pub(crate) fn want(&self, account: &Rc<Account>, bytes: u32) {
+    pub fn want(&self, account: &Rc<Account>, bytes: u32) {
         let missing = u64::from(bytes.min(BULK_CREDIT_BYTES_MAX));
         let missing = missing.saturating_sub(account.unused.get());
         account.wanted.set(missing);
@@ -78,7 +80,10 @@ impl CreditPool {
     }
 
     /// The peer has begun to send a bulk request of `bytes`.
-    pub(crate) fn begin(&self, account: &Account, bytes: u32) -> Result<(), Overdrawn> {
+    ///
+    /// # Errors
+    /// It has less credit; nothing changes.
+    pub fn begin(&self, account: &Account, bytes: u32) -> Result<(), Overdrawn> {
         let (found, credit) = (u64::from(bytes), account.unused.get());
         if credit < found {
             return Err(Overdrawn { found, credit });
@@ -89,7 +94,10 @@ impl CreditPool {
     }
 
     /// That request is done and its memory is free.
-    pub(crate) fn done(&self, account: &Rc<Account>, bytes: u32) {
+    ///
+    /// # Panics
+    /// E52: less is in use.
+    pub fn done(&self, account: &Rc<Account>, bytes: u32) {
         let bytes = u64::from(bytes);
         let in_use = account.in_use.get();
         assert!(bytes <= in_use, "E52: {bytes} bytes of credit returned, {in_use} in use");
@@ -100,7 +108,7 @@ impl CreditPool {
     }
 
     /// The connection has ended. What is in use returns through `done`.
-    pub(crate) fn close(&self, account: &Rc<Account>) {
+    pub fn close(&self, account: &Rc<Account>) {
         account.closed.set(true);
         self.take_back(account.unused.replace(0));
         account.wanted.set(0);
@@ -110,7 +118,10 @@ impl CreditPool {
     }
 
     /// The peer returns credit that it does not use.
-    pub(crate) fn give_back(&self, account: &Rc<Account>, bytes: u64) -> Result<(), Overdrawn> {
+    ///
+    /// # Errors
+    /// It has less; nothing changes.
+    pub fn give_back(&self, account: &Rc<Account>, bytes: u64) -> Result<(), Overdrawn> {
         let (found, credit) = (bytes, account.unused.get());
         if credit < found {
             return Err(Overdrawn { found, credit });

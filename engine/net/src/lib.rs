@@ -48,6 +48,7 @@ mod server;
 pub use calls::{CallError, Reply};
 pub use client::{Call, Client};
 pub use config::{LimitError, NetConfig, NetLimits};
+pub use credit::{Account, CreditPool, Overdrawn};
 pub use link::EndReason;
 pub use metrics::{MethodSnapshot, Metrics, MetricsSnapshot};
 pub use payload::{Crcs, Part, Segment, pooled};

@@ -14,10 +14,15 @@
 //!   E385  a start is counted durably before anybody hears of it (R5)
 //!   E386  the store holds, as it is named, whatever the machine has committed or sent from it
 //!   E387  what is remembered of a session goes only when no node can do anything of it (R16)
+//!   E388  bytes of a payload leave for another shard only with room for all of them there (W2)
+//!   E389  work waits only while enough is running, and is then chosen in turn (W3)
 
 mod addresses;
+mod admission;
+mod fair;
 mod home;
 mod identity;
+mod lanes;
 mod life;
 mod node;
 mod peers;

@@ -5,11 +5,12 @@ use core::time::Duration;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use engine_craq::Event;
 use engine_net::{NetConfig, Server};
 use engine_runtime::{CancelToken, Env, First, Listener as _, Receiver, Sender, first, until};
 use engine_shard::StoreConfig;
 use engine_types::limits::DRAIN_TIME_MAX;
-use engine_types::{CoreId, NodeId, RoutingInfo, SessionId, Timeline};
+use engine_types::{CoreId, Instant, NodeId, RoutingInfo, SessionId, Timeline};
 use engine_wire::bodies::storage::ShardAt;
 use mgmt_cluster::heartbeat::Move;
 use mgmt_cluster::lease::Grant;
@@ -177,12 +178,22 @@ async fn close_all<E: Env>(homes: &[Rc<Home<E>>]) {
     }
 }
 
-/// Tells the node how the shard is, whenever that changes.
+/// Tells the node how the shard is, whenever that changes, and at a steady pace the predecessors
+/// how much room there is (R18).
 async fn report<E: Env>(shard: Rc<Shard<E>>, told: Sender<Told>, stop: CancelToken) {
+    let mut space_due = Instant::ZERO;
     loop {
         let wanted = shard.report_wanted().notified();
+        let now = shard.env.now();
         for target in shard.all_targets() {
             target.measure_space();
+            if space_due <= now {
+                target.step(Event::SpaceDue);
+            }
+        }
+        if space_due <= now {
+            space_due = now + REPORT_EVERY;
+            shard.log_load();
         }
         let state = shard.state();
         let core = shard.core;

@@ -5,10 +5,13 @@
 
 use std::rc::Rc;
 
-use engine_links::{Chunklet, Item, Links, Owner, ShardId, StreamId};
-use engine_runtime::{Env, yield_now};
+use engine_links::{Chunklet, Item, Links, Owner, Room, ShardId, StreamId};
+use engine_runtime::{Env, First, first, yield_now};
 use engine_shard::{ReadError, Shipment};
+use engine_types::limits::SEGMENT_BYTES_MAX;
 
+use crate::fair::{self, Class};
+use crate::lanes::{self, FIRST_LANE, Purse, reservation};
 use crate::shard::Shard;
 use crate::stream::Stream;
 use crate::target::Target;
@@ -17,20 +20,90 @@ use crate::target::Target;
 /// millisecond. More would only delay what others have to say.
 const QUEUED_BYTES_MAX: u64 = 1 << 20;
 
-/// Passes a stream on: what has arrived in this turn, the rest in a task.
-pub(crate) fn pass_on<E: Env, O: Owner<E>>(
-    env: &E,
-    links: Rc<Links<E, O>>,
+/// The way of one payload to a peer.
+struct Way<E: Env> {
+    links: Rc<Links<E, Shard<E>>>,
+    purse: Rc<Purse>,
     there: ShardId,
     id: StreamId,
+    lane: u8,
+    bytes: u32,
+}
+
+impl<E: Env> Way<E> {
+    /// Nothing when the link has just gone.
+    fn new(
+        shard: &Shard<E>,
+        (there, id): (ShardId, StreamId),
+        lane: u8,
+        bytes: u32,
+    ) -> Option<Self> {
+        let (links, purse) = (shard.links()?, shard.lanes.purse(there)?);
+        Some(Self { links, purse, there, id, lane, bytes: reservation(bytes) })
+    }
+
+    fn say(&self, said: Room, bytes: u32) {
+        self.links.send(self.there, Item::Room { lane: self.lane, said, bytes }, Vec::new());
+    }
+
+    /// Takes room for the payload at once, if there is some; it has begun then.
+    fn try_begin(&self) -> bool {
+        let taken = self.bytes == 0 || self.purse.try_take(self.lane, self.bytes);
+        if taken && 0 < self.bytes {
+            self.say(Room::Begin(self.id), self.bytes);
+        }
+        taken
+    }
+
+    /// Room that was asked for is not wanted any more.
+    fn settle(&self) {
+        if let Some((said, bytes)) = self.purse.settle(self.lane) {
+            self.say(said, bytes);
+        }
+    }
+
+    /// Waits for room; false when the link is gone.
+    async fn begin(&self, shard: &Shard<E>) -> bool {
+        if self.try_begin() {
+            return true;
+        }
+        engine_types::reached!("W2: a payload waits for room in its lane");
+        shard.lanes.waited.set(shard.lanes.waited.get() + 1);
+        self.say(Room::Want, self.purse.demand(self.lane, self.bytes));
+        let taken = self.purse.take(self.lane, self.bytes).await && self.links.is_up(self.there);
+        if taken {
+            self.say(Room::Begin(self.id), self.bytes);
+        }
+        taken
+    }
+}
+
+/// Passes a stream on: what has arrived in this turn, the rest in a task.
+pub(crate) fn pass_on<E: Env>(
+    shard: &Rc<Shard<E>>,
+    (there, id): (ShardId, StreamId),
     stream: Rc<Stream<E>>,
 ) {
+    let lane = lanes::next(stream.lane());
+    let Some(way) = Way::new(shard, (there, id), lane, stream.expected()) else { return };
+    let links = way.links.clone();
     let mut sent = 0;
-    if pass_new(&links, there, id, &stream, &mut sent) {
+    let begun = way.try_begin();
+    if begun && pass_new(&links, there, id, &stream, &mut sent) {
         return;
     }
-    drop(env.spawn(async move {
+    let shard = shard.clone();
+    drop(shard.env.clone().spawn(async move {
         yield_now().await;
+        if !begun {
+            // What is given up needs no room to say so.
+            let given_up = stream.changed().until(|| stream.ended() == Some(false));
+            match first(way.begin(&shard), given_up).await {
+                First::Left(true) => {}
+                First::Left(false) => return,
+                First::Right(()) => way.settle(),
+            }
+        }
         loop {
             let changed = stream.changed().notified();
             if !links.is_up(there) || pass_new(&links, there, id, &stream, &mut sent) {
@@ -71,13 +144,19 @@ fn pass_new<E: Env, O: Owner<E>>(
 pub(crate) fn send_shipment<E: Env>(
     target: &Rc<Target<E>>,
     shard: &Rc<Shard<E>>,
-    (links, there, id): (Rc<Links<E, Shard<E>>>, ShardId, StreamId),
+    (there, id): (ShardId, StreamId),
     mut shipment: Shipment<E>,
     resync: bool,
 ) {
     let (target, shard) = (target.clone(), shard.clone());
+    let sum = shipment.extents.iter().fold(0_u32, |sum, extent| sum.saturating_add(extent.1));
+    let Some(way) = Way::new(&shard, (there, id), FIRST_LANE, sum) else { return };
+    let links = way.links.clone();
     drop(shard.env.clone().spawn(async move {
         yield_now().await;
+        if !way.begin(&shard).await {
+            return;
+        }
         let block_shift = shipment.head.size.checksum_block_shift();
         let block = shipment.head.size.checksum_block_bytes();
         loop {
@@ -85,7 +164,17 @@ pub(crate) fn send_shipment<E: Env>(
             if !links.is_up(there) {
                 return;
             }
-            let piece = match shipment.next().await {
+            // A piece of a segment's length at most; only its reading competes with clients.
+            let permit = match resync {
+                true => {
+                    let (cost, own) = (fair::cost(1, SEGMENT_BYTES_MAX.into()), target.own.target);
+                    shard.admission.enter(Class::Resync, own.get().into(), cost).await
+                }
+                false => None,
+            };
+            let piece = shipment.next().await;
+            drop(permit);
+            let piece = match piece {
                 Ok(Some(piece)) => piece,
                 Ok(None) => {
                     let end = Item::Piece { stream: id, end: Some(true) };

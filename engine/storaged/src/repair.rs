@@ -19,6 +19,7 @@ use engine_wire::Priority;
 use engine_wire::bodies;
 use engine_wire::bodies::storage::{READ_BYTES, ReadItem, StorageReadReply, StorageReadRequest};
 
+use crate::fair::Class;
 use crate::home::Home;
 use crate::shard::Shard;
 use crate::target::Target;
@@ -29,6 +30,8 @@ const FETCH_TIME: Duration = Duration::from_secs(2);
 const REPAIRS_MAX: usize = 64;
 /// Damaged blocks of one chunk that are replaced together: a place of a chunk is 4 MiB.
 const BLOCKS_MAX: usize = 64;
+/// What a pass takes of the shard at once: it reads piece by piece, at its own rate.
+const SCRUB_COST: u64 = 4;
 /// Pause between two passes of a scrub, and before one that failed is begun anew.
 const SCRUB_PAUSE: Duration = Duration::from_secs(60);
 
@@ -196,7 +199,9 @@ impl<E: Env> Shard<E> {
         loop {
             // A few chunks at a time, so that what they show is repaired soon.
             let limits = ScrubLimits { bytes_per_second, chunks: Some(64) };
+            let permit = self.admission.enter(Class::Scrub, home.id.get(), SCRUB_COST).await;
             let passed = home.store.scrub(after, limits, |_| ()).await;
+            drop(permit);
             let Ok(progress) = passed else {
                 if home.store.failure().is_some() {
                     return;

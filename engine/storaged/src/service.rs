@@ -12,6 +12,8 @@ use engine_wire::bodies::storage::{
     StorageTargetsReply, StorageTargetsRequest, StoreSpace,
 };
 
+use crate::admission::Permit;
+use crate::fair::Class;
 use crate::shard::Shard;
 
 mod read;
@@ -56,6 +58,12 @@ impl<E: Env> Service<E> for Shard<E> {
 }
 
 impl<E: Env> Shard<E> {
+    /// Waits for the turn of whoever asks (W3); nothing when it has too much in the line.
+    async fn admit(&self, request: &Request<E>, cost: u64) -> Option<Permit> {
+        let client = request.peer().process.get();
+        self.admission.enter(Class::Client, client, cost).await
+    }
+
     fn spaces(&self) -> Vec<StoreSpace> {
         let targets = self.targets.borrow();
         let each = self.homes.iter().map(|home| {

@@ -29,7 +29,9 @@ use mgmt_cluster::heartbeat::{Move, TargetReport};
 use mgmt_cluster::lease::Grant;
 
 use crate::addresses::Addresses;
+use crate::admission::Admission;
 use crate::home::Home;
+use crate::lanes::Lanes;
 use crate::repair::Repairs;
 use crate::role::Settings;
 use crate::stream::Stream;
@@ -79,6 +81,10 @@ pub(crate) struct Shard<E: Env> {
     pub(crate) routing_changed: Notify,
     node: Cell<Option<NodeId>>,
     links: RefCell<Option<Rc<Links<E, Self>>>>,
+    /// Room for payloads, here and at the peers (W2).
+    pub(crate) lanes: Rc<Lanes>,
+    /// The line before clients' requests, and what competes with them (W3).
+    pub(crate) admission: Rc<Admission>,
     streams: RefCell<Map<u64, Owned<E>>>,
     arriving: RefCell<BTreeMap<(ShardId, StreamId), Arriving<E>>>,
     ids: Cell<u64>,
@@ -128,6 +134,8 @@ impl<E: Env> Shard<E> {
             routing_changed: Notify::default(),
             node: Cell::new(None),
             links: RefCell::default(),
+            lanes: Lanes::new(env.pool().limit() as u64),
+            admission: Admission::new(),
             streams: RefCell::default(),
             arriving: RefCell::default(),
             ids: Cell::new(0),
@@ -283,6 +291,15 @@ impl<E: Env> Shard<E> {
     pub(crate) fn cut_peer(self: &Rc<Self>, target: TargetId) {
         if let Some(there) = self.shard_of(target) {
             self.cut_later(there);
+        }
+    }
+
+    /// What waits, for people who look for the reason of a delay.
+    pub(crate) fn log_load(&self) {
+        let ((waiting, running), waited) = (self.admission.load(), self.lanes.waited.take());
+        if 0 < waiting || 0 < waited {
+            tracing::debug!(core = %self.core, waiting, running, waited,
+                "requests wait for their turn, payloads have waited for room");
         }
     }
 

@@ -10,12 +10,14 @@
 
 use core::cell::{Cell, RefCell};
 
-use engine_links::{Chunklet, Description, Held};
+use engine_links::{Chunklet, Description};
 use engine_net::{Crcs, Segment};
 use engine_runtime::{Bytes, Env, Notify};
 use engine_shard::Payload;
 use engine_store::Change;
 use engine_types::Crc32c;
+
+use crate::lanes::Reserved;
 
 /// A run of bytes at its place in the chunk.
 pub(crate) struct Piece<E: Env> {
@@ -34,8 +36,10 @@ pub(crate) struct Stream<E: Env> {
     /// Bytes so far.
     arrived: Cell<u32>,
     ended: Cell<Option<bool>>,
-    /// Keeps the requests open that brought the bytes: their credit returns with the last use (W3).
-    held: RefCell<Vec<Held>>,
+    /// The links that it has passed on its way here.
+    lane: Cell<u8>,
+    /// Its room here, if it came over a link (W2).
+    reserved: RefCell<Option<Reserved>>,
     changed: Notify,
 }
 
@@ -50,7 +54,8 @@ impl<E: Env> Stream<E> {
             pieces: RefCell::default(),
             arrived: Cell::new(0),
             ended: Cell::new(None),
-            held: RefCell::default(),
+            lane: Cell::new(0),
+            reserved: RefCell::default(),
             changed: Notify::default(),
         }
     }
@@ -69,6 +74,19 @@ impl<E: Env> Stream<E> {
         &self.changed
     }
 
+    /// Its sender has taken room for it in a lane; it goes with the last use of the bytes.
+    pub(crate) fn begin(&self, lane: u8, reserved: Reserved) {
+        self.lane.set(lane);
+        if self.ended.get() != Some(false) {
+            *self.reserved.borrow_mut() = Some(reserved);
+        }
+    }
+
+    /// The links that it has passed on its way here.
+    pub(crate) fn lane(&self) -> u8 {
+        self.lane.get()
+    }
+
     /// Bytes that the description announces.
     pub(crate) fn expected(&self) -> u32 {
         expected(&self.description)
@@ -78,14 +96,13 @@ impl<E: Env> Stream<E> {
     ///
     /// # Errors
     /// They do not belong to it; it is as before.
-    pub(crate) fn push(&self, segment: Segment<E>, held: Option<Held>) -> Result<(), Overrun> {
+    pub(crate) fn push(&self, segment: Segment<E>) -> Result<(), Overrun> {
         if self.ended.get().is_some() {
             return Ok(());
         }
         let Segment { bytes, block_shift, phase, crcs, .. } = segment;
         let at = self.take_place(&bytes)?;
         self.pieces.borrow_mut().push(Piece { at, bytes, block_shift, phase, crcs: Some(crcs) });
-        self.held.borrow_mut().extend(held);
         self.changed.notify();
         Ok(())
     }
@@ -147,7 +164,7 @@ impl<E: Env> Stream<E> {
     /// Nobody here wants it any more.
     pub(crate) fn discard(&self) {
         let _ = self.end(false);
-        self.held.borrow_mut().clear();
+        drop(self.reserved.take());
     }
 
     /// For the store.

@@ -113,6 +113,7 @@ impl Replica {
         self.up = Some(walk);
         self.forget_predecessor(out);
         let space = self.least_space();
+        self.space_told = space;
         self.tell_up(|walk| Message::Ready { walk, space }, out);
     }
 
@@ -141,6 +142,7 @@ impl Replica {
                 self.space_below = Some(space);
                 self.acked(at, out);
             }
+            Message::Room { walk, space } if walk == current => self.space_below = Some(space),
             Message::Refused { walk, at, why } if walk == current => self.refused(at, why, out),
             Message::Aborted { walk, at } if walk == current => self.aborted_below(at, out),
             Message::Shipped { walk, chunk } if walk == current => self.shipped(chunk, out),

@@ -28,6 +28,7 @@ fn messages() -> Vec<Message> {
         Message::Ask,
         Message::Ready { walk, space },
         Message::Ack { walk, at, space },
+        Message::Room { walk, space },
         Message::Aborted { walk, at },
         Message::Retry,
         Message::Ship { walk, at },
@@ -81,6 +82,7 @@ fn is_listed(message: &Message) -> usize {
         Message::SyncDone { .. } => 14,
         Message::Query { .. } => 15,
         Message::Answer { .. } => 16,
+        Message::Room { .. } => 17,
     }
 }
 
@@ -131,6 +133,9 @@ fn items() -> Vec<Item> {
     }
     for end in [None, Some(false), Some(true)] {
         all.push(Item::Piece { stream: StreamId(1), end });
+        let said = [Room::Want, Room::Grant, Room::Back, Room::Begin(StreamId(1 << 40))];
+        let each = said.map(|said| Item::Room { lane: 4, said, bytes: u32::MAX });
+        all.extend(each);
     }
     let listed = |count| (0..count).map(|n| (chunk(n), ChunkVersion::new(4), Digest(!n))).collect();
     let outcome = |n: u64| {
@@ -155,7 +160,7 @@ fn items() -> Vec<Item> {
 #[test]
 fn every_item_survives_the_way_there_and_back() {
     let listed: std::collections::BTreeSet<_> = messages().iter().map(is_listed).collect();
-    assert_eq!(listed.len(), 17, "all variants are in the table");
+    assert_eq!(listed.len(), 18, "all variants are in the table");
     for item in items() {
         let (message, list) = encode(&item);
         assert_eq!(message.bytes as usize, list.len());

@@ -12,6 +12,7 @@ use engine_wire::bodies::storage::{
 };
 
 use super::ITEMS_MAX;
+use crate::fair;
 use crate::promise::Promise;
 use crate::refusals;
 use crate::shard::Shard;
@@ -40,6 +41,9 @@ impl<E: Env> Shard<E> {
         if u64::from(request.reply_room()) < wanted {
             return request.refuse(Status::TooLarge).await;
         }
+        let Some(_permit) = self.admit(&request, fair::cost(items.len(), wanted)).await else {
+            return request.refuse(Status::Busy).await;
+        };
         let mut begun: Vec<Begun<E>> = items.iter().map(|item| self.begin(item)).collect();
         let mut parts: Vec<Bytes<E::Memory>> = Vec::new();
         for Begun { target, answer, found } in &mut begun {

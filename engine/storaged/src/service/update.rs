@@ -20,6 +20,7 @@ use engine_wire::bodies::storage::{
 };
 
 use super::ITEMS_MAX;
+use crate::fair;
 use crate::promise::Promise;
 use crate::refusals;
 use crate::shard::Shard;
@@ -68,6 +69,10 @@ impl<E: Env> Shard<E> {
         if sum != u64::from(request.payload_len()) {
             return request.refuse(Status::Malformed).await;
         }
+        let cost = fair::cost(items.len(), sum.saturating_add(copied));
+        let Some(_permit) = self.admit(&request, cost).await else {
+            return request.refuse(Status::Busy).await;
+        };
         let mut begun: Vec<Begun<E>> = Vec::with_capacity(items.len());
         let mut given_up = false;
         for item in &items {
@@ -181,7 +186,7 @@ async fn take_bytes<E: Env>(
         let Some(rest) = take(left, &segment) else { return true };
         left = rest;
         if let Some(under_way) = under_way
-            && under_way.stream.push(segment, None).is_err()
+            && under_way.stream.push(segment).is_err()
         {
             under_way.end(false);
         }

@@ -273,7 +273,7 @@ impl<E: Env> Target<E> {
                 let id = StreamId(shard.next_id());
                 let description = stream.description().clone();
                 links.send(there, item(Some((id, description))), Vec::new());
-                relay::pass_on(&self.home.env, links, there, id, stream);
+                relay::pass_on(&shard, (there, id), stream);
             }
             (Source::Committed, Message::Ship { at, .. }) => {
                 self.send_whole(there, at, (Which::Committed, false), item);
@@ -323,7 +323,7 @@ impl<E: Env> Target<E> {
             add(&self.done.shipped_chunks, 1);
             add(&self.done.shipped_bytes, bytes);
         }
-        relay::send_shipment(self, &shard, (links, there, id), shipment, resync);
+        relay::send_shipment(self, &shard, (there, id), shipment, resync);
     }
 
     fn answer_update(&self, id: u64, result: Result<ChunkVersion, Refusal>) {

@@ -54,6 +54,7 @@ pub(crate) struct Ground {
     pub(crate) sim: Sim,
     /// Of the storage nodes.
     limits: NetLimits,
+    store_bytes: u64,
     stores: RefCell<Vec<StoreId>>,
     ended: Rc<RefCell<Vec<String>>>,
 }
@@ -68,14 +69,21 @@ impl Ground {
     /// remembers.
     pub(crate) fn with_tables(seed: u64, channels: &[Option<u32>]) -> Self {
         let sim = Sim::new(SimConfig::new(seed));
-        Self::on(sim, channels, &NetLimits::default(), None)
+        Self::on(sim, channels, &NetLimits::default(), None, STORE_BYTES)
     }
 
     /// The same with `nodes` storage nodes that have a pool of so many bytes, half of it for bulk.
     pub(crate) fn with_pools(seed: u64, nodes: usize, pool_bytes: usize) -> Self {
         let credit_bytes = pool_bytes as u64 / 2;
         let limits = NetLimits { credit_bytes, ..NetLimits::default() };
-        Self::on(Sim::new(SimConfig::new(seed)), &vec![None; nodes], &limits, Some(pool_bytes))
+        let sim = Sim::new(SimConfig::new(seed));
+        Self::on(sim, &vec![None; nodes], &limits, Some(pool_bytes), STORE_BYTES)
+    }
+
+    /// The same with `nodes` storage nodes that have stores of so many bytes.
+    pub(crate) fn with_stores(seed: u64, nodes: usize, store_bytes: u64) -> Self {
+        let sim = Sim::new(SimConfig::new(seed));
+        Self::on(sim, &vec![None; nodes], &NetLimits::default(), None, store_bytes)
     }
 
     fn on(
@@ -83,6 +91,7 @@ impl Ground {
         channels: &[Option<u32>],
         limits: &NetLimits,
         pool_bytes: Option<usize>,
+        store_bytes: u64,
     ) -> Self {
         for name in ["kv", "manager", "node-1", "node-2", "node-3", "node-4", "client"] {
             let mut spec = NodeSpec::new(name);
@@ -91,8 +100,8 @@ impl Ground {
             }
             sim.add_node(spec);
         }
-        let limits = limits.clone();
-        let ground = Self { sim, limits, stores: RefCell::default(), ended: Rc::default() };
+        let (limits, stores) = (limits.clone(), RefCell::default());
+        let ground = Self { sim, limits, store_bytes, stores, ended: Rc::default() };
         ground.serve_kv();
         ground.manage();
         for (index, &channels) in channels.iter().enumerate() {
@@ -145,10 +154,11 @@ impl Ground {
     pub(crate) fn format_with(&self, index: usize, dedup_channels: Option<u32>) {
         let made = Rc::new(Cell::new(None));
         let told = made.clone();
+        let size = self.store_bytes;
         self.sim.start(NODES[index], move |env| async move {
             let options = CreateOptions {
                 cluster: CLUSTER,
-                size: Some(STORE_BYTES),
+                size: Some(size),
                 journal_bytes: None,
                 index_bytes: None,
                 dedup_channels,

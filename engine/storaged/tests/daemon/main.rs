@@ -13,7 +13,7 @@ use std::rc::Rc;
 use engine_runtime::{Env, Signal};
 use engine_types::Status;
 use engine_types::limits::CHUNK_BYTES_MAX;
-use engine_wire::bodies::storage::{READ_BYTES, ReadItem, UPDATE_WRITE, UpdateItem};
+use engine_wire::bodies::storage::{READ_BYTES, ReadItem, UPDATE_REMOVE, UPDATE_WRITE, UpdateItem};
 
 use mgmt_cluster::command::Command;
 
@@ -349,4 +349,45 @@ fn a_rolling_restart_under_load_stops_no_writer_for_long() {
         }
     }
     assert!(longest.get() < Duration::from_secs(1), "{:?}", longest.get());
+}
+
+/// R18: a chain whose tail is full because of another chain refuses growth at its head, and takes
+/// it again when there is room, without any update of its own in between.
+#[test]
+fn a_head_hears_of_room_at_the_tail_without_an_update() {
+    let ground = Ground::with_stores(23, 2, 768 << 20);
+    let (crossing, other) = (ground.chain_of(&[0, 1]), ground.chain_of(&[1]));
+    ground.act(move |caller| async move {
+        caller.until_serving(crossing, 2).await;
+        caller.update_surely(crossing, write(1, 100), &[1; 100]).await;
+        caller.update_surely(other, write(1, 100), &[1; 100]).await;
+        let data = vec![7; 1 << 20];
+        let once = async |chain, item| {
+            let (members, chain_version) = caller.members(chain);
+            let item = UpdateItem { target: members[0].get(), chain_version, ..item };
+            Status::from_code(caller.update(item, &data).await.status)
+        };
+        let mut filled = 0_u32;
+        let full = loop {
+            let seq = u64::from(filled) + 2;
+            match once(other, UpdateItem { index: filled + 1, ..write(seq, 1 << 20) }).await {
+                Status::Ok => filled += 1,
+                status => break status,
+            }
+        };
+        assert!(full == Status::NoSpace && 20 < filled, "{full:?} after {filled}");
+        let pause =
+            async || caller.env.sleep_until(caller.env.now() + Duration::from_secs(3)).await;
+        pause().await;
+        let grown = UpdateItem { index: 9, ..write(2, 1 << 20) };
+        assert_eq!(once(crossing, grown).await, Status::NoSpace, "the tail is full");
+        for index in 1..=filled / 2 {
+            let seq = u64::from(filled + index) + 2;
+            let item = UpdateItem { index, change: UPDATE_REMOVE, ..write(seq, 0) };
+            caller.update_surely(other, item, &[]).await;
+        }
+        pause().await;
+        assert_eq!(once(crossing, grown).await, Status::Ok, "there is room again");
+    });
+    assert!(ground.ended().is_empty(), "{:?}", ground.ended());
 }

@@ -4,7 +4,7 @@ use engine_store::tables::Known;
 use engine_store::{ChunkKey, Fence, Outcome, Slot};
 
 use super::*;
-use crate::effect::Left;
+use crate::effect::{Left, Source};
 use crate::limits::{CHUNK_QUEUE_MAX, JOINED_MAX};
 use crate::message::Refusal;
 
@@ -127,7 +127,7 @@ fn what_a_middle_replica_takes_from_whom() {
         to: peer(1),
         chain: ChainVersion::new(1),
         message: Message::Retry,
-        source: crate::effect::Source::Nothing,
+        source: Source::Nothing,
     };
     let discard = Effect::Discard(Payload(900));
     let table = [
@@ -182,8 +182,42 @@ fn a_forward_of_a_revoked_session_is_refused() {
     let local = Local { fenced: true, ..Local::default() };
     let out = step(&mut middle, Event::Received(Received { local, ..received }));
     let (walk, at, why) = (Walk(1), at(3, 1), Refusal::Fenced);
-    let (message, source) = (Message::Refused { walk, at, why }, crate::effect::Source::Nothing);
+    let (message, source) = (Message::Refused { walk, at, why }, Source::Nothing);
     let refused = Effect::Send { to: peer(1), chain: ChainVersion::new(1), message, source };
     assert_eq!(out, [Effect::Discard(Payload(900)), refused]);
     assert_eq!(middle.in_flight(), 0);
+}
+
+/// R18: full, then freed: the head takes growth again though nothing is acknowledged meanwhile.
+#[test]
+fn room_that_comes_back_is_told_up_without_an_update() {
+    let room = |bytes| Space { bytes, records: 1000 };
+    let grown = || Update { growth: Space { bytes: 200, records: 1 }, ..update(7) };
+    let said = |bytes| Message::Room { walk: Walk(1), space: room(bytes) };
+    let mut head = placed(1);
+    let asked = |head: &mut Replica| {
+        let (update, local) = (grown(), Local::default());
+        step(head, Event::UpdateAsked { update, local })
+    };
+    step(&mut head, told(2, said(150)));
+    let refused = Effect::AnswerUpdate { id: UpdateId(7), result: Err(Refusal::NoSpace) };
+    assert!(asked(&mut head).contains(&refused), "the chain is full");
+    let mut middle = placed(2);
+    assert_eq!(step(&mut middle, Event::SpaceDue), [], "it was told so with `Ready`");
+    assert_eq!(step(&mut middle, told(3, said(150))), []);
+    let up = |bytes| Effect::Send {
+        to: peer(1),
+        chain: ChainVersion::new(1),
+        message: said(bytes),
+        source: Source::Nothing,
+    };
+    assert_eq!(step(&mut middle, Event::SpaceDue), [up(150)]);
+    assert_eq!(step(&mut middle, Event::SpaceDue), [], "once");
+    step(&mut middle, told(3, said(5000)));
+    assert_eq!(step(&mut middle, Event::SpaceDue), [up(1000)], "its own is the least now");
+    step(&mut head, told(2, said(1000)));
+    assert!(!asked(&mut head).contains(&refused), "there is room again");
+    // Of another dialogue it says nothing, and a head has nobody to tell.
+    step(&mut head, told(2, Message::Room { walk: Walk(9), space: room(0) }));
+    assert_eq!(step(&mut head, Event::SpaceDue), []);
 }
