@@ -68,8 +68,7 @@ impl Ctx<'_> {
             template.stripe = template.stripe.min(table.chains);
         }
         let table = self.check_template(&template)?;
-        #[expect(clippy::cast_possible_truncation, reason = "any 32 random bits will do")]
-        let base = (self.random >> 32) as u32;
+        let base = u32::try_from(self.random >> 32).expect("32 bits are left");
         Ok(template.layout(table.version, base, mix64(self.random)))
     }
 }

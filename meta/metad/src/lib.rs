@@ -8,6 +8,8 @@
 //!
 //! Invariants: E420 to E424 in `view`, E425 to E427 in `call`, E428 and E429 in `op`, E430 in `mkfs`.
 
+#[cfg(test)]
+pub(crate) mod bed;
 pub mod call;
 pub mod ctx;
 pub mod halt;

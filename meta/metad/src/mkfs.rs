@@ -14,6 +14,9 @@ use meta_schema::{
     Timestamp, Uid, key,
 };
 
+#[cfg(test)]
+mod tests;
+
 /// Mode of a new root: everybody may read and search, root alone may write.
 const ROOT_MODE: Mode = Mode::new(0o755);
 

@@ -26,6 +26,9 @@ mod unlink;
 mod walk;
 mod xattr;
 
+#[cfg(test)]
+mod tests;
+
 /// Whether `operation` may create an inode, and has to be given a number for it (E425).
 pub(crate) const fn creates(operation: &Operation) -> bool {
     matches!(

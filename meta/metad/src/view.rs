@@ -28,6 +28,9 @@ use meta_schema::{
 use crate::halt::{Stop, damaged, refused};
 use crate::loaded::Loaded;
 
+#[cfg(test)]
+mod tests;
+
 /// The namespace as one transaction sees it.
 pub(crate) struct View<'t, T> {
     transaction: &'t T,
