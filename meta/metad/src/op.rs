@@ -9,19 +9,27 @@ use crate::ctx::Ctx;
 use crate::halt::{Stop, refused};
 use crate::view::View;
 
+mod blocks;
 mod born;
 mod create;
+mod fallocate;
 mod last_link;
 mod layout;
 mod link;
+pub(crate) mod locks;
 mod lookup;
+pub(crate) mod merged;
 mod mkdir;
+pub(crate) mod open;
 pub(crate) mod place;
+pub(crate) mod prune;
 mod readdir;
+mod remove_tree;
 mod rename;
 mod rmdir;
 mod setattr;
 mod stat;
+pub(crate) mod truncate;
 mod unlink;
 mod walk;
 mod xattr;
@@ -54,6 +62,8 @@ pub(crate) async fn run<T: Transaction>(
         Operation::GetXattr(ask) => xattr::get(view, ctx, ask.ino, &ask.name).await,
         Operation::ListXattr(ask) => xattr::list(view, ctx, ask.ino).await,
         Operation::GetLayout(ask) => layout::get(view, ask.ino).await,
+        Operation::GetLock(ask) => locks::get(view, ctx, ask).await,
+        Operation::Open(ask) => open::run(view, ctx, ask.ino, ask.mode).await,
         changes => change(view, ctx, changes).await,
     }
 }
@@ -75,6 +85,12 @@ async fn change<T: Transaction>(
         Operation::Rename(ask) => rename::run(view, ctx, ask).await,
         Operation::SetAttr(ask) => setattr::run(view, ctx, ask.ino, &ask.change).await,
         Operation::SetXattr(ask) => xattr::set(view, ctx, ask).await,
+        Operation::Fallocate(ask) => fallocate::run(view, ctx, ask).await,
+        Operation::SetLock(ask) => locks::set(view, ctx, ask).await,
+        Operation::CancelLock(ask) => locks::cancel(view, ctx, ask).await,
+        Operation::ReleaseLocks(ask) => locks::release(view, ctx, ask).await,
+        Operation::SetBlocks(ask) => blocks::run(view, ask).await,
+        Operation::RemoveTree(ask) => remove_tree::run(view, ctx, ask).await,
         Operation::RemoveXattr(ask) => xattr::remove(view, ctx, ask.ino, &ask.name).await,
         Operation::SetLayout(ask) => layout::set(view, ctx, ask.ino, ask.layout.as_ref()).await,
         other => {

@@ -69,7 +69,11 @@ pub(crate) fn begin<T: Transaction>(
     if own.is_some_and(|own| !own.hidden) {
         return Ok(());
     }
-    put(view, (ino, session), &WriteSession { truncate_epoch: epoch, opened_at: now, hidden: false })
+    put(
+        view,
+        (ino, session),
+        &WriteSession { truncate_epoch: epoch, opened_at: now, hidden: false },
+    )
 }
 
 /// Keeps an inode whose last link goes now (C5). A session that writes it keeps it anyway.

@@ -12,13 +12,14 @@ use engine_types::InodeId;
 use meta_kv::{ReadMode, Transaction};
 use meta_protocol::{Answer, OpenMode, op as ask};
 use meta_schema::{
-    Dirent, Errno, FileData, FileType, InodeKind, Layout, LayoutTemplate, TruncateEpoch, access,
+    Dirent, Errno, FileData, FileType, InodeKind, Layout, LayoutTemplate, TruncateEpoch,
 };
 
 use crate::ctx::Ctx;
-use crate::halt::{Stop, refused};
-use crate::join::{both, wanted};
+use crate::halt::Stop;
+use crate::join::both;
 use crate::op::born::{Asked, born};
+use crate::op::open;
 use crate::op::place::{Place, place};
 use crate::session;
 use crate::view::View;
@@ -53,19 +54,9 @@ async fn existing<T: Transaction>(
     (dir, entry): (InodeId, &Dirent),
     mode: OpenMode,
 ) -> Result<Answer, Stop> {
-    let writes = writes(mode);
-    let reads = both(
-        view.child(dir, entry, ReadMode::Conflict),
-        wanted(writes.then(|| session::own(view, entry.ino, ctx.session))),
-    );
-    let (found, own) = reads.await?;
-    access::check_open(&found.inode, ctx.caller, mode)
-        .map_err(|errno| refused(errno, entry.ino))?;
-    if let (Some(own), Some(file)) = (own, found.inode.file()) {
-        let of = (entry.ino, ctx.session);
-        session::begin(view, of, file.truncate_epoch, own.as_ref(), ctx.now)?;
-    }
-    Ok(Answer::Opened { attr: found.attr(), created: false })
+    let child = view.child(dir, entry, ReadMode::Conflict);
+    let (found, around) = both(child, open::around(view, ctx, entry.ino, mode)).await?;
+    open::opened(view, ctx, found, mode, &around)
 }
 
 const fn writes(mode: OpenMode) -> bool {

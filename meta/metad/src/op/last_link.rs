@@ -2,16 +2,13 @@
 
 use engine_types::InodeId;
 use meta_kv::Transaction;
-use meta_schema::delete::deletion_shard;
-use meta_schema::{
-    Deletion, DeletionClass, InodeKind, Key, Timestamp, TruncateEpoch, WriteSession,
-};
+use meta_schema::{InodeKind, TruncateEpoch, WriteSession};
 
 use crate::ctx::Ctx;
 use crate::halt::Stop;
 use crate::loaded::Loaded;
-use crate::session;
 use crate::view::View;
+use crate::{deletion, session};
 
 /// The caller's mount has the inode open (C5); its session's record, if it writes it, too.
 pub(crate) struct Held(Option<WriteSession>);
@@ -48,19 +45,7 @@ pub(crate) fn taken<T: Transaction>(
             let epoch = file.map_or(TruncateEpoch::FIRST, |file| file.truncate_epoch);
             session::hide(view, (inode.ino, ctx.session), epoch, own.as_ref(), ctx.now)?;
         }
-        enqueue(view, &inode, ctx.now)?;
+        deletion::enqueue(view, inode.ino, &inode.inode, ctx.now)?;
     }
     view.put_inode(inode.ino, &inode.inode)
-}
-
-/// Queues the removal: in the background, by class and shard, in the order of time.
-fn enqueue<T: Transaction>(view: &View<'_, T>, gone: &Loaded, now: Timestamp) -> Result<(), Stop> {
-    let length = gone.inode.size();
-    let class = gone
-        .inode
-        .file()
-        .map_or(DeletionClass::Small, |file| DeletionClass::of_file(&file.layout, length));
-    let (shard, due_ms) = (deletion_shard(gone.ino), now.millis());
-    let key = Key::Deletion { class, shard, due_ms, ino: gone.ino };
-    view.put(&key, &Deletion { queued_at: now, attempts: 0, length })
 }

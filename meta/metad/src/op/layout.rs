@@ -1,9 +1,9 @@
 //! Layouts: of a file, and what a directory gives to the files that are created in it.
 //!
 //! A directory's layout is set by whoever may chmod it, and counts for what is created from then
-//! on, in directories that are created, too. A file's own layout is where its chunks are: it changes
-//! only while no chunk can be there, that is never written, never cut, and open for writing by
-//! nobody.
+//! on, in directories that are created, too. A file's own layout is where its chunks are: it
+//! changes only while no chunk can be there, that is never written, never cut, and open for
+//! writing by nobody.
 //!
 //! Conflict set: the inode; of a file all its sessions. Written: the inode. Round trips: 1.
 

@@ -12,8 +12,7 @@
 
 use engine_types::InodeId;
 use meta_kv::{KeyRange, ReadMode, Transaction};
-use meta_protocol::op::READDIR_ENTRIES_MAX;
-use meta_protocol::{Answer, Entry, op as ask};
+use meta_protocol::{Answer, Entry, ROOM_BYTES, op as ask};
 use meta_schema::{AccessMask, Dirent, Errno, Slot, access, key};
 
 use crate::ctx::Ctx;
@@ -69,12 +68,22 @@ async fn attributes<T: Transaction>(
     load_all(view, &inos).await
 }
 
-/// Entries of a page with attributes: 16 batches of reads, and some 300 kB of an answer.
+/// Entries of a page, so that even the longest names fit into an answer.
+const ENTRIES_MAX: u32 = 3072;
+/// Entries of a page with attributes: 16 batches of reads.
 const PLUS_ENTRIES_MAX: u32 = 1024;
+/// Bytes of an entry in an answer, beside its name, at most.
+const ENTRY_BYTES: u32 = 64;
+/// Bytes of attributes in an answer, at most.
+const ATTR_BYTES: u32 = 256;
+
+const NAME_BYTES: u32 = 255;
+const _: () = assert!(ENTRIES_MAX * (NAME_BYTES + ENTRY_BYTES) <= ROOM_BYTES);
+const _: () = assert!(PLUS_ENTRIES_MAX * (NAME_BYTES + ENTRY_BYTES + ATTR_BYTES) <= ROOM_BYTES);
 
 /// Entries of this page: a caller that asks for more gets a shorter page.
 fn limit_of(asked: u32, plus: bool) -> usize {
-    let most = if plus { PLUS_ENTRIES_MAX } else { READDIR_ENTRIES_MAX };
+    let most = if plus { PLUS_ENTRIES_MAX } else { ENTRIES_MAX };
     usize::try_from(asked.min(most)).expect("some thousands")
 }
 

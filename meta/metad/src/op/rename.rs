@@ -1,9 +1,9 @@
 //! Rename: moves a name, over another one if there is one, or exchanges two.
 //!
-//! rename(2), POSIX.1-2017 rename(), in the order of fs/namei.c: ENOENT; NOREPLACE and a taken name:
-//! EEXIST; a directory below itself: EINVAL; two names of one inode: nothing, success; then write
-//! permission (EACCES) and sticky bit (EPERM) of both directories, ENOTDIR, EISDIR, write permission
-//! of a directory that gets another parent (its ".." changes), ENOTEMPTY.
+//! rename(2), POSIX.1-2017 rename(), in the order of fs/namei.c: ENOENT; NOREPLACE and a taken
+//! name: EEXIST; a directory below itself: EINVAL; two names of one inode: nothing, success; then
+//! write permission (EACCES) and sticky bit (EPERM) of both directories, ENOTDIR, EISDIR, write
+//! permission of a directory that gets another parent (its ".." changes), ENOTEMPTY.
 //!
 //! Conflict set: inodes of both directories, the slots of both names, inodes of what moves and of
 //! what is replaced, all entries of a replaced directory (M8); if a directory gets another parent,

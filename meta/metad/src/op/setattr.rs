@@ -14,6 +14,8 @@ use meta_schema::change::{self, AttrChange};
 
 use crate::ctx::Ctx;
 use crate::halt::{Stop, refused};
+use crate::join::{both, wanted};
+use crate::op::truncate;
 use crate::view::View;
 
 /// Changes attributes of `ino`.
@@ -23,7 +25,8 @@ pub(crate) async fn run<T: Transaction>(
     ino: InodeId,
     change: &AttrChange,
 ) -> Result<Answer, Stop> {
-    let mut found = view.known(ino, ReadMode::Conflict).await?;
+    let facts = wanted(change.size.map(|_| truncate::facts(view, ino)));
+    let (mut found, facts) = both(view.known(ino, ReadMode::Conflict), facts).await?;
     change::check(&found.inode, ctx.caller, change).map_err(|errno| refused(errno, ino))?;
     if change.is_empty() {
         return Ok(Answer::Attr(found.attr()));
@@ -31,6 +34,9 @@ pub(crate) async fn run<T: Transaction>(
     let now = found.stamp(ctx.now);
     change::apply(&mut found.inode, ctx.caller, change, found.times, now)
         .map_err(|errno| refused(errno, ino))?;
+    if let (Some(size), Some(facts)) = (change.size, &facts) {
+        truncate::to(view, &mut found, size, facts)?;
+    }
     view.put_inode(ino, &found.inode)?;
     Ok(Answer::Attr(found.attr()))
 }

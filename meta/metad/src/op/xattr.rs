@@ -1,11 +1,11 @@
 //! Extended attributes, ACLs among them.
 //!
 //! xattr(7), setxattr(2), acl(5): the rules are `meta_schema::xattr`. An attribute is a key of its
-//! own; the two ACLs stand in the inode, where permission checks find them, and are shown in Linux'
-//! form. Every change marks the ctime of the inode.
+//! own; the two ACLs stand in the inode, where permission checks find them, and are shown in
+//! Linux' form. Every change marks the ctime of the inode.
 //!
-//! Conflict set: the inode, the attribute; of a new one all attributes of the inode, as their number
-//! is limited. Written: the attribute, the inode.
+//! Conflict set: the inode, the attribute; of a new one all attributes of the inode, as their
+//! number is limited. Written: the attribute, the inode.
 //! Round trips: 1; to set a new one 2.
 
 use engine_types::InodeId;

@@ -111,7 +111,7 @@ fn extended_attributes_have_their_namespaces() {
             (set(file, "user.a", b"2", XattrSet::Replace), Ok(()),             Err(Errno::EACCES)),
             (set(file, "trusted.a", b"2", any),            Err(Errno::EPERM),  Err(Errno::EPERM)),
             (set(file, "security.a", b"2", any),           Err(Errno::EPERM),  Err(Errno::EPERM)),
-            (set(file, "other.a", b"2", any),              Err(Errno::EOPNOTSUPP), Err(Errno::EOPNOTSUPP)),
+            (set(file, "other.a", b"2", any), Err(Errno::EOPNOTSUPP), Err(Errno::EOPNOTSUPP)),
             (set(file, "user.", b"2", any),                Err(Errno::EINVAL), Err(Errno::EINVAL)),
             (set(file, "user.c", &[0; 65_537], any),       Err(Errno::E2BIG),  Err(Errno::E2BIG)),
         ];
