@@ -99,12 +99,16 @@ fn the_last_lane_is_the_last() {
     assert_eq!(reservation(u32::MAX), PAYLOAD_BYTES_MAX);
 }
 
+/// To whom, from whom, lane, bytes.
+type Grants = VecDeque<(u32, u32, u8, u32)>;
+/// A payload that waits for its reservation.
+type Waiting = Pin<Box<dyn Future<Output = bool>>>;
+
 /// Payloads of three chains in a ring, each node head, middle and tail of one.
 struct World {
     nodes: Vec<Rc<Lanes>>,
-    /// To whom, from whom, lane, bytes.
-    granted: Rc<RefCell<VecDeque<(u32, u32, u8, u32)>>>,
-    waiting: Vec<(usize, Pin<Box<dyn Future<Output = bool>>>)>,
+    granted: Rc<RefCell<Grants>>,
+    waiting: Vec<(usize, Waiting)>,
     streams: Vec<(u32, u8, u32, Option<Reserved>)>,
 }
 
