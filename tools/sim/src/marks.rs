@@ -16,7 +16,7 @@ pub fn table() -> BTreeMap<String, u64> {
 }
 
 /// Where marks are: what ships, and the workloads of the simulator.
-const FOLDERS: [&str; 2] = ["engine", "tools/sim/src/scenarios"];
+const FOLDERS: [&str; 4] = ["engine", "client", "mgmt", "tools/sim/src/scenarios"];
 
 /// Every mark in the sources of [`FOLDERS`], when the simulator runs inside the repository.
 fn known() -> Vec<String> {

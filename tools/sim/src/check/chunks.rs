@@ -13,6 +13,7 @@
 //!   T93  an update takes effect once, at the version that its acknowledgement says
 //!   T94  after healing, every acknowledged update is in what is left
 //!   T95  after healing, replicas are identical
+//!   T100 an update of an epoch that is over has no effect (M1)
 
 use core::fmt;
 use core::ops::Range;
@@ -40,6 +41,13 @@ pub const T93: &str = "T93 an update takes effect once";
 pub const T94: &str = "T94 no acknowledged update is lost";
 /// T95.
 pub const T95: &str = "T95 replicas are identical";
+
+/// T100.
+pub const T100: &str = "T100 an epoch that is over changes nothing";
+
+/// Truncate epoch of an update (M1): a chunk has that of its last update. Updates of a lower one
+/// have no effect, and neither have removals and truncations of the same one, unless it is 0.
+pub type Epoch = u32;
 
 /// Names the bytes of one write among those of all others: 64 random bits, not 0.
 pub type Stamp = u64;
@@ -87,8 +95,8 @@ pub enum Call {
         /// Bytes at most.
         len: u32,
     },
-    /// A change.
-    Update(Change),
+    /// A change, of an epoch.
+    Update(Change, Epoch),
 }
 
 /// What it is told.

@@ -5,10 +5,11 @@
 //! clients go on. Then faults stop, all chains become whole, clients do a few operations more,
 //! nodes end in order, and their stores are opened and compared.
 //!
-//! Checks: of each chunk T90 to T95 (`check::chunks`), and
+//! Checks: of each chunk T90 to T95 and T100 (`check::chunks`), and
 //!   T96  chains are created, and whole again within [`WHOLE_MAX`] after faults have stopped
 //!   T97  every operation ends by its deadline, and once faults have stopped, operations succeed
 //!   T98  in the end stores hold nothing but the chunks, and no version is pending
+//!   T99  buffers, and with them queues and windows, have come back when nobody asks any more
 
 use core::time::Duration;
 use std::rc::Rc;
@@ -57,12 +58,15 @@ const STILL_WHOLE_FOR: Duration = Duration::from_secs(1);
 const QUIET_OPERATIONS: u64 = 10;
 /// Time in which they do, beside the time of one operation that is under way.
 const QUIET_MAX: Duration = Duration::from_secs(60);
+/// Longer than it takes a scrub to begin anew and to read a store.
+const SCRUBBED_AFTER: Duration = Duration::from_secs(80);
 /// Time in which nodes end in order, and their stores are read.
 const AUDIT_MAX: Duration = Duration::from_secs(60);
 
 const T96: &str = "T96 chains become whole";
 const T97: &str = "T97 operations end";
 const T98: &str = "T98 nothing is left over";
+const T99: &str = "T99 memory comes back";
 
 /// Plays a world. Bugs are planted in the code that ships: `tests/storage_planted.rs`.
 pub fn play(seed: u64) -> Played {
@@ -75,7 +79,12 @@ pub fn play(seed: u64) -> Played {
         ("user", setting.users),
         ("operator", 1),
     ];
-    let mut world = World::new(seed, Topology::of(&roles));
+    let mut topology = Topology::of(&roles);
+    let storage = topology.nodes.iter_mut().filter(|machine| machine.name.starts_with("storage"));
+    if setting.is_tight {
+        storage.for_each(|machine| machine.pool_bytes = Some(setting::TIGHT_POOL));
+    }
+    let mut world = World::new(seed, topology);
     let plan = plan(&world, &setting);
     let style = cluster::Style { calm: true, patient: setting.patient, ..Default::default() };
     let cluster = cluster::Cluster::new(&world, style);
@@ -86,11 +95,15 @@ pub fn play(seed: u64) -> Played {
 }
 
 fn plan(world: &World, setting: &Setting) -> FaultPlan {
-    let (kv, managers, nodes) = (world.role("kv"), world.role("manager"), world.role("storage"));
-    let (all, users) = (world.nodes(), world.role("user"));
-    let data = [nodes.clone(), users.clone()].concat();
     let random = world.sim().random("faults");
     let lasts = setting.faults_for;
+    let nodes = world.role("storage");
+    if let Some(rots) = setting.rots {
+        return rot(world, &random, lasts, nodes[rots]);
+    }
+    let (kv, managers) = (world.role("kv"), world.role("manager"));
+    let (all, users) = (world.nodes(), world.role("user"));
+    let data = [nodes.clone(), users.clone()].concat();
     let plan = FaultPlan::draw_some(
         &random,
         lasts,
@@ -120,6 +133,24 @@ fn plan(world: &World, setting: &Setting) -> FaultPlan {
         ],
     );
     plan.and(all_at_once(&random, &nodes, lasts))
+}
+
+/// Bits rot in one node while it runs: other nodes with data do not fail, or what is left of a
+/// chunk could be what is damaged. It does not start anew meanwhile: a store that finds its own
+/// records damaged does not open, and is exchanged.
+fn rot(world: &World, random: &Rng, lasts: Duration, node: NodeId) -> FaultPlan {
+    let (managers, users) = (world.role("manager"), world.role("user"));
+    let rots = [Draw::new(Kind::Rot, &[node]).count(1..=4).lasts_ms(200..=3_000).permille(2..=60)];
+    let others = [
+        Draw::new(Kind::FreezeAndWake, &[node]).count(0..=2).lasts_ms(10..=6_000),
+        Draw::new(Kind::SlowDisk, &[node]).lasts_ms(50..=8_000),
+        Draw::new(Kind::CrashAndReturn, &managers).lasts_ms(1..=15_000),
+        Draw::new(Kind::FreezeAndWake, &managers).lasts_ms(10..=15_000),
+        Draw::new(Kind::KillAndRestart, &users).lasts_ms(1..=2_000),
+        Draw::new(Kind::FreezeAndWake, &users).lasts_ms(10..=8_000),
+        Draw::new(Kind::Partition, &users).lasts_ms(20..=8_000),
+    ];
+    FaultPlan::draw(random, lasts, &rots).and(FaultPlan::draw_some(random, lasts, &others))
 }
 
 /// All storage nodes lose power together, now and then, and return one after the other.
@@ -155,8 +186,11 @@ fn run(world: &mut World, ground: &Rc<Ground>, plan: &FaultPlan) -> Verdict {
         world.start_supervised(node, move |env| user::run(env, ground.clone(), number));
     }
     world.set_plan(plan.clone());
+    ground.suffers.set(true);
     world.run(ground.setting.faults_for)?;
     world.stop_faults();
+    (0..ground.taken.get()).for_each(|_| world.count_fault());
+    ground.heals.set(true);
     mend(world, plan);
     quiet(world, ground)?;
     // What is at rest is checked together with all that led to it. What was wrong before that says
@@ -187,7 +221,12 @@ fn quiet(world: &mut World, ground: &Ground) -> Verdict {
         let waiting = ground.setting.users - ground.finished.get();
         return fail(T97, format!("{waiting} clients do not come to an end; {}", ground.waiting()));
     }
-    settle(world, ground, STILL_WHOLE_FOR)
+    if ground.setting.rots.is_some() {
+        // A scrub finds what nobody has read, and repairs it.
+        world.run(SCRUBBED_AFTER)?;
+    }
+    settle(world, ground, STILL_WHOLE_FOR)?;
+    ground.found().map_or(Ok(()), |found| fail(T99, found))
 }
 
 /// All chains are whole for a while.
@@ -199,7 +238,8 @@ fn settle(world: &mut World, ground: &Ground, lasts: Duration) -> Verdict {
         {
             let ended = ground.ended();
             let why = unwhole(ground);
-            return fail(T96, format!("after {WHOLE_MAX:?}: {why:?}; ended: {ended:?}"));
+            let reasons = ground.reasons();
+            return fail(T96, format!("{why:?} after {WHOLE_MAX:?}: {reasons}; ended: {ended:?}"));
         }
         if !world.run_while(lasts, |_| unwhole(ground).is_none())? {
             return Ok(());
@@ -213,11 +253,18 @@ fn unwhole(ground: &Ground) -> Option<String> {
     if routing.chains.len() < ground.setting.chains.len() {
         return Some(format!("{} chains", routing.chains.len()));
     }
+    if ground.heals.get() && !ground.undone.get() {
+        return Some(format!("an operator undoes what it did; {}", ground.waiting()));
+    }
     let down = |node: &&engine_types::NodeInfo| node.state != NodeState::Alive;
     if let Some(node) = routing.nodes.values().find(down) {
         return Some(format!("{node:?}"));
     }
     routing.chains.iter().find_map(|(chain, info)| {
+        let expected = ground.members_of(*chain);
+        if expected.is_some_and(|expected| info.members.len() != expected) {
+            return Some(format!("{chain} {} has {expected:?} members", info.version));
+        }
         let member = info.members.iter().find(|member| member.state != PublicState::Serving);
         member.map(|member| format!("{chain} {}: {member:?}", info.version))
     })
@@ -269,5 +316,8 @@ fn audit(world: &mut World, ground: &Rc<Ground>) -> Verdict {
         return fail(T98, format!("{done} nodes were looked at; ended: {ended:?}"));
     }
     ground.cluster.verdict()?;
+    if let Some(found) = ground.found() {
+        return fail(T99, found);
+    }
     audit::judge(ground)
 }

@@ -15,7 +15,7 @@ use engine_types::{FixedHasher, Instant, Map, Rng, Set};
 
 use super::content::{Body, cleared};
 use super::why::why;
-use super::{Answer, Call, Change, ChunkOperation, Saw, Stamp, Verdict};
+use super::{Answer, Call, Change, ChunkOperation, Epoch, Saw, Stamp, Verdict};
 use crate::check::fail;
 use crate::history::{End, Operation};
 
@@ -60,21 +60,31 @@ pub(super) struct State {
     /// 0: there is none.
     pub(super) version: u32,
     pub(super) body: Rc<Body>,
+    /// Of the last update.
+    epoch: Epoch,
     /// Removals before it.
     life: u32,
     hash: u64,
 }
 
 impl State {
-    pub(super) fn after(&self, change: &Change) -> Self {
+    /// Whether an update of this epoch may take effect (M1).
+    pub(super) fn admits(&self, change: &Change, epoch: Epoch) -> bool {
+        let cuts = matches!(change, Change::Remove | Change::Truncate { .. });
+        let over = epoch < self.epoch || (cuts && epoch == self.epoch && epoch != 0);
+        self.version == 0 || !over
+    }
+
+    pub(super) fn after(&self, change: &Change, epoch: Epoch) -> Self {
         if *change == Change::Remove {
             return Self { life: self.life + 1, ..Self::default() };
         }
         let mut body = self.body.clone();
         Rc::make_mut(&mut body).changed(change);
         let version = self.version + 1;
-        let hash = BuildHasherDefault::<FixedHasher>::default().hash_one((version, &*body));
-        Self { version, body, life: self.life, hash }
+        let hasher = BuildHasherDefault::<FixedHasher>::default();
+        let hash = hasher.hash_one((version, epoch, &*body));
+        Self { version, body, epoch, life: self.life, hash }
     }
 
     /// Length of the chunk; 0 when there is none.
@@ -175,13 +185,13 @@ fn entry(operation: &ChunkOperation) -> Option<Entry<'_>> {
         (Call::Read { offset, len }, End::Returned { at, result: Answer::Saw(saw) }) => {
             (Item::Read { offset: *offset, len: *len, saw }, *at)
         }
-        (Call::Update(change), End::Returned { at, result: Answer::Made { version, len } }) => {
+        (Call::Update(change, _), End::Returned { at, result: Answer::Made { version, len } }) => {
             (Item::Made { change, version: *version, len: *len }, *at)
         }
-        (Call::Update(change), End::Unknown { .. } | End::Pending) => {
+        (Call::Update(change, _), End::Unknown { .. } | End::Pending) => {
             (Item::Doubt { change }, Instant::NEVER)
         }
-        (Call::Update(_), End::Returned { result: Answer::Saw(_), .. })
+        (Call::Update(..), End::Returned { result: Answer::Saw(_), .. })
         | (Call::Read { .. }, End::Returned { result: Answer::Made { .. }, .. }) => {
             unreachable!("reads see, updates make")
         }
@@ -191,6 +201,14 @@ fn entry(operation: &ChunkOperation) -> Option<Entry<'_>> {
 }
 
 impl Entry<'_> {
+    /// Of an update.
+    pub(super) fn epoch(&self) -> Epoch {
+        match self.operation.call {
+            Call::Update(_, epoch) => epoch,
+            Call::Read { .. } => 0,
+        }
+    }
+
     /// The version that an acknowledged update has made.
     fn acknowledged(&self) -> Option<u32> {
         match self.item {
@@ -208,7 +226,7 @@ impl<'a> Search<'a> {
         let doubts = all().filter(|(_, entry)| doubtful(entry));
         let writes: Map<Stamp, usize> = all()
             .filter_map(|(index, entry)| match entry.operation.call {
-                Call::Update(Change::Write { stamp, .. }) => Some((stamp, index)),
+                Call::Update(Change::Write { stamp, .. }, _) => Some((stamp, index)),
                 _ => None,
             })
             .collect();
@@ -223,7 +241,9 @@ impl<'a> Search<'a> {
             by_returned: answered().map(|(index, entry)| (entry.returned, index)).collect(),
             doubts: doubts.map(|(index, entry)| (entry.invoked, index)).collect(),
             removals: all()
-                .filter(|(_, entry)| entry.operation.call == Call::Update(Change::Remove))
+                .filter(|(_, entry)| {
+                    matches!(entry.operation.call, Call::Update(Change::Remove, _))
+                })
                 .map(|(index, entry)| (entry.invoked, index))
                 .collect(),
             by_version: all()
@@ -300,7 +320,8 @@ impl<'a> Search<'a> {
         if let Some(choice) = choice {
             self.place(choice);
             placed.push(choice);
-            self.state = self.state.after(self.change(choice).expect("only updates are chosen"));
+            let change = self.change(choice).expect("only updates are chosen");
+            self.state = self.state.after(change, self.entries[choice].epoch());
         }
         while let Some(read) = self.fitting_read() {
             self.place(read);
@@ -494,8 +515,10 @@ impl<'a> Search<'a> {
             .next_answered()
             .filter(|&index| match self.entries[index].item {
                 Item::Made { change, version, len } => {
+                    let epoch = self.entries[index].epoch();
                     version == next
-                        && self.state.after(change).len() == len
+                        && self.state.admits(change, epoch)
+                        && self.state.after(change, epoch).len() == len
                         && self.leaves_shown(change, &reads)
                 }
                 _ => false,
@@ -531,7 +554,8 @@ impl<'a> Search<'a> {
             .filter(|&index| {
                 let change = self.change(index).expect("a doubt is an update");
                 let idle = *change == Change::Remove && self.state.version == 0;
-                !idle && self.leaves_shown(change, reads)
+                let admitted = self.state.admits(change, self.entries[index].epoch());
+                !idle && admitted && self.leaves_shown(change, reads)
             })
             .map(|index| (rank(index), index))
             .collect();

@@ -21,12 +21,12 @@ type Who = (u32, u64, u64);
 
 fn made((client, from, to): Who, change: Change, version: u32, len: u32) -> ChunkOperation {
     let end = End::Returned { at: at(to), result: Answer::Made { version, len } };
-    Operation { client, invoked: at(from), call: Call::Update(change), end }
+    Operation { client, invoked: at(from), call: Call::Update(change, 0), end }
 }
 
 fn unknown(client: u32, from: u64, change: Change) -> ChunkOperation {
     let end = End::Unknown { at: at(from + 1) };
-    Operation { client, invoked: at(from), call: Call::Update(change), end }
+    Operation { client, invoked: at(from), call: Call::Update(change, 0), end }
 }
 
 fn bytes(len: u32, parts: &[(Range<u32>, Stamp)]) -> Vec<u8> {
@@ -73,6 +73,14 @@ fn accepted(history: &[ChunkOperation]) {
     }
 }
 
+/// The same update, of an epoch.
+fn of_epoch(epoch: Epoch, mut operation: ChunkOperation) -> ChunkOperation {
+    if let Call::Update(_, of) = &mut operation.call {
+        *of = epoch;
+    }
+    operation
+}
+
 // --- what must be rejected ---------------------------------------------------------------------
 
 #[test]
@@ -108,6 +116,28 @@ fn a_double_execution() {
     rejected(&twice, T93);
     // Nobody has seen the first time: a version is left over.
     rejected(&twice[..2], T90);
+}
+
+#[test]
+fn a_removal_of_an_older_epoch() {
+    let of = |removed: Epoch, written: Epoch| {
+        [
+            of_epoch(1, made((1, 0, 1), Change::Truncate { len: 8 }, 1, 8)),
+            of_epoch(written, made((1, 2, 3), write(A, 0, 64), 2, 64)),
+            of_epoch(removed, made((2, 4, 5), Change::Remove, 3, 0)),
+        ]
+    };
+    rejected(&of(1, 2), T100);
+    rejected(&of(2, 2), T100);
+    accepted(&of(3, 2));
+    rejected(&of(3, 0), T100);
+    accepted(&of(0, 1)[..2]);
+    // Nobody knows whether it came, and what is read says that it did.
+    let [first, second, _] = of(0, 2);
+    let late = of_epoch(1, unknown(2, 4, Change::Remove));
+    let gone = absent((3, 6, 7));
+    assert!(chunk_linearizable(&[first.clone(), second.clone(), late, gone.clone()]).is_err());
+    accepted(&[first, second, of_epoch(3, unknown(2, 4, Change::Remove)), gone]);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 //! ended.
 
 use super::search::{Entry, Item, Search, Stuck};
-use super::{Change, Saw, Stamp, T90, T91, T92, T93};
+use super::{Change, Epoch, Saw, Stamp, T90, T91, T92, T93, T100};
 use crate::history::End;
 
 /// The check, and what was found.
@@ -11,7 +11,7 @@ pub(super) fn why(search: &Search<'_>) -> (&'static str, String) {
     let entry = &search.entries[stuck.first];
     let (check, what) = match entry.item {
         Item::Read { saw, .. } => read(search, stuck, saw),
-        Item::Made { version, len, change } => made(stuck, version, len, change),
+        Item::Made { version, len, change } => made(stuck, (version, len), change, entry.epoch()),
         Item::Doubt { .. } => unreachable!("nobody knows when it returned"),
     };
     let state = &stuck.state;
@@ -22,12 +22,20 @@ pub(super) fn why(search: &Search<'_>) -> (&'static str, String) {
     (check, format!("{what}: {}; {at} after {} operations", describe(entry), stuck.count))
 }
 
-fn made(stuck: &Stuck, version: u32, len: u32, change: &Change) -> (&'static str, &'static str) {
+fn made(
+    stuck: &Stuck,
+    (version, len): (u32, u32),
+    change: &Change,
+    epoch: Epoch,
+) -> (&'static str, &'static str) {
     let now = stuck.state.version;
     if version <= now {
         return (T90, "another update has made this version");
     }
-    if version == now + 1 && stuck.state.after(change).len() != len {
+    if version == now + 1 && !stuck.state.admits(change, epoch) {
+        return (T100, "its epoch is over");
+    }
+    if version == now + 1 && stuck.state.after(change, epoch).len() != len {
         return (T92, "the length is another one");
     }
     (T90, "nobody asked for the version before it")

@@ -95,6 +95,13 @@ pub(super) fn judge(ground: &Ground) -> Verdict {
             return fail(T98, format!("node {index}: {wrong}"));
         }
     }
+    let routing = ground.routing().expect("the operator never fails");
+    for (node, audit) in audits.iter() {
+        let gone = |target: &&TargetId| !routing.targets.contains_key(*target);
+        if let Some(target) = audit.targets.keys().find(gone) {
+            return fail(T98, format!("node {node} holds {target}, which is in no chain"));
+        }
+    }
     for (index, history) in ground.histories.iter().enumerate() {
         let chain = ground.chain_of(index);
         let members = audits.iter().flat_map(|(node, audit)| {

@@ -7,7 +7,7 @@ use engine_runtime::sim::SimEnv;
 use engine_types::{ChainId, ChunkId, ChunkSize, Instant};
 
 use super::ground::Ground;
-use crate::check::chunks::{Change, Saw, fill};
+use crate::check::chunks::{Change, Epoch, Saw, fill};
 
 /// What came of an update.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,6 +26,8 @@ pub(super) struct Place {
     pub(super) chain: ChainId,
     pub(super) chunk: ChunkId,
     pub(super) size: ChunkSize,
+    /// Of updates.
+    pub(super) epoch: Epoch,
 }
 
 /// Chunks, wherever they are.
@@ -81,7 +83,7 @@ impl Chunks for Shipped {
             chain: place.chain,
             chunk: place.chunk,
             size: place.size,
-            epoch: 0,
+            epoch: place.epoch,
         };
         match self.storage.by(deadline).update(at.update(change)).await {
             Ok(done) => Came::Done { version: done.version.get(), len: done.chunk_len },

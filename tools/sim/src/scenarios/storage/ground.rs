@@ -4,17 +4,17 @@
 
 use core::cell::{Cell, RefCell};
 use core::net::SocketAddr;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
 
 use engine_runtime::sim::SimEnv;
-use engine_types::{ChainId, ChunkId, InodeId, NodeId, RoutingInfo, StoreId};
+use engine_types::{ChainId, ChunkId, InodeId, NodeId, RoutingInfo, SessionId, StoreId};
 use mgmt_client::Follower;
 
 use super::super::manager::cluster::Cluster;
 use super::audit::Audit;
 use super::setting::Setting;
-use crate::check::chunks::{Answer, Call, ChunkOperation};
+use crate::check::chunks::{Answer, Call, ChunkOperation, Epoch};
 use crate::history::{End, History};
 use crate::world::World;
 
@@ -22,6 +22,8 @@ use crate::world::World;
 const FIRST_INODE: u64 = 1_000;
 /// How processes have ended, at most; more say nothing new.
 const ENDED_MAX: usize = 20;
+/// The last things that operators did that are shown.
+const ORDERS_MAX: usize = 30;
 /// The last failed operations that are shown.
 const REFUSALS_MAX: usize = 6;
 
@@ -43,6 +45,20 @@ pub(super) struct Ground {
     pub(super) histories: Vec<History<Call, Answer>>,
     epochs: Cell<u32>,
     stamps: Cell<u64>,
+    /// The newest truncate epoch of each chunk.
+    truncated: Vec<Cell<Epoch>>,
+    /// Sessions in the order in which clients opened them.
+    pub(super) sessions: RefCell<Vec<SessionId>>,
+    /// Faults happen: operators operate.
+    pub(super) suffers: Cell<bool>,
+    /// Faults have stopped: operators undo what they did.
+    pub(super) heals: Cell<bool>,
+    /// They have.
+    pub(super) undone: Cell<bool>,
+    /// Nodes that are to end because a store of them was taken away.
+    ending: RefCell<BTreeSet<usize>>,
+    /// Stores that were taken away: faults, too.
+    pub(super) taken: Cell<u64>,
     /// Faults have stopped and chains are whole: a few operations more.
     pub(super) quiet: Cell<bool>,
     /// Clients that have come to their end.
@@ -51,7 +67,12 @@ pub(super) struct Ground {
     pub(super) is_over: Cell<bool>,
     /// What was found, by node.
     pub(super) audits: RefCell<BTreeMap<usize, Audit>>,
+    /// What does not come back, the first that was seen (T99).
+    found: RefCell<Option<String>>,
     ended: RefCell<Vec<String>>,
+    /// What operators did, and why chains are not whole, in the words of the primary.
+    orders: RefCell<VecDeque<String>>,
+    pub(super) reasons: RefCell<Vec<String>>,
     /// The last operations that failed, and why.
     refusals: RefCell<VecDeque<String>>,
 }
@@ -67,14 +88,24 @@ impl Ground {
             follower: RefCell::default(),
             chains: RefCell::default(),
             histories: (0..setting.chunks).map(|_| History::default()).collect(),
+            truncated: (0..setting.chunks).map(|_| Cell::new(1)).collect(),
             setting,
             epochs: Cell::new(0),
             stamps: Cell::new(world.seed()),
+            sessions: RefCell::default(),
+            suffers: Cell::new(false),
+            heals: Cell::new(false),
+            undone: Cell::new(false),
+            ending: RefCell::default(),
+            taken: Cell::new(0),
             quiet: Cell::new(false),
             finished: Cell::new(0),
             is_over: Cell::new(false),
             audits: RefCell::default(),
+            found: RefCell::default(),
             ended: RefCell::default(),
+            orders: RefCell::default(),
+            reasons: RefCell::default(),
             refusals: RefCell::default(),
         }
     }
@@ -101,6 +132,17 @@ impl Ground {
         self.epochs.get()
     }
 
+    /// The newest truncate epoch of a chunk.
+    pub(super) fn epoch(&self, index: usize) -> Epoch {
+        self.truncated[index].get()
+    }
+
+    /// Somebody cuts the chunk.
+    pub(super) fn raise_epoch(&self, index: usize) -> Epoch {
+        self.truncated[index].set(self.epoch(index) + 1);
+        self.epoch(index)
+    }
+
     /// No two writes have one stamp.
     pub(super) fn next_stamp(&self) -> u64 {
         self.stamps.set(self.stamps.get().wrapping_add(1));
@@ -110,6 +152,38 @@ impl Ground {
     /// The newest routing info of the operator.
     pub(super) fn routing(&self) -> Option<Rc<RoutingInfo>> {
         Some(self.follower.borrow().as_ref()?.routing())
+    }
+
+    /// The store goes with all that is in it. Its node ends, and makes a new one when it starts.
+    pub(super) fn take_away(&self, index: usize, number: usize) {
+        self.stores.borrow_mut().remove(&(index, number));
+        self.ending.borrow_mut().insert(index);
+        self.taken.set(self.taken.get() + 1);
+    }
+
+    /// Whether the process of a node has to end.
+    pub(super) fn is_to_end(&self, index: usize) -> bool {
+        self.ending.borrow().contains(&index)
+    }
+
+    /// It starts.
+    pub(super) fn starts(&self, index: usize) {
+        self.ending.borrow_mut().remove(&index);
+    }
+
+    /// How many members a chain has when nobody changes it.
+    pub(super) fn members_of(&self, chain: ChainId) -> Option<usize> {
+        let position = self.chains.borrow().iter().position(|one| *one == chain)?;
+        self.setting.chains.get(position).copied()
+    }
+
+    /// Memory or room in a queue has not come back.
+    pub(super) fn find(&self, what: String) {
+        self.found.borrow_mut().get_or_insert(what);
+    }
+
+    pub(super) fn found(&self) -> Option<String> {
+        self.found.borrow().clone()
     }
 
     /// A process has ended.
@@ -122,6 +196,20 @@ impl Ground {
 
     pub(super) fn ended(&self) -> Vec<String> {
         self.ended.borrow().clone()
+    }
+
+    /// An operator did something.
+    pub(super) fn tell_order(&self, what: String) {
+        let mut orders = self.orders.borrow_mut();
+        if ORDERS_MAX <= orders.len() {
+            orders.pop_front();
+        }
+        orders.push_back(what);
+    }
+
+    /// Why chains are not whole, and what operators did.
+    pub(super) fn reasons(&self) -> String {
+        format!("{:?}; orders: {:?}", self.reasons.borrow(), self.orders.borrow())
     }
 
     /// An operation of a client has failed.

@@ -1,19 +1,41 @@
-//! The operator, who never fails: creates the chains, and shows what the managers publish.
+//! The operator, who never fails: creates the chains, shows what the managers publish, and does in
+//! some worlds what operators do while clients write. Everything is undone when faults have
+//! stopped.
 
 use core::time::Duration;
 use std::rc::Rc;
 
 use engine_runtime::Env;
 use engine_runtime::sim::SimEnv;
-use engine_types::{CoreId, NodeId, NodeRole, RoutingInfo};
-use mgmt_client::{Follower, Managers};
+use engine_types::{
+    CoreId, NodeId, NodeRole, PublicState, Rng, RoutingInfo, StoreId, TargetId, reached,
+};
+use mgmt_client::{Follower, ManagerError, Managers};
 use mgmt_cluster::command::{Command, NewTarget};
-use mgmt_protocol::Operation;
+use mgmt_protocol::{Answer, ChainRow, Done, Operation, Question};
 
 use super::ground::Ground;
 
 const CALL_TIME: Duration = Duration::from_secs(10);
 const PAUSE: Duration = Duration::from_millis(200);
+/// Longest pause between two operations, milliseconds.
+const PAUSE_MS: u64 = 1_500;
+/// Longest time for which all chains are stopped, milliseconds.
+const STOPPED_MS: u64 = 1_000;
+/// How long an operator waits for a node to have given its chains up.
+const DRAINED_MAX: Duration = Duration::from_secs(5);
+/// How often it asks why chains are not whole.
+const WHY_EVERY: Duration = Duration::from_secs(20);
+/// The newest sessions: older ones have ended.
+const SESSIONS: usize = 4;
+
+struct Operator {
+    env: SimEnv,
+    ground: Rc<Ground>,
+    managers: Managers<SimEnv>,
+    follower: Rc<Follower<SimEnv>>,
+    rng: Rng,
+}
 
 /// The process of the operator.
 pub(super) async fn run(env: SimEnv, ground: Rc<Ground>) {
@@ -23,15 +45,22 @@ pub(super) async fn run(env: SimEnv, ground: Rc<Ground>) {
     *ground.follower.borrow_mut() = Some(follower.clone());
     let all = |routing: &RoutingInfo| places(&ground, routing).is_some();
     follower.until(all).await;
-    while ground.chains.borrow().is_empty() {
-        let wanted = wanted(&env, &ground, &follower.routing());
-        let wanted = Operation::Cluster(Command::CreateChains(wanted));
-        match managers.call(&wanted, env.now() + CALL_TIME).await {
-            Ok(done) => *ground.chains.borrow_mut() = done.chains,
-            Err(_) => env.sleep_until(env.now() + PAUSE).await,
+    let rng = Rng::new(env.random());
+    let mut operator = Operator { env, ground, managers, follower, rng };
+    operator.create().await;
+    while !operator.ground.heals.get() {
+        if operator.ground.suffers.get() && operator.ground.setting.operates {
+            operator.operate().await;
         }
+        let ms = operator.rng.range(50..=PAUSE_MS);
+        operator.rest(Duration::from_millis(ms)).await;
     }
-    core::future::pending().await
+    operator.undo().await;
+    operator.ground.undone.set(true);
+    loop {
+        operator.ask_why().await;
+        operator.rest(WHY_EVERY).await;
+    }
 }
 
 /// Nodes by the order of their machines, once all are registered and formatted.
@@ -48,23 +77,215 @@ fn places(ground: &Ground, routing: &RoutingInfo) -> Option<Vec<NodeId>> {
     ground.machines.iter().map(of).collect()
 }
 
-/// Chains with replicas on different nodes.
-fn wanted(env: &SimEnv, ground: &Ground, routing: &RoutingInfo) -> Vec<Vec<NewTarget>> {
-    let places = places(ground, routing).expect("all are registered");
-    let mut rng = engine_types::Rng::new(env.random());
-    let mut chain = |replicas: usize| {
-        let mut order: Vec<usize> = (0..places.len()).collect();
-        rng.shuffle(&mut order);
-        let members = order.into_iter().take(replicas).map(|index| {
-            let number = usize::try_from(rng.below(ground.setting.stores as u64)).expect("small");
-            NewTarget {
-                node: places[index],
-                core: CoreId::new(0),
-                store: ground.stores.borrow()[&(index, number)],
-                disk: u16::try_from(number).expect("small"),
+/// Whether a member cannot be what is left of its chain: others served last, and one still does.
+fn is_spare(row: &ChainRow, target: TargetId) -> bool {
+    let serves = |state| matches!(state, PublicState::Serving | PublicState::LastServing);
+    let members = &row.info.members;
+    members.iter().any(|one| one.target != target && one.state == PublicState::Serving)
+        && !members.iter().any(|one| one.target == target && serves(one.state))
+        && !row.last_serving.iter().any(|one| one.target == target)
+}
+
+impl Operator {
+    async fn rest(&self, pause: Duration) {
+        self.env.sleep_until(self.env.now() + pause).await;
+    }
+
+    /// Nothing if it was not done, or nobody knows.
+    async fn order(&self, operation: Operation) -> Option<Done> {
+        let told = self.managers.call(&operation, self.env.now() + CALL_TIME).await;
+        let came = told.as_ref().map(|_| "done").map_err(ToString::to_string);
+        self.ground.tell_order(format!("{} {operation:?}: {came:?}", self.env.world_now()));
+        if told.is_ok() {
+            reached!("T96: an operator changes a cluster under load");
+        }
+        told.ok()
+    }
+
+    /// Until it is done, or it is refused because what it names is not there any more.
+    async fn insist(&self, operation: Operation) {
+        loop {
+            match self.managers.call(&operation, self.env.now() + CALL_TIME).await {
+                Ok(_) => return,
+                Err(ManagerError::Refused(_)) if self.is_void(&operation) => return,
+                Err(why) => {
+                    self.ground.tell_refusal(format!("{operation:?}: {why}"));
+                    self.rest(PAUSE).await;
+                }
             }
-        });
-        members.collect()
-    };
-    ground.setting.chains.iter().map(|&replicas| chain(replicas)).collect()
+        }
+    }
+
+    fn is_void(&self, operation: &Operation) -> bool {
+        match operation {
+            Operation::Cluster(
+                Command::DrainTarget(target, _) | Command::AdoptStore(target, _),
+            ) => !self.follower.routing().targets.contains_key(target),
+            _ => false,
+        }
+    }
+
+    /// What keeps chains from being whole.
+    async fn ask_why(&self) {
+        let asked = Question::Chains { after: None, unwhole: true };
+        let told = self.managers.call(&asked, self.env.now() + CALL_TIME).await;
+        if let Ok(Answer::Chains { rows, .. }) = told {
+            let why = rows.iter().map(|row| format!("{}: {:?}", row.chain, row.reasons));
+            *self.ground.reasons.borrow_mut() = why.collect();
+        }
+    }
+
+    async fn create(&mut self) {
+        while self.ground.chains.borrow().is_empty() {
+            let wanted = self.wanted();
+            match self.order(Operation::Cluster(Command::CreateChains(wanted))).await {
+                Some(done) => *self.ground.chains.borrow_mut() = done.chains,
+                None => self.rest(PAUSE).await,
+            }
+        }
+    }
+
+    /// Chains with replicas on different nodes.
+    fn wanted(&mut self) -> Vec<Vec<NewTarget>> {
+        let places = places(&self.ground, &self.follower.routing()).expect("all are registered");
+        let chains = self.ground.setting.chains.clone();
+        let mut chain = |replicas: usize| {
+            let mut order: Vec<usize> = (0..places.len()).collect();
+            self.rng.shuffle(&mut order);
+            order
+                .into_iter()
+                .take(replicas)
+                .map(|index| self.target(index, places[index]))
+                .collect()
+        };
+        chains.into_iter().map(&mut chain).collect()
+    }
+
+    /// A target on a node, in one of its stores.
+    fn target(&mut self, index: usize, node: NodeId) -> NewTarget {
+        let number = self.rng.below(self.ground.setting.stores as u64);
+        let number = usize::try_from(number).expect("small");
+        NewTarget {
+            node,
+            core: CoreId::new(0),
+            store: self.ground.stores.borrow()[&(index, number)],
+            disk: u16::try_from(number).expect("small"),
+        }
+    }
+
+    /// Something that operators do.
+    async fn operate(&mut self) {
+        let routing = self.follower.routing();
+        let Some(places) = places(&self.ground, &routing) else { return };
+        let targets: Vec<TargetId> = routing.targets.keys().copied().collect();
+        let chains = self.ground.chains.borrow().clone();
+        let (Some(&target), Some(&chain)) = (self.rng.pick(&targets), self.rng.pick(&chains))
+        else {
+            return;
+        };
+        let index = usize::try_from(self.rng.below(places.len() as u64)).expect("few");
+        let flag = self.rng.chance(600);
+        let command = match self.rng.below(19) {
+            0..=3 => Command::DrainTarget(target, flag),
+            4 => Command::DrainNode(places[index], flag),
+            5..=8 => Command::Rotate(chain),
+            9..=10 => {
+                let members = routing.chains.get(&chain).map(|info| info.members.clone());
+                let members = members.unwrap_or_default();
+                let mut order: Vec<TargetId> = members.iter().map(|one| one.target).collect();
+                self.rng.shuffle(&mut order);
+                Command::SetPreferredOrder(chain, order)
+            }
+            11 => {
+                self.order(Operation::Cluster(Command::StopChains(true))).await;
+                let ms = self.rng.below(STOPPED_MS);
+                self.rest(Duration::from_millis(ms)).await;
+                Command::StopChains(false)
+            }
+            12 => {
+                self.order(Operation::HandOver).await;
+                return;
+            }
+            13 | 14 => return self.revoke().await,
+            15 | 16 => Command::Replace(target, self.target(index, places[index])),
+            _ => return self.exchange(index, places[index]).await,
+        };
+        self.order(Operation::Cluster(command)).await;
+    }
+
+    /// A client is declared dead while it writes (L6).
+    async fn revoke(&mut self) {
+        let sessions = self.ground.sessions.borrow().clone();
+        let newest = &sessions[sessions.len().saturating_sub(SESSIONS)..];
+        let Some(&session) = self.rng.pick(newest) else { return };
+        self.order(Operation::RevokeSessions(vec![session])).await;
+    }
+
+    /// A disk is exchanged for an empty one: its node is drained, the store is made anew, and
+    /// adopted. Nothing is taken away before every chain has another member that serves and this
+    /// one cannot be what is left of it: who is drained does not return to service.
+    async fn exchange(&mut self, index: usize, node: NodeId) {
+        let number = self.rng.below(self.ground.setting.stores as u64);
+        let number = usize::try_from(number).expect("small");
+        let store = self.ground.stores.borrow()[&(index, number)];
+        if self.order(Operation::Cluster(Command::DrainNode(node, true))).await.is_none() {
+            return;
+        }
+        let end = self.env.now() + DRAINED_MAX;
+        let targets = loop {
+            if let Some(spare) = self.spares(store).await {
+                break spare;
+            }
+            if end < self.env.now() {
+                self.order(Operation::Cluster(Command::DrainNode(node, false))).await;
+                return;
+            }
+            self.rest(PAUSE).await;
+        };
+        self.ground.take_away(index, number);
+        while !self.ground.stores.borrow().contains_key(&(index, number)) {
+            self.rest(PAUSE).await;
+        }
+        let store = self.ground.stores.borrow()[&(index, number)];
+        for target in targets {
+            self.insist(Operation::Cluster(Command::AdoptStore(target, store))).await;
+        }
+        reached!("T95: a store is exchanged for an empty one");
+        self.order(Operation::Cluster(Command::DrainNode(node, false))).await;
+    }
+
+    /// The targets of a store if nothing is lost with it, as the primary has it: what followers
+    /// show may be old.
+    async fn spares(&self, store: StoreId) -> Option<Vec<TargetId>> {
+        let asked = Question::Chains { after: None, unwhole: false };
+        let told = self.managers.call(&asked, self.env.now() + CALL_TIME).await;
+        let Ok(Answer::Chains { rows, .. }) = told else { return None };
+        let mut spares = Vec::new();
+        for row in rows {
+            for (place, member) in row.info.members.iter().zip(&row.members) {
+                if member.store == store {
+                    spares.push(place.target);
+                    if !is_spare(&row, place.target) {
+                        return None;
+                    }
+                }
+            }
+        }
+        Some(spares)
+    }
+
+    /// Undoes everything, for as long as it takes.
+    async fn undo(&mut self) {
+        if !self.ground.setting.operates {
+            return;
+        }
+        self.insist(Operation::Cluster(Command::StopChains(false))).await;
+        let routing = self.follower.routing();
+        for &node in routing.nodes.keys() {
+            self.insist(Operation::Cluster(Command::DrainNode(node, false))).await;
+        }
+        for &target in routing.targets.keys() {
+            self.insist(Operation::Cluster(Command::DrainTarget(target, false))).await;
+        }
+    }
 }

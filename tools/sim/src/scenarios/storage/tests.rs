@@ -133,6 +133,7 @@ fn in_memory(seed: u64, flaw: Flaw) -> Verdict {
         users: 3,
         pause_ms: 5,
         removals: 10,
+        epochs: false,
         ..Setting::draw(&mut Rng::new(seed).fork("in memory"))
     };
     let mut world = World::new(seed, Topology::of(&[("user", setting.users)]));

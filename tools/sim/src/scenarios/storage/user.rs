@@ -4,7 +4,7 @@ use core::cell::Cell;
 use core::time::Duration;
 use std::rc::Rc;
 
-use client_storage::{Storage, StorageConfig};
+use client_storage::Storage;
 use engine_runtime::Env;
 use engine_runtime::sim::SimEnv;
 use engine_types::{NodeRole, Rng, StoreId, reached};
@@ -14,13 +14,17 @@ use mgmt_cluster::session::Client;
 use super::QUIET_OPERATIONS;
 use super::chunks_of::{Came, Chunks, Place, Shipped};
 use super::ground::Ground;
-use crate::check::chunks::{Answer, Call, Change};
+use crate::check::chunks::{Answer, Call, Change, Epoch};
 use crate::history::End;
 
 /// How much later than its deadline an operation may end by the world's clock: a frozen process
 /// ends nothing, and clocks drift.
 pub(super) const LATE_MAX: Duration = Duration::from_secs(20);
 const SESSION_TIME: Duration = Duration::from_secs(10);
+/// Time in which answers that nobody waits for any more have come, or are given up.
+const AT_REST_AFTER: Duration = Duration::from_secs(30);
+/// What the followers of routing info and the keeper of the session hold.
+const HELD_AT_REST_MAX: usize = 8 << 20;
 /// Pause after a session that could not be opened.
 const PAUSE: Duration = Duration::from_millis(300);
 
@@ -42,14 +46,25 @@ pub(super) async fn run(env: SimEnv, ground: Rc<Ground>, number: u32) {
             env.sleep_until(env.now() + PAUSE).await;
             continue;
         };
-        let config = StorageConfig::default();
+        ground.sessions.borrow_mut().push(session.id());
+        let config = ground.setting.client.clone();
         let storage = Storage::new(&env, net.clone(), follower.clone(), session.id(), config);
         let shipped = Rc::new(Shipped { env: env.clone(), ground: ground.clone(), storage });
         work(&env, &ground, number, &shipped, &succeeded).await;
+        drop(shipped);
         if ground.quiet.get() && QUIET_OPERATIONS <= succeeded.get() {
             break;
         }
         reached!("L6: a storage client lost its session");
+    }
+    // T99: what operations held has come back; the follower keeps room for one answer.
+    let end = env.now() + AT_REST_AFTER;
+    while HELD_AT_REST_MAX < env.pool().held() && env.now() < end {
+        env.sleep_until(env.now() + PAUSE).await;
+    }
+    let held = env.pool().held();
+    if HELD_AT_REST_MAX < held {
+        ground.find(format!("client {number} is idle and holds {held} bytes of its pool"));
     }
     ground.finished.set(ground.finished.get() + 1);
     core::future::pending().await
@@ -114,9 +129,10 @@ impl<C: Chunks> Line<C> {
             chain: self.ground.chain_of(index),
             chunk: self.ground.chunk(index),
             size: setting.size,
+            epoch: 0,
         };
         let deadline = self.env.now() + setting.operation_time;
-        let call = self.call();
+        let call = self.call(index);
         let history = &self.ground.histories[index];
         let id = history.invoke(self.number, self.env.world_now(), call);
         let came = match call {
@@ -124,10 +140,12 @@ impl<C: Chunks> Line<C> {
                 let saw = self.chunks.read(place, offset, len, deadline).await;
                 saw.map_or(Err(Came::Never), |saw| Ok(Answer::Saw(saw)))
             }
-            Call::Update(change) => match self.chunks.update(place, change, deadline).await {
-                Came::Done { version, len } => Ok(Answer::Made { version, len }),
-                other => Err(other),
-            },
+            Call::Update(change, epoch) => {
+                match self.chunks.update(Place { epoch, ..place }, change, deadline).await {
+                    Came::Done { version, len } => Ok(Answer::Made { version, len }),
+                    other => Err(other),
+                }
+            }
         };
         let at = self.env.world_now();
         let done = came.is_ok();
@@ -143,7 +161,7 @@ impl<C: Chunks> Line<C> {
         done
     }
 
-    fn call(&mut self) -> Call {
+    fn call(&mut self, index: usize) -> Call {
         let setting = &self.ground.setting;
         let (size, removals) = (setting.size.bytes(), setting.removals);
         if self.rng.chance(setting.reads) {
@@ -154,15 +172,32 @@ impl<C: Chunks> Line<C> {
             return Call::Read { offset, len };
         }
         if self.rng.chance(removals) {
-            return Call::Update(Change::Remove);
+            return Call::Update(Change::Remove, self.epoch(index, true));
         }
         let (offset, len) = self.range(size);
-        Call::Update(match self.rng.below(16) {
+        let change = match self.rng.below(16) {
             0 => Change::Truncate { len: offset },
             1 => Change::Extend { len: offset },
             2 => Change::Zero { offset, len },
             _ => Change::Write { offset, len, stamp: self.ground.next_stamp() },
-        })
+        };
+        let cuts = matches!(change, Change::Truncate { .. });
+        Call::Update(change, self.epoch(index, cuts))
+    }
+
+    /// Whoever cuts a file raises its epoch; a few have not heard of the newest one, and a removal
+    /// may come long after it was decided (M1).
+    fn epoch(&mut self, index: usize, cuts: bool) -> Epoch {
+        if !self.ground.setting.epochs {
+            return 0;
+        }
+        if self.rng.chance(150) {
+            let newest = u64::from(self.ground.epoch(index));
+            let old = self.rng.range(newest.saturating_sub(2)..=newest);
+            reached!("T100: an update of an epoch that may be over");
+            return Epoch::try_from(old).expect("not above the newest");
+        }
+        if cuts { self.ground.raise_epoch(index) } else { self.ground.epoch(index) }
     }
 
     /// Mostly a small part of the chunk, sometimes of whole sectors, sometimes most of it.

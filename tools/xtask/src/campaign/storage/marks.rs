@@ -19,8 +19,21 @@ const BENEATH: [&str; 2] = ["engine", "mgmt"];
 /// How often is often enough.
 const OFTEN: u64 = 100;
 
-/// Marks that these worlds do not reach, with the test that does.
-const EXEMPT: [(&str, &str); 0] = [];
+/// Marks that these worlds cannot reach: why, and the test that does.
+const EXEMPT: &[(&str, &str)] = &[
+    (
+        "E343: the end of a payload that was discarded",
+        "tables of engine/craq; the daemon ends a stream once (E382)",
+    ),
+    (
+        "E345: the chunk has changed while the tail was asked",
+        "nobody: who has asked is woken when a version leaves, before an answer can come",
+    ),
+    (
+        "R14: a repeated request is answered from memory",
+        "cargo test -p engine-store; a store behind a replica is not asked",
+    ),
+];
 
 /// What a campaign reached of what it has to.
 #[derive(Debug, Default, PartialEq)]

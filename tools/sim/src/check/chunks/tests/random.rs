@@ -86,14 +86,15 @@ fn call(rng: &mut Rng, taste: &Taste) -> Call {
         };
     }
     if rng.chance(taste.removals) {
-        return Call::Update(Change::Remove);
+        return Call::Update(Change::Remove, 0);
     }
-    Call::Update(match rng.below(10) {
+    let change = match rng.below(10) {
         0 => Change::Truncate { len: offset },
         1 => Change::Extend { len: offset },
         2 => Change::Zero { offset, len },
         _ => Change::Write { offset, len, stamp: rng.next_u64() },
-    })
+    };
+    Call::Update(change, 0)
 }
 
 /// A legal history, and what the chunk is at its end.
@@ -109,7 +110,7 @@ fn execution(rng: &mut Rng, taste: &Taste) -> (Vec<ChunkOperation>, Reference) {
         let begins = history.len() < taste.operations && answered < taste.in_flight;
         if begins && rng.chance(400) {
             let call = call(rng, taste);
-            let doubtful = matches!(call, Call::Update(_)) && rng.chance(taste.unknown);
+            let doubtful = matches!(call, Call::Update(..)) && rng.chance(taste.unknown);
             let client = u32::try_from(rng.below(4)).expect("small");
             let end = if doubtful { End::Unknown { at: at(now + 5) } } else { End::Pending };
             under_way.push(UnderWay { index: history.len(), answer: None, doubtful });
@@ -131,7 +132,7 @@ fn execution(rng: &mut Rng, taste: &Taste) -> (Vec<ChunkOperation>, Reference) {
             None => {
                 one.answer = Some(match history[one.index].call {
                     Call::Read { offset, len } => chunk.read(offset, len),
-                    Call::Update(change) => chunk.apply(&change),
+                    Call::Update(change, _) => chunk.apply(&change),
                 });
                 if one.doubtful {
                     under_way.swap_remove(pick);
@@ -248,7 +249,7 @@ const MUTATIONS: [Mutation; 6] = [
 fn mutate(history: &mut Vec<ChunkOperation>, mutation: Mutation, rng: &mut Rng) -> Option<()> {
     let answered = |update: bool| {
         let all = history.iter().enumerate().filter(move |(_, operation)| {
-            matches!(operation.call, Call::Update(_)) == update && operation.result().is_some()
+            matches!(operation.call, Call::Update(..)) == update && operation.result().is_some()
         });
         all.map(|(index, _)| index).collect::<Vec<usize>>()
     };
