@@ -5,8 +5,8 @@
 //! [`Chunks`]; what ships is [`NodeChunks`], over `client_storage`.
 //!
 //! Rules that implementations keep and callers rely on
-//!   - cuts and removals act only on chunks of an older epoch (M1); of a chunk that is absent, or of
-//!     a newer epoch, they are done as wanted
+//!   - cuts and removals act only on chunks of an older epoch (M1); of a chunk that is absent, or
+//!     of a newer epoch, they are done as wanted
 //!   - an answer is definite: after `Ok` nothing of the call is under way. After an error it may
 //!     still happen; a later call for the same chunk waits for that, or is refused (E373)
 //!   - no call outlives its deadline
@@ -139,11 +139,11 @@ fn failed(chain: ChainId, error: &StorageError) -> ChunksError {
 fn done<T>(chain: ChainId, outcome: Result<T, StorageError>) -> Result<(), ChunksError> {
     match outcome {
         Ok(_) => Ok(()),
-        Err(StorageError::Refused { status, may_have_happened: false, .. })
-            if matches!(status, Status::StaleEpoch | Status::NotFound) =>
-        {
-            Ok(())
-        }
+        Err(StorageError::Refused {
+            status: Status::StaleEpoch | Status::NotFound,
+            may_have_happened: false,
+            ..
+        }) => Ok(()),
         Err(error) => Err(failed(chain, &error)),
     }
 }

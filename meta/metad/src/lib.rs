@@ -6,10 +6,10 @@
 //! Thin and stateless: an operation is one function over one transaction, and whatever it knows
 //! beside its arguments comes in a `Ctx`. Any number of services work on one store.
 //!
-//! Invariants: E420 to E424 in `view`, E425 to E427 in `call`, E428 and E429 in `op`, E430 in `mkfs`;
-//! E440, E441 in `ids`, E442 to E444 in `length`, E445 in `merge`, E446, E447 in `session`, E448 in
-//! `shrink`, E449 in `measure`, E450 to E453 in `deletion`, E454 in `op::locks`, E455, E456 in
-//! `op::prune`.
+//! Invariants: E420 to E424 in `view`, E425 to E427 in `call`, E428 and E429 in `op`, E430 in
+//! `mkfs`; E440, E441 in `ids`, E442 to E444 in `length`, E445 in `merge`, E446, E447 in
+//! `session`, E448 in `shrink`, E449 in `measure`, E450 to E453 in `deletion`, E454 in
+//! `op::locks`, E455, E456 in `op::prune`.
 
 #[cfg(test)]
 pub(crate) mod bed;

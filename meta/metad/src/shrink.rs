@@ -5,12 +5,12 @@
 //!                                                                          │
 //!   caller answered <── transaction: TRUN cleared <────────────────────────┘
 //! ```
-//! One process executes an item: the one whose storage session is written in it, which is the first
-//! one that was asked to. It may be taken over only when nothing of that session can happen any more on any storage node (L6). Without
-//! that, a late removal of a process that others think dead would meet a chunk that a writer of the
-//! old epoch, who does not know of the cut, has made and synced since: epochs protect writers of
-//! the new one alone (M1). A process that starts again opens a new session, which ends the old one,
-//! so this takes seconds.
+//! One process executes an item: the one whose storage session is written in it, which is the
+//! first one that was asked to. It may be taken over only when nothing of that session can happen
+//! any more on any storage node (L6). Without that, a late removal of a process that others think
+//! dead would meet a chunk that a writer of the old epoch, who does not know of the cut, has made
+//! and synced since: epochs protect writers of the new one alone (M1). A process that starts again
+//! opens a new session, which ends the old one, so this takes seconds.
 //!
 //! Invariants
 //!   E448  an item is executed by its owner only, by one task of it; it is cleared after everything
@@ -97,14 +97,6 @@ impl<E, K, C> Clone for Shrinks<E, K, C> {
     }
 }
 
-/// What there is of a file, by one transaction.
-enum Found {
-    /// No item.
-    Nothing,
-    /// An item.
-    Item(Item),
-}
-
 /// An unfinished cut.
 struct Item {
     /// As it is in the KV: items of one file differ in their epochs.
@@ -126,7 +118,7 @@ impl<E: Env, K: Kv, C: Chunks> Shrinks<E, K, C> {
     /// [`SettleError`].
     pub(crate) async fn settle(&self, ino: InodeId, by: Instant) -> Result<(), SettleError> {
         // Another cut may have begun when the first one is finished.
-        while let Found::Item(..) = self.0.find(ino).await? {
+        while self.0.find(ino).await?.is_some() {
             let run = self.start(ino);
             let gone = || !self.0.runs.borrow().get(&ino).is_some_and(|now| Rc::ptr_eq(now, &run));
             if until(&self.0.env, by, run.changed.until(gone)).await.is_err() {
@@ -178,7 +170,7 @@ impl<E: Env, K: Kv, C: Chunks> Inner<E, K, C> {
 
     /// True when no item is there any more; false when somebody else has it.
     async fn step(&self, ino: InodeId) -> Result<bool, SettleError> {
-        let Found::Item(item) = self.find(ino).await? else { return Ok(true) };
+        let Some(item) = self.find(ino).await? else { return Ok(true) };
         let owner = item.shrink.owner;
         if owner == NOBODY {
             return self.own(ino, &item).await;
@@ -202,7 +194,7 @@ impl<E: Env, K: Kv, C: Chunks> Inner<E, K, C> {
         self.replace(ino, &item, None).await
     }
 
-    async fn find(&self, ino: InodeId) -> Result<Found, SettleError> {
+    async fn find(&self, ino: InodeId) -> Result<Option<Item>, SettleError> {
         let read = async |transaction: &K::Transaction| {
             let item = transaction.get(&key::shrink(ino), ReadMode::Snapshot).await?;
             let Some(item) = item else { return Ok(None) };
@@ -210,11 +202,11 @@ impl<E: Env, K: Kv, C: Chunks> Inner<E, K, C> {
             Ok(Some((item, inode)))
         };
         let found = transact(&self.kv, &policy(), read).await.map_err(kv_error(ino))?;
-        let Some((raw, inode)) = found else { return Ok(Found::Nothing) };
+        let Some((raw, inode)) = found else { return Ok(None) };
         let damaged = |error: DecodeError| SettleError::Damaged { ino, why: error.to_string() };
         let inode = inode.map(|bytes| Inode::decode(&bytes)).transpose().map_err(damaged)?;
         let shrink = Shrink::decode(&raw).map_err(damaged)?;
-        Ok(Found::Item(Item { raw, shrink, inode }))
+        Ok(Some(Item { raw, shrink, inode }))
     }
 
     /// Makes the item this process's, if nothing has changed about it. Never true: it is there.

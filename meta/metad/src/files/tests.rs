@@ -1,5 +1,3 @@
-#![expect(clippy::unwrap_used, reason = "a refused step of a test fails it")]
-
 use core::cell::Cell;
 
 use client_storage::At;

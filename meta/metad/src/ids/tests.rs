@@ -1,5 +1,3 @@
-#![expect(clippy::unwrap_used, reason = "a failed answer of the store fails the test")]
-
 use core::time::Duration;
 use std::collections::BTreeSet;
 

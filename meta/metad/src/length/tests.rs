@@ -1,5 +1,3 @@
-#![expect(clippy::unwrap_used, reason = "a refused step of a test fails it")]
-
 use engine_types::{ChainTableId, ChainTableVersion, ChunkSize};
 use meta_schema::inode::{FileData, InodeKind};
 use meta_schema::{Gid, Layout, Mode, Uid};

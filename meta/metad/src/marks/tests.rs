@@ -1,5 +1,3 @@
-#![expect(clippy::unwrap_used, reason = "a mark that cannot be read fails the test")]
-
 use super::*;
 
 #[test]

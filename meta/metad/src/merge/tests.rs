@@ -1,5 +1,3 @@
-#![expect(clippy::unwrap_used, reason = "a failed simulation fails the test")]
-
 use core::cell::Cell;
 use core::time::Duration;
 

@@ -1,5 +1,3 @@
-#![expect(clippy::unwrap_used, reason = "a failed answer of the fake fails the test")]
-
 use core::time::Duration;
 
 use engine_runtime::Env;
@@ -29,7 +27,7 @@ fn with_chunks<F: Future<Output = ()> + 'static>(
         let chunks = FakeChunks::new(&env, SessionId::new(9));
         let place = place(stripe);
         for index in (0..40).step_by(3) {
-            assert!(chunks.write(place.at(index, 0), 0, &[7; CHUNK as usize]));
+            assert!(chunks.write(place.at(index, 0), 0, &[7; 4096]));
         }
         main(env, chunks, place).await;
     });

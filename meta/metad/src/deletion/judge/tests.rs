@@ -1,5 +1,3 @@
-#![expect(clippy::unwrap_used, reason = "a refused step of a test fails it")]
-
 use engine_types::{ChainTableId, ChainTableVersion, ChunkSize, SessionId};
 use meta_schema::inode::{DirectoryData, FileData};
 use meta_schema::{Gid, Layout, Mode, Timestamp, TruncateEpoch, Uid};
@@ -48,7 +46,7 @@ fn entries_are_judged_by_the_table() {
         (Some(file(0, 0)), false, false, true,                      Verdict::Record),
         (Some(file(1, 0)), false, false, true,                      Verdict::Few(1)),
         (Some(file(64 * CHUNK, 0)), false, false, true,             Verdict::Few(64)),
-        (Some(file(65 * CHUNK, 0)), false, false, true,             Verdict::Many(Some(65 * CHUNK))),
+        (Some(file(65 * CHUNK, 0)), false, false, true,         Verdict::Many(Some(65 * CHUNK))),
         (Some(file(1 << 62, 0)), false, false, true,                Verdict::Many(Some(1 << 62))),
         (Some(file(0, 0)), false, false, false,                     Verdict::Many(None)),
         (Some(inode(InodeKind::Fifo, 0)), false, false, true,       Verdict::Record),
