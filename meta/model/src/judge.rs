@@ -187,7 +187,7 @@ impl Node {
             return Err(differs("nlink", links..=most, found));
         }
         if 0 < self.late {
-            self.ctime.may_mark(When { earliest: i64::MIN, ..when });
+            self.may_mark_status(When { earliest: i64::MIN, ..when });
             self.late = found - links;
         }
         Ok(())

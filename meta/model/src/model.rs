@@ -8,7 +8,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 
-use meta_protocol::{Answer, Refusal, Request};
+use meta_protocol::{Answer, Operation, Refusal, Request};
 
 use meta_schema::Errno;
 
@@ -179,8 +179,13 @@ fn explain(
     when: When,
 ) -> Result<(), String> {
     world.sweep();
+    if world.fog {
+        return Ok(());
+    }
     if dispatch::inodes(&request.operation).iter().any(|ino| world.doomed.contains(&ino.get())) {
-        // Half removed: nothing can be said of it.
+        // Half removed: nothing can be said of it, nor of a place to which something of it went.
+        let spreads = matches!(request.operation, Operation::Link(_) | Operation::Rename(_));
+        world.fog |= spreads && result.is_ok();
         return Ok(());
     }
     let may_be_gone = world.is_lost_for(request);
@@ -191,7 +196,7 @@ fn explain(
     let judged = match (outcome, result) {
         (Ok(expect), Ok(answer)) => return run.judge(&expect, answer),
         (_, Err(refusal)) if may_be_gone && gone.contains(refusal.errno) => Ok(()),
-        (Ok(_), Err(refusal)) if run.allowed.contains(refusal.errno) => Ok(()),
+        (_, Err(refusal)) if run.allowed.contains(refusal.errno) => Ok(()),
         (Ok(expect), Err(refusal)) => {
             Err(format!("expected success ({expect:?}), found {}", refusal.errno.name()))
         }

@@ -110,6 +110,8 @@ pub(crate) struct Change {
     seen: u64,
     /// Something changed since.
     risen: bool,
+    /// Something may have.
+    doubted: bool,
 }
 
 impl Change {
@@ -118,14 +120,19 @@ impl Change {
         self.risen = true;
     }
 
+    /// Something may have changed.
+    pub(crate) const fn may_rise(&mut self) {
+        self.doubted = true;
+    }
+
     /// What was seen last.
     pub(crate) const fn seen(self) -> u64 {
         self.seen
     }
 
-    /// Whether something changed since.
+    /// Whether something changed since, or may have.
     pub(crate) const fn has_risen(self) -> bool {
-        self.risen
+        self.risen || self.doubted
     }
 
     /// The smallest value that may be answered.
@@ -136,7 +143,7 @@ impl Change {
     /// The counter was answered: is it possible?
     pub(crate) const fn see(&mut self, value: u64) -> bool {
         let possible = self.least() <= value;
-        *self = Self { seen: value, risen: false };
+        *self = Self { seen: value, risen: false, doubted: false };
         possible
     }
 }
@@ -151,6 +158,16 @@ pub(crate) enum Blocks {
     Said(u64),
     /// This, if nothing had changed when it was said.
     May(u64),
+}
+
+impl Blocks {
+    /// Something may have changed.
+    pub(crate) const fn doubted(self) -> Self {
+        match self {
+            Self::Said(blocks) => Self::May(blocks),
+            other => other,
+        }
+    }
 }
 
 #[cfg(test)]

@@ -144,6 +144,13 @@ impl Node {
         self.mark_status(when);
     }
 
+    /// Its attributes may change.
+    pub(crate) fn may_mark_status(&mut self, when: When) {
+        self.ctime.may_mark(when);
+        self.change.may_rise();
+        self.blocks = self.blocks.doubted();
+    }
+
     /// Its attributes change: POSIX marks ctime.
     pub(crate) fn mark_status(&mut self, when: When) {
         self.ctime.mark(when);
@@ -176,6 +183,8 @@ pub(crate) struct World {
     /// Numbers of inodes that went with a tree: they may be answered until somebody removed them.
     pub(crate) doomed: BTreeSet<u64>,
     pub(crate) locks: Locks,
+    /// Something of a doomed tree was moved or linked out of it: of what follows nothing is known.
+    pub(crate) fog: bool,
     /// What a file gets whose directory says nothing.
     pub(crate) root_layout: LayoutTemplate,
     next: u32,
@@ -192,6 +201,7 @@ impl World {
             inos: BTreeMap::from([(root.ino, ROOT)]),
             doomed: BTreeSet::new(),
             locks: Locks::default(),
+            fog: false,
             root_layout: root.layout,
             next: 1,
         }
@@ -311,10 +321,15 @@ impl World {
         }
     }
 
+    /// `top` and the directories below it.
+    pub(crate) fn directories_below(&self, top: NodeId) -> BTreeSet<NodeId> {
+        let below = |id: &NodeId| self.node(*id).is_directory() && self.is_below(*id, top);
+        self.nodes.keys().copied().filter(below).collect()
+    }
+
     /// `top`, which has just lost its name, and all that is below it go away, some of it later.
     pub(crate) fn doom(&mut self, top: NodeId) {
-        let below = |id: &NodeId| self.node(*id).is_directory() && self.is_below(*id, top);
-        let tree: BTreeSet<NodeId> = self.nodes.keys().copied().filter(below).collect();
+        let tree = self.directories_below(top);
         let mut lost: BTreeMap<NodeId, u32> = BTreeMap::new();
         for dir in &tree {
             for entry in self.entries(*dir).into_iter().flat_map(BTreeMap::values) {
@@ -331,9 +346,7 @@ impl World {
             if self.names(id).is_empty() {
                 self.bury(id);
             } else {
-                let node = self.node_mut(id);
-                node.late += names;
-                node.change.rise();
+                self.node_mut(id).late += names;
             }
         }
     }

@@ -83,13 +83,28 @@ impl Scene {
             }
             4..8 => op::Mkdir { parent, name, mode, umask, layout: None }.into(),
             8..10 => op::Symlink { parent, name, target: self.target() }.into(),
-            10..12 => op::Link { ino: self.any(), parent, name }.into(),
+            10..12 => op::Link { ino: self.live(), parent, name }.into(),
             _ => {
                 let kinds = [0, 0o100_000, 0o010_000, 0o140_000, 0o020_000, 0o060_000, 0o040_000];
                 let mode = mode.bits() as u32 | self.one(&kinds);
                 op::Mknod { parent, name, mode, umask, rdev: 0x0103 }.into()
             }
         }
+    }
+
+    /// Anything that is there.
+    fn live(&mut self) -> InodeId {
+        let id = self.node(|_, _| true);
+        self.number(id)
+    }
+
+    /// A directory that is there, seldom something else.
+    fn live_dir(&mut self) -> InodeId {
+        if self.rng.chance(30) {
+            return self.live();
+        }
+        let id = self.node(|world, id| world.node(id).is_directory());
+        self.number(id)
     }
 
     fn target(&mut self) -> Vec<u8> {
@@ -112,7 +127,7 @@ impl Scene {
     }
 
     fn renames(&mut self) -> O {
-        let (from, mut to) = (self.dir(), self.dir());
+        let (from, mut to) = (self.live_dir(), self.live_dir());
         let from_name = self.name(from, 950);
         if self.rng.chance(200) {
             to = from;

@@ -128,7 +128,7 @@ impl Run<'_> {
         if size == old {
             // POSIX marks the times if the size changes, Linux always.
             node.mtime.may_mark(when);
-            node.ctime.may_mark(when);
+            node.may_mark_status(when);
             node.open_setid();
         } else {
             node.mark_content(when);

@@ -132,9 +132,15 @@ impl Run<'_> {
         closes: bool,
     ) -> Result<Expect, Errors> {
         const NO_FILE: &[Errno] = &[Errno::EINVAL, Errno::EBADF, Errno::EISDIR];
-        let id = self.written(ino, NO_FILE)?;
-        if let Some(hint) = hint {
-            self.hint(id, hint)?;
+        let id = self.find(ino)?;
+        if matches!(self.world.node(id).kind, Kind::File(_)) {
+            self.written(ino, NO_FILE)?;
+            if let Some(hint) = hint {
+                self.hint(id, hint)?;
+            }
+        } else {
+            // Of what has no bytes nothing is told; to close it is no mistake.
+            self.allowed.join(Err(Errors::any(NO_FILE)));
         }
         let session = self.session;
         let node = self.world.node_mut(id);
@@ -176,7 +182,7 @@ impl Run<'_> {
         let when = self.when;
         let node = self.world.node_mut(id);
         node.mtime.may_mark(when);
-        node.ctime.may_mark(when);
+        node.may_mark_status(when);
         node.open_setid();
     }
 

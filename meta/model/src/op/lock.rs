@@ -75,13 +75,22 @@ impl Run<'_> {
         wanted: Wanted,
         wait: Wait,
     ) -> Result<Expect, Errors> {
-        let id = self.find(ino)?;
+        let found = self.find(ino);
         let held = self.held(wanted);
+        if let (Wait::Ticket(_), Err(gone)) = (wait, &found) {
+            // Nobody waits there.
+            self.allowed.join(Err(gone.clone()));
+            return Ok(Expect::Lock(self.anything()));
+        }
+        let id = found?;
         if let Wait::Ticket(ticket) = wait {
             return Ok(Expect::Lock(match self.world.locks.waits(id, held.owner, ticket) {
                 Some(true) => Told::Waiting(ticket),
-                Some(false) => Told::Granted,
-                None => self.anything(),
+                Some(false) if wanted.kind.is_some() && self.world.locks.covers(id, &held) => {
+                    Told::Granted
+                }
+                // It was given back since, or another one is asked for than was waited for.
+                Some(false) | None => self.anything(),
             }));
         }
         if wanted.kind.is_none() {
@@ -114,7 +123,11 @@ impl Run<'_> {
         owner: u64,
         ticket: u64,
     ) -> Result<Expect, Errors> {
-        let id = self.find(ino)?;
+        let Ok(id) = self.find(ino) else {
+            // Nobody waits there.
+            self.allowed.join(Err(Errors::any(&[Errno::ENOENT, Errno::ESTALE])));
+            return Ok(Expect::Lock(self.anything()));
+        };
         let owner: Owner = (self.session, owner);
         Ok(Expect::Lock(match self.world.locks.waits(id, owner, ticket) {
             Some(true) => {
@@ -138,7 +151,11 @@ impl Run<'_> {
         family: LockFamily,
         owner: u64,
     ) -> Result<Expect, Errors> {
-        let id = self.find(ino)?;
+        let Ok(id) = self.find(ino) else {
+            // Nobody holds anything there.
+            self.allowed.join(Err(Errors::any(&[Errno::ENOENT, Errno::ESTALE])));
+            return Ok(Expect::Done);
+        };
         let owner: Owner = (self.session, owner);
         self.world
             .locks

@@ -1,9 +1,11 @@
 //! unlink, rmdir, and the removal of whole trees.
 
+use alloc::collections::BTreeMap;
+
 use meta_schema::Errno;
 
 use crate::expect::Expect;
-use crate::run::{Errors, Run};
+use crate::run::{Errors, READ, Run};
 use crate::world::NodeId;
 
 impl Run<'_> {
@@ -50,6 +52,16 @@ impl Run<'_> {
         }
     }
 
+    /// Whether the caller may list `dir` and take all its entries, as `rm -r` would.
+    fn may_empty(&self, dir: NodeId) -> Result<(), Errors> {
+        let mut errors = Errors::default();
+        for entry in self.world.entries(dir).into_iter().flat_map(BTreeMap::values) {
+            errors.join(self.need(dir, READ));
+            errors.join(self.may_take(dir, entry.node));
+        }
+        errors.check()
+    }
+
     /// Takes the tree `name` away at once. What is in it disappears some time later: until then
     /// its numbers may still be answered, and other names of its files still count the lost ones.
     pub(crate) fn remove_tree(&mut self, ino: u64, name: &[u8]) -> Result<Expect, Errors> {
@@ -57,6 +69,9 @@ impl Run<'_> {
         let mut errors = Errors::default();
         errors.join(self.may_take(dir, child));
         errors.when(!self.world.node(child).is_directory(), Errno::ENOTDIR);
+        for inner in self.world.directories_below(child) {
+            errors.join(self.may_empty(inner));
+        }
         errors.check()?;
         self.world.leave(dir, name);
         self.mark_entries(dir);

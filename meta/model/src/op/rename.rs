@@ -121,6 +121,6 @@ impl Run<'_> {
     fn may_mark_status(&mut self, id: NodeId) {
         let when = self.when;
         let node = self.world.node_mut(id);
-        node.ctime.may_mark(when);
+        node.may_mark_status(when);
     }
 }

@@ -58,9 +58,17 @@ pub(crate) struct XattrFlags {
 }
 
 impl Run<'_> {
+    /// The inode, and whether the name can be one.
+    fn named(&self, ino: u64, name: &[u8]) -> Result<NodeId, Errors> {
+        let found = self.find(ino);
+        let mut errors = Errors::default();
+        errors.join(check_name(name));
+        errors.join(found.clone().map(|_| ()));
+        errors.check().and(found)
+    }
+
     pub(crate) fn get_xattr(&mut self, ino: u64, name: &[u8]) -> Result<Expect, Errors> {
-        let id = self.find(ino)?;
-        check_name(name)?;
+        let id = self.named(ino, name)?;
         let nothing = Errors::one(Errno::ENODATA);
         let node = self.world.node(id);
         match class(name) {
@@ -137,7 +145,7 @@ impl Run<'_> {
         value: &[u8],
         flags: XattrFlags,
     ) -> Result<Expect, Errors> {
-        let id = self.find(ino)?;
+        let id = self.named(ino, name)?;
         let mut errors = Errors::default();
         errors.when(flags.create && flags.replace, Errno::EINVAL);
         errors.when(VALUE_MAX < value.len(), Errno::E2BIG);
@@ -157,7 +165,7 @@ impl Run<'_> {
     }
 
     pub(crate) fn remove_xattr(&mut self, ino: u64, name: &[u8]) -> Result<Expect, Errors> {
-        let id = self.find(ino)?;
+        let id = self.named(ino, name)?;
         let mut errors = Errors::default();
         errors.join(self.may_set(id, name));
         let node = self.world.node(id);
@@ -170,9 +178,7 @@ impl Run<'_> {
                     self.allowed.when(true, Errno::ENODATA);
                 }
                 errors.check()?;
-                if there {
-                    self.put_list(id, is_access, None);
-                }
+                self.put_list(id, is_access, None);
             }
             _ => {
                 errors.when(!node.xattrs.contains_key(name), Errno::ENODATA);
@@ -217,9 +223,7 @@ impl Run<'_> {
             }
         }
         let list = self.parsed(value, flags, there, errors)?;
-        if self.world.node(id).is_directory() {
-            self.put_list(id, false, list);
-        }
+        self.put_list(id, false, list);
         Ok(Expect::Done)
     }
 
@@ -233,6 +237,8 @@ impl Run<'_> {
         // Linux ignores the flags for lists.
         self.allowed.when(flags.create && there, Errno::EEXIST);
         self.allowed.when(flags.replace && !there, Errno::ENODATA);
+        // Linux takes no bytes for no list, which no document says.
+        self.allowed.when(value.is_empty(), Errno::EINVAL);
         match Acl::parse(value) {
             Parsed::Nothing => errors.check().map(|()| None),
             Parsed::List(list) => errors.check().map(|()| Some(list)),
@@ -250,6 +256,14 @@ impl Run<'_> {
 
     /// Keeps, or removes, a list.
     fn put_list(&mut self, id: NodeId, is_access: bool, list: Option<Acl>) {
+        let node = self.world.node(id);
+        let there = if is_access { node.acl.is_some() } else { node.default_acl.is_some() };
+        if list.is_none() && !there {
+            // What is not there is removed: whether that is a change is left open.
+            let when = self.when;
+            self.world.node_mut(id).may_mark_status(when);
+            return;
+        }
         self.mark_status(id);
         let (uid_is_root, gid) = (self.who.is_root(), self.world.node(id).gid);
         let member = uid_is_root || self.who.in_group(gid);
