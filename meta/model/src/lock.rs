@@ -3,7 +3,7 @@
 //!
 //! Neither standard says who gets a lock next. Ours is the first who waits (issue 6: "waits are
 //! fair"): a later request that waits does so behind an earlier one with which it conflicts,
-//! unless the earlier one waits for locks of the later's owner.
+//! unless the earlier one waits for locks of the later's owner, directly or through others.
 //!
 //! Invariants
 //!   E467  two owners never hold locks of one family that exclude each other; who waits is
@@ -51,7 +51,7 @@ pub(crate) struct Waiter {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
     Granted,
-    /// It waits, the last of all at its inode.
+    /// It waits.
     Queued,
     Busy,
     /// EDEADLK: to wait would never end.
@@ -177,8 +177,16 @@ impl Locks {
         if self.deadlocks(id, &wanted, false) {
             return Outcome::Deadlock;
         }
+        // Who would never be served because of his place in the queue goes to its front.
+        let is_posix = wanted.family == LockFamily::Posix;
+        let overtakes = is_posix && self.deadlocks(id, &wanted, true);
         let table = self.tables.entry(id).or_default();
-        table.waiters.push(Waiter { ticket: None, lock: wanted });
+        if overtakes && is_free {
+            table.put(wanted);
+            return Outcome::Granted;
+        }
+        let place = if overtakes { 0 } else { table.waiters.len() };
+        table.waiters.insert(place, Waiter { ticket: None, lock: wanted });
         Outcome::Queued
     }
 
@@ -213,12 +221,12 @@ impl Locks {
         holders.chain(ahead).collect()
     }
 
-    /// The last waiter was told its ticket; false if somebody had it.
+    /// The new waiter was told its ticket; false if somebody had it.
     pub(crate) fn name(&mut self, id: NodeId, ticket: u64) -> bool {
         let table = self.tables.entry(id).or_default();
         let known = table.waiters.iter().any(|waiter| waiter.ticket == Some(ticket));
-        if let Some(last) = table.waiters.last_mut() {
-            last.ticket = Some(ticket);
+        if let Some(new) = table.waiters.iter_mut().rfind(|waiter| waiter.ticket.is_none()) {
+            new.ticket = Some(ticket);
         }
         !known && !table.granted.contains(&ticket)
     }
