@@ -5,6 +5,7 @@
 //! knows both from the store. Real time is judged with it: an operation that ended before another
 //! began may not stand behind it.
 
+use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
@@ -58,7 +59,7 @@ pub struct Event {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Unexplained {
     /// An answer is wrong in the order of the store.
-    Answer(Divergence),
+    Answer(Box<Divergence>),
     /// What had ended stands behind what began later.
     Order {
         /// What stands in front.

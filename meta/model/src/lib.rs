@@ -1,14 +1,14 @@
 //! Reference model of the namespace, and random operations to compare with it.
 //!
-//! The model says what POSIX.1-2017 and Linux' man pages say, in plain maps, and shares no rule with
-//! the service: of `meta_schema` it uses names and units alone. What the standards leave open is
-//! left open: several errors may be right, times and counters are bounds, numbers of inodes and
+//! The model says what POSIX.1-2017 and Linux' man pages say, in plain maps, and shares no rule
+//! with the service: of `meta_schema` it uses names and units alone. What the standards leave open
+//! is left open: several errors may be right, times and counters are bounds, numbers of inodes and
 //! cookies are learnt when they are first seen.
 //!
 //! ```text
-//!   generate ─> Step ─ Binding ─> Request ─> system under test ─> answer ─┐
-//!      │                             └──────────> Model::check <──────────┘
-//!      └─ shrink <── Divergence <─── judge ── Expect <── op::* on World
+//!   generate --> Step -- Binding --> Request --> system under test --> answer
+//!                                       |                                |
+//!   shrink <-- Divergence <-- judge <-- Model::check: op::* on World <---+
 //! ```
 //! Several clients at a time are judged in the order of the store (`history`). Results that nobody
 //! knows make several worlds of one, until an answer tells (`Model::unknown`).

@@ -3,6 +3,7 @@
 //! Invariants
 //!   E466  at least one history of what may have happened explains every answer
 
+use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -75,7 +76,7 @@ impl Model {
         request: &Request,
         result: &Result<Answer, Refusal>,
         when: When,
-    ) -> Result<(), Divergence> {
+    ) -> Result<(), Box<Divergence>> {
         let mut next = Vec::new();
         let mut first = None;
         for world in &self.worlds {
@@ -89,7 +90,7 @@ impl Model {
         if next.is_empty() {
             let (why, around) = first.expect("E466: there is always a world");
             let (request, found) = (request.clone(), result.clone());
-            return Err(Divergence { request, found, why, around });
+            return Err(Box::new(Divergence { request, found, why, around }));
         }
         next.dedup();
         self.worlds = next;
@@ -119,7 +120,7 @@ impl Model {
     ///
     /// # Errors
     /// It could not be done in any history; the model is as it was.
-    pub fn happened(&mut self, request: &Request, when: When) -> Result<(), Divergence> {
+    pub fn happened(&mut self, request: &Request, when: When) -> Result<(), Box<Divergence>> {
         let mut next = Vec::new();
         let mut first = None;
         for world in &self.worlds {
@@ -134,7 +135,7 @@ impl Model {
             let (errors, around) = first.expect("E466: there is always a world");
             let (request, found) = (request.clone(), Ok(Answer::Done));
             let why = format!("expected {errors}, it was done");
-            return Err(Divergence { request, found, why, around });
+            return Err(Box::new(Divergence { request, found, why, around }));
         }
         self.worlds = next;
         Ok(())

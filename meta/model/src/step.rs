@@ -2,7 +2,7 @@
 //! list of them means the same when others are left out.
 //!
 //! Invariants
-//!   E469  a step without the ones that it needs is still a request: it names inodes that nobody has
+//!   E469  a step without those that it needs is still a request: it names inodes nobody has
 
 use alloc::collections::BTreeMap;
 

@@ -22,7 +22,7 @@ impl World {
             Kind::Special(kind, rdev) => format!("{kind} {rdev}"),
         };
         let mut line = format!(
-            "{ino}: {what}, {mode:04o} of {}:{}, {} links, atime {:?}, mtime {:?}, ctime {:?}, {:?}",
+            "{ino}: {what}, {mode:04o} of {}:{}, {} links, times {:?} {:?} {:?}, {:?}",
             node.uid,
             node.gid,
             self.links(id),

@@ -16,8 +16,9 @@ fn e468_two_steps_in_order_are_left_of_many() {
     let mut rng = Rng::new(7);
     for length in [2_u32, 3, 10, 100, 400] {
         let mut steps: Vec<u32> = (2..=length + 1).collect();
-        let first = rng.below(u64::from(length)) as usize;
-        let second = (first + 1 + rng.below(u64::from(length) - 1) as usize) % length as usize;
+        let first = usize::try_from(rng.below(length.into())).unwrap();
+        let second = (first + 1 + usize::try_from(rng.below(u64::from(length) - 1)).unwrap())
+            % length as usize;
         steps[first.min(second)] = 0;
         steps[first.max(second)] = 1;
         let fails = |steps: &[u32]| {
