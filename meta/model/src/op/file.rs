@@ -302,6 +302,8 @@ impl Run<'_> {
         let id = self.find(ino)?;
         let mut errors = Errors::default();
         errors.when(!self.owns(id), Errno::EPERM);
+        // Who keeps it may have it open for writing, for all that the service knows.
+        self.allowed.when(!self.world.node(id).holders.is_empty(), Errno::EBUSY);
         let root_layout = self.world.root_layout;
         let node = self.world.node(id);
         let in_use = match &node.kind {

@@ -41,7 +41,15 @@ impl Run<'_> {
 
     /// Resolves `path` from the directory `start`.
     pub(crate) fn walk(&mut self, start: u64, path: &[u8], follow: bool) -> Result<Expect, Errors> {
-        let mut at = self.find(start)?;
+        // An absolute path does not begin at the start; whether that is there may be looked at.
+        let found = self.find(start);
+        let mut at = match &found {
+            Err(gone) if path.first() == Some(&b'/') => {
+                self.allowed.join(Err(gone.clone()));
+                ROOT
+            }
+            _ => found?,
+        };
         let mut errors = Errors::default();
         errors.when(path.is_empty(), Errno::ENOENT);
         errors.when(PATH_MAX < path.len(), Errno::ENAMETOOLONG);
