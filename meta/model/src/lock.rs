@@ -174,11 +174,12 @@ impl Locks {
         if !waits {
             return Outcome::Busy;
         }
-        if self.deadlocks(id, &wanted, false) {
+        // flock(2) knows no EDEADLK: such waits last until somebody gives up.
+        let is_posix = wanted.family == LockFamily::Posix;
+        if is_posix && self.deadlocks(id, &wanted, false) {
             return Outcome::Deadlock;
         }
         // Who would never be served because of his place in the queue goes to its front.
-        let is_posix = wanted.family == LockFamily::Posix;
         let overtakes = is_posix && self.deadlocks(id, &wanted, true);
         let table = self.tables.entry(id).or_default();
         if overtakes && is_free {
@@ -211,6 +212,12 @@ impl Locks {
             }
         }
         false
+    }
+
+    /// Whether `owner` waits for a lock of any inode.
+    pub(crate) fn is_waiting(&self, owner: Owner) -> bool {
+        let mut waiters = self.tables.values().flat_map(|table| &table.waiters);
+        waiters.any(|waiter| waiter.lock.owner == owner)
     }
 
     fn waits_for(&self, id: NodeId, lock: &Held, before: usize, queues: bool) -> Vec<Owner> {

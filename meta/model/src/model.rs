@@ -9,6 +9,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 
+use engine_types::SessionId;
 use meta_protocol::{Answer, Operation, Refusal, Request};
 
 use meta_schema::Errno;
@@ -95,6 +96,13 @@ impl Model {
         next.dedup();
         self.worlds = next;
         Ok(())
+    }
+
+    /// Whether the lock owner `owner` of `session` may be waiting. Threads of one process can wait
+    /// for several inodes at once under one name, and no search for deadlocks that goes by names,
+    /// Linux' or ours, follows more than one of these waits: histories with them are not judged.
+    pub fn may_wait(&self, session: SessionId, owner: u64) -> bool {
+        self.worlds.iter().any(|world| world.locks.is_waiting((session.get(), owner)))
     }
 
     /// `request` was sent, and nobody will ever know whether it was done.

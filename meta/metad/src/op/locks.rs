@@ -158,9 +158,10 @@ pub(crate) async fn cancel<T: Transaction>(
     let Some(mut table) = table(view, ino, ReadMode::Conflict).await? else {
         return Ok(Answer::Lock(LockTold::Cancelled));
     };
+    let is_last = waits_for(view, owner, ino).await?;
     let (waited, granted) = table.cancel(owner, asked.ticket);
     keep(view, ino, &table, ctx.session, &granted)?;
-    if waited {
+    if waited && is_last {
         view.clear(&Key::LockWait { session: ctx.session, owner: asked.owner })?;
     }
     Ok(Answer::Lock(if waited { LockTold::Cancelled } else { LockTold::Granted }))
@@ -176,12 +177,25 @@ pub(crate) async fn release<T: Transaction>(
     let Some(mut table) = table(view, asked.ino, ReadMode::Conflict).await? else {
         return Ok(Answer::Done);
     };
+    let is_last = asked.family == LockFamily::Posix && waits_for(view, owner, asked.ino).await?;
     let granted = table.release_owner(asked.family, owner);
     keep(view, asked.ino, &table, ctx.session, &granted)?;
-    if asked.family == LockFamily::Posix {
+    if is_last {
         view.clear(&Key::LockWait { session: ctx.session, owner: asked.owner })?;
     }
     Ok(Answer::Done)
+}
+
+/// Whether what `owner` waits for by fcntl is `ino`: giving up a wait, or locks, of one inode says
+/// nothing about a wait for another.
+async fn waits_for<T: Transaction>(
+    view: &View<'_, T>,
+    owner: LockOwner,
+    ino: InodeId,
+) -> Result<bool, Stop> {
+    let wait = Key::LockWait { session: owner.session, owner: owner.owner };
+    let raw = view.get_raw(&wait, ReadMode::Conflict).await?;
+    Ok(raw.is_some_and(|raw| key::decode_inode(&raw) == Some(ino)))
 }
 
 /// Drops everything that `session` has or wants of `ino`: it is fenced.

@@ -76,7 +76,7 @@ fn runs_print_what_their_bytes_print() {
 
 #[test]
 fn any_other_byte_prints_otherwise() {
-    let mut bytes = vec![0; 64];
+    let mut bytes = [0; 64];
     plain(7, 3, &mut bytes[3..50]);
     let (print, _) = seen(5, &bytes[5..]);
     for at in 5..64 {
