@@ -1,8 +1,9 @@
 //! Byte credit: how much bulk the peers of one server may send (W3).
 //!
 //! Owner: one server on one core, or whoever else gives room to peers. Pure bookkeeping: what is
-//! granted goes out through the account's connection. A peer asks when it has bulk to send; grants go round in turn, one block at a time,
-//! so that a peer with much to send does not starve one with little.
+//! granted goes out through the account's connection. A peer asks when it has bulk to send;
+//! grants go round in turn, one block at a time, so that a peer with much to send does not starve
+//! one with little.
 //!
 //! Credit is *unused* while the peer may still send against it, *in use* from the header of a bulk
 //! request until that request is done. A connection that works is granted again what it gave back,

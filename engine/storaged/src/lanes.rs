@@ -109,8 +109,8 @@ impl Purse {
         u32::try_from(demand + u64::from(more)).unwrap_or(u32::MAX)
     }
 
-    /// What is to be said to the peer: whether more is wanted, which it may not have kept in mind as
-    /// it has bounds of its own, or room goes back that nobody waits for, beyond what is idle.
+    /// What is to be said to the peer: whether more is wanted, which it may not have kept in mind
+    /// as it has bounds of its own, or room goes back that nobody waits for, beyond what is idle.
     pub(crate) fn settle(&self, lane: u8) -> Option<(Room, u32)> {
         let gate = &self.lanes[usize::from(lane) - 1];
         let (free, demand) = (gate.free(), gate.demand());

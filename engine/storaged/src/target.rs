@@ -253,6 +253,11 @@ impl<E: Env> Target<E> {
         let mut effects = self.effects.take();
         self.replica.borrow_mut().step(event, leased, &mut effects);
         for effect in effects.drain(..) {
+            // An effect before may have met a failed store: everybody was answered then, and the
+            // payloads are gone.
+            if self.closed.get() {
+                break;
+            }
             self.perform(effect);
         }
         *self.effects.borrow_mut() = effects;

@@ -97,11 +97,12 @@ fn mistakes() -> Vec<(&'static str, Mistake)> {
             a.truncate_epoch = TruncateEpoch::new(a.truncate_epoch.get().saturating_sub(1));
         }),
     );
-    more_mistakes(&mut all);
+    mistakes_of_names(&mut all);
+    mistakes_of_values(&mut all);
     all
 }
 
-fn more_mistakes(all: &mut Vec<(&'static str, Mistake)>) {
+fn mistakes_of_names(all: &mut Vec<(&'static str, Mistake)>) {
     let mut add = |name, mistake| all.push((name, mistake));
     add("refused for nothing", on(|o, _| matches!(o, O::Mkdir(_)).then(|| refused(Errno::EPERM))));
     add(
@@ -154,6 +155,10 @@ fn more_mistakes(all: &mut Vec<(&'static str, Mistake)>) {
             entries.is_empty().then_some(Ok(Answer::Entries { entries: Vec::new(), end: false }))
         }),
     );
+}
+
+fn mistakes_of_values(all: &mut Vec<(&'static str, Mistake)>) {
+    let mut add = |name, mistake| all.push((name, mistake));
     add(
         "target",
         on(|_, found| {

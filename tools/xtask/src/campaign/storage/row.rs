@@ -159,8 +159,8 @@ impl Sums {
 
     /// For people.
     pub(super) fn table(&self) -> String {
-        let head = "| commit | date | command | worlds | operations | faults | minutes | failures |\n\
-            | --- | --- | --- | --- | --- | --- | --- | --- |\n";
+        let head = "| commit | date | command | worlds | operations | faults | minutes \
+            | failures |\n| --- | --- | --- | --- | --- | --- | --- | --- |\n";
         let rows: String = self.0.iter().map(|row| format!("{row}\n")).collect();
         let failures: String = self.failures().map(|failure| format!("{failure}\n")).collect();
         format!("{head}{rows}{}\n{failures}", self.total())
