@@ -128,15 +128,6 @@ struct Inner<E: Env> {
     metrics: Rc<Metrics>,
 }
 
-/// How long somebody waits for a connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Waits {
-    /// Until its deadline, over as many attempts as it takes.
-    Deadline,
-    /// Until an attempt has failed.
-    OneAttempt,
-}
-
 enum State<E: Env> {
     Down,
     Dialing,
@@ -186,15 +177,6 @@ impl<E: Env> Client<E> {
         outcome
     }
 
-    /// Waits for a connection, and no longer than the attempt to make one takes that is under way
-    /// or begins now: who can ask somebody else need not sit out the attempts that follow.
-    ///
-    /// # Errors
-    /// [`CallError::Unreachable`] and [`CallError::Closed`]; nothing was sent.
-    pub async fn ready(&self, deadline: Instant) -> Result<(), CallError> {
-        self.handle.0.connection(deadline, Waits::OneAttempt).await.map(drop)
-    }
-
     /// What this client has counted.
     pub fn metrics(&self) -> MetricsSnapshot {
         self.handle.0.metrics.snapshot()
@@ -229,7 +211,7 @@ impl<E: Env> Inner<E> {
         }
         let payload = send::payload_len(call.parts)?;
         loop {
-            let connection = self.connection(call.deadline, Waits::Deadline).await?;
+            let connection = self.connection(call.deadline).await?;
             match connection.reserve(started, call.deadline, payload).await {
                 Ok(reserved) => return connection.run(call, payload, reserved).await,
                 Err(NotReserved::Elapsed) => {
@@ -245,9 +227,7 @@ impl<E: Env> Inner<E> {
     async fn connection(
         self: &Rc<Self>,
         deadline: Instant,
-        waits: Waits,
     ) -> Result<Rc<Connection<E>>, CallError> {
-        let failures = self.failures.get();
         loop {
             if self.closed.get() {
                 return Err(CallError::Closed);
@@ -262,8 +242,7 @@ impl<E: Env> Inner<E> {
             let waiting = Waiting::new(&self.waiting);
             let elapsed = until(&self.env, deadline, changed).await.is_err();
             drop(waiting);
-            let failed = failures < self.failures.get();
-            if elapsed || waits == Waits::OneAttempt && failed {
+            if elapsed {
                 let why = self.why.borrow().clone();
                 let why = why.unwrap_or_else(|| "no connection before the deadline".to_owned());
                 return Err(CallError::Unreachable { peer: self.peer, why });
@@ -313,7 +292,6 @@ impl<E: Env> Inner<E> {
                     *self.why.borrow_mut() = Some(reason.to_string());
                     self.failures.set(self.failures.get().saturating_add(1));
                     self.back_off();
-                    self.changed.notify();
                 }
             }
         }
