@@ -33,8 +33,6 @@ mod tests;
 /// Lanes: as many as the longest chain has links.
 #[expect(clippy::cast_possible_truncation, reason = "asserted below")]
 pub(crate) const LANES: u8 = CHAIN_MEMBERS_MAX as u8 - 1;
-
-const _: () = assert!(CHAIN_MEMBERS_MAX <= u8::MAX as usize);
 /// The lane of what nobody has passed on yet.
 pub(crate) const FIRST_LANE: u8 = 1;
 

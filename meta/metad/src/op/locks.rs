@@ -155,10 +155,10 @@ pub(crate) async fn cancel<T: Transaction>(
     asked: &ask::CancelLock,
 ) -> Result<Answer, Stop> {
     let (ino, owner) = (asked.ino, LockOwner { session: ctx.session, owner: asked.owner });
-    let Some(mut table) = table(view, ino, ReadMode::Conflict).await? else {
+    let reads = both(table(view, ino, ReadMode::Conflict), waits_for(view, owner, ino));
+    let (Some(mut table), is_last) = reads.await? else {
         return Ok(Answer::Lock(LockTold::Cancelled));
     };
-    let is_last = waits_for(view, owner, ino).await?;
     let (waited, granted) = table.cancel(owner, asked.ticket);
     keep(view, ino, &table, ctx.session, &granted)?;
     if waited && is_last {
@@ -174,13 +174,13 @@ pub(crate) async fn release<T: Transaction>(
     asked: &ask::ReleaseLocks,
 ) -> Result<Answer, Stop> {
     let owner = LockOwner { session: ctx.session, owner: asked.owner };
-    let Some(mut table) = table(view, asked.ino, ReadMode::Conflict).await? else {
+    let reads = both(table(view, asked.ino, ReadMode::Conflict), waits_for(view, owner, asked.ino));
+    let (Some(mut table), is_last) = reads.await? else {
         return Ok(Answer::Done);
     };
-    let is_last = asked.family == LockFamily::Posix && waits_for(view, owner, asked.ino).await?;
     let granted = table.release_owner(asked.family, owner);
     keep(view, asked.ino, &table, ctx.session, &granted)?;
-    if is_last {
+    if is_last && asked.family == LockFamily::Posix {
         view.clear(&Key::LockWait { session: ctx.session, owner: asked.owner })?;
     }
     Ok(Answer::Done)

@@ -107,6 +107,24 @@ fn a_wait_can_be_given_up() {
     });
 }
 
+/// E454: who gives back the locks of one inode still waits for another.
+#[test]
+fn a_wait_is_seen_although_other_locks_were_given_back() {
+    with_bed(7, async |bed| {
+        let (_, [a, b, c]) = mounts(&bed);
+        let (x, y) = (a.create("x").await.ino, a.create("y").await.ino);
+        set(&a, x, lock(1, W, 0, 0), LockWait::No).await;
+        set(&b, x, lock(2, W, 2, 2), LockWait::No).await;
+        set(&c, y, lock(3, W, 0, 0), LockWait::No).await; // so that y has a table
+        let told = set(&b, x, lock(2, W, 0, 0), LockWait::Queue).await;
+        assert!(matches!(told, LockTold::Waiting { .. }), "{told:?}");
+        let family = LockFamily::Posix;
+        b.ask(ask::ReleaseLocks { ino: y, family, owner: 2 }).await.unwrap();
+        let closing = SetLock { ino: x, lock: lock(1, W, 2, 2), wait: LockWait::Queue };
+        assert_eq!(a.errno(closing).await, Errno::EDEADLK);
+    });
+}
+
 #[test]
 fn a_wait_that_would_never_end_is_refused() {
     with_bed(4, async |bed| {
