@@ -6,6 +6,7 @@
 
 use core::fmt;
 
+pub use engine_types::TruncateEpoch;
 use engine_types::limits::BLOCK_BYTES_MAX;
 use engine_types::{BlockSize, ChunkId, SECTOR_BYTES};
 
@@ -44,10 +45,6 @@ pub struct ChunkKey {
     /// The chunk.
     pub chunk: ChunkId,
 }
-
-/// Raised by every truncation of a file (M1); a chunk keeps that of its newest write.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct TruncateEpoch(u32);
 
 impl Slot {
     /// Wraps the raw number.
@@ -206,18 +203,6 @@ impl ChunkKey {
     }
 }
 
-impl TruncateEpoch {
-    /// Wraps the raw number.
-    pub const fn new(raw: u32) -> Self {
-        Self(raw)
-    }
-
-    /// The raw number, for encoding.
-    pub const fn get(self) -> u32 {
-        self.0
-    }
-}
-
 impl fmt::Display for Slot {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "slot-{}", self.0)
@@ -254,12 +239,6 @@ impl fmt::Display for BlockClass {
 impl fmt::Display for ChunkKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.slot, self.chunk)
-    }
-}
-
-impl fmt::Display for TruncateEpoch {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "epoch-{}", self.0)
     }
 }
 

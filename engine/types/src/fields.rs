@@ -17,6 +17,8 @@
 use alloc::string::String;
 use alloc::vec::Vec;
 
+mod plain;
+
 /// Bytes in front of the body.
 const HEAD_BYTES: usize = 5;
 /// Bytes in front of the fields of a row.
@@ -118,6 +120,14 @@ impl Writer {
     /// Sixteen bytes.
     pub fn u128(&mut self, field: u128) {
         self.0.extend_from_slice(&field.to_le_bytes());
+    }
+
+    /// How many elements follow (u32).
+    ///
+    /// # Panics
+    /// From 2^32 elements on.
+    pub fn count(&mut self, count: usize) {
+        self.u32(u32::try_from(count).expect("lists are bounded far below 2^32"));
     }
 
     /// Length (u32) and bytes.
@@ -244,6 +254,42 @@ impl<'a> Reader<'a> {
     /// If the body ends before.
     pub fn u128(&mut self, field: &'static str) -> Result<u128, DecodeError> {
         self.array(field).map(u128::from_le_bytes)
+    }
+
+    /// One byte that is 0 or 1.
+    ///
+    /// # Errors
+    /// If it is another, or the body ends before.
+    pub fn bool(&mut self, field: &'static str) -> Result<bool, DecodeError> {
+        match self.u8(field)? {
+            0 => Ok(false),
+            1 => Ok(true),
+            found => Err(self.bad_number(field, found.into(), "0 or 1")),
+        }
+    }
+
+    /// How many elements follow, of `bytes_min` bytes each at least: memory may be taken for them.
+    ///
+    /// # Errors
+    /// If there are more than `max`, or the body has fewer bytes.
+    pub fn count(
+        &mut self,
+        field: &'static str,
+        max: usize,
+        bytes_min: usize,
+    ) -> Result<usize, DecodeError> {
+        let count = usize::try_from(self.u32(field)?).unwrap_or(usize::MAX);
+        if max < count {
+            let why = alloc::format!("found {count} elements, at most {max}");
+            return Err(self.bad_text(field, why));
+        }
+        let left = self.left();
+        if left < count.saturating_mul(bytes_min) {
+            let why =
+                alloc::format!("{count} elements of at least {bytes_min} bytes, {left} are left");
+            return Err(self.bad_text(field, why));
+        }
+        Ok(count)
     }
 
     /// What `Writer::bytes` wrote, at most `bytes_max` bytes.

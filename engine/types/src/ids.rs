@@ -8,6 +8,8 @@ use core::fmt;
 use core::num::NonZeroU32;
 use core::str::FromStr;
 
+/// Declares the type of an id: a number of its own that prints with a prefix.
+#[macro_export]
 macro_rules! id {
     ($(#[$doc:meta])* $name:ident($raw:ty), $prefix:literal) => {
         $(#[$doc])*
@@ -26,8 +28,8 @@ macro_rules! id {
             }
         }
 
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        impl ::core::fmt::Display for $name {
+            fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
                 write!(f, concat!($prefix, "{}"), self.0)
             }
         }
@@ -36,7 +38,7 @@ macro_rules! id {
 
 macro_rules! counter {
     ($(#[$doc:meta])* $name:ident($raw:ty), $prefix:literal) => {
-        id!($(#[$doc])* $name($raw), $prefix);
+        $crate::id!($(#[$doc])* $name($raw), $prefix);
 
         impl $name {
             /// The one after it, or nothing when the numbers have run out.
@@ -51,19 +53,19 @@ macro_rules! counter {
     };
 }
 
-id!(/// A machine or process registered with the manager, for life.
+crate::id!(/// A machine or process registered with the manager, for life.
     NodeId(u32), "node-");
-id!(/// A core of one node, and with it the shard that owns its data.
+crate::id!(/// A core of one node, and with it the shard that owns its data.
     CoreId(u16), "core-");
-id!(/// One replica of one chain: a slot of a store.
+crate::id!(/// One replica of one chain: a slot of a store.
     TargetId(u64), "target-");
-id!(/// A table of chains that file layouts refer to.
+crate::id!(/// A table of chains that file layouts refer to.
     ChainTableId(u32), "table-");
-id!(/// One of a client session's exactly-once channels (R14).
+crate::id!(/// One of a client session's exactly-once channels (R14).
     ChannelId(u32), "channel-");
-id!(/// Follows one operation through every process it touches; 0 means "not traced".
+crate::id!(/// Follows one operation through every process it touches; 0 means "not traced".
     TraceId(u64), "trace-");
-id!(/// A file, directory or link.
+crate::id!(/// A file, directory or link.
     InodeId(u64), "inode-");
 counter!(/// Order of the members of a chain; every change of membership raises it.
     ChainVersion(u32), "v");
@@ -77,8 +79,16 @@ counter!(/// A client's session; ids ascend, so that revocation can name everyth
     SessionId(u64), "session-");
 counter!(/// Version of the routing info as a whole.
     RoutingVersion(u64), "r");
+counter!(/// How often a file was cut (M1): writes and removals of chunks carry it, and a chunk keeps that of
+    /// its newest write.
+    TruncateEpoch(u32), "epoch-");
 counter!(/// Raised when the KV is restored from a backup (R20).
     Timeline(u32), "timeline-");
+
+impl TruncateEpoch {
+    /// The one of a new file.
+    pub const FIRST: Self = Self(0);
+}
 
 /// Names a chain for life; its members and their order change with `ChainVersion`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

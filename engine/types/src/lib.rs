@@ -26,7 +26,7 @@ pub use chunk::{ChecksumBlock, ChunkOffset, ChunkSize, SectorIndex};
 pub use ids::{
     ChainId, ChainTableId, ChainTableVersion, ChainVersion, ChannelId, ChunkId, ChunkVersion,
     ClusterId, CoreId, Incarnation, InodeId, NodeId, ParseIdError, RequestId, RoutingVersion,
-    SessionId, StoreId, TargetId, Timeline, TraceId,
+    SessionId, StoreId, TargetId, Timeline, TraceId, TruncateEpoch,
 };
 pub use map::{FixedHasher, Map, Set};
 pub use rng::Rng;

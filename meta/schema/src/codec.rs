@@ -21,7 +21,6 @@
 //! A count is compared with the limit of its list and with the bytes that are left before memory
 //! is taken for it (E400).
 
-use alloc::format;
 use alloc::vec::Vec;
 
 use engine_types::fields::{DecodeError, Reader, Writer};
@@ -263,69 +262,22 @@ macro_rules! records {
 #[doc(hidden)]
 pub use engine_types::fields;
 
-macro_rules! numbers {
-    ($($number:ident, $bytes:literal;)*) => {
-        $(impl Field for $number {
-            const BYTES_MIN: usize = $bytes;
-
-            fn write(&self, out: &mut Writer) {
-                out.$number(*self);
-            }
-
-            fn read(field: &'static str, from: &mut Reader<'_>) -> Result<Self, DecodeError> {
-                from.$number(field)
-            }
-        })*
-    };
-}
-
-numbers! {
-    u16, 2;
-    u32, 4;
-    u64, 8;
-    u128, 16;
-}
-
-macro_rules! ids {
-    ($($id:ty, $number:ident, $bytes:literal;)*) => {
-        $(impl Field for $id {
-            const BYTES_MIN: usize = $bytes;
-
-            fn write(&self, out: &mut Writer) {
-                out.$number(self.get());
-            }
-
-            fn read(field: &'static str, from: &mut Reader<'_>) -> Result<Self, DecodeError> {
-                from.$number(field).map(Self::new)
-            }
-        })*
-    };
-}
-
-ids! {
-    InodeId, u64, 8;
-    SessionId, u64, 8;
-    ChannelId, u32, 4;
-    ChainTableId, u32, 4;
-    ChainTableVersion, u32, 4;
-    Uid, u32, 4;
-    Gid, u32, 4;
-    TruncateEpoch, u32, 4;
-}
-
-impl Field for bool {
-    const BYTES_MIN: usize = 1;
-
-    fn write(&self, out: &mut Writer) {
-        out.u8(u8::from(*self));
+engine_types::plain_fields! {
+    numbers {
+        u16, 2;
+        u32, 4;
+        u64, 8;
+        u128, 16;
     }
-
-    fn read(field: &'static str, from: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        match from.u8(field)? {
-            0 => Ok(false),
-            1 => Ok(true),
-            found => Err(from.bad_number(field, found.into(), "0 or 1")),
-        }
+    ids {
+        InodeId, u64, 8;
+        SessionId, u64, 8;
+        ChannelId, u32, 4;
+        ChainTableId, u32, 4;
+        ChainTableVersion, u32, 4;
+        Uid, u32, 4;
+        Gid, u32, 4;
+        TruncateEpoch, u32, 4;
     }
 }
 
@@ -424,21 +376,6 @@ impl Field for ChunkSize {
     }
 }
 
-impl<T: Field> Field for Option<T> {
-    const BYTES_MIN: usize = 1;
-
-    fn write(&self, out: &mut Writer) {
-        self.is_some().write(out);
-        if let Some(value) = self {
-            value.write(out);
-        }
-    }
-
-    fn read(field: &'static str, from: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        bool::read(field, from)?.then(|| T::read(field, from)).transpose()
-    }
-}
-
 /// Something, or why not.
 impl<T: Field> Field for Result<T, Errno> {
     const BYTES_MIN: usize = 3;
@@ -465,7 +402,7 @@ impl<T: Field> Field for Result<T, Errno> {
 /// # Panics
 /// From 2^32 elements on.
 pub fn write_list<T: Field>(list: &[T], out: &mut Writer) {
-    out.u32(u32::try_from(list.len()).expect("lists are bounded far below 2^32"));
+    out.count(list.len());
     list.iter().for_each(|element| element.write(out));
 }
 
@@ -496,18 +433,8 @@ pub fn read_count(
     bytes_min: usize,
     from: &mut Reader<'_>,
 ) -> Result<usize, DecodeError> {
-    let count = usize::try_from(from.u32(field)?).unwrap_or(usize::MAX);
-    if max < count {
-        reached!("E400: a list longer than its limit");
-        return Err(from.bad_text(field, format!("found {count} elements, at most {max}")));
-    }
-    let left = from.left();
-    if left < count.saturating_mul(bytes_min) {
-        reached!("E400: a list longer than its value");
-        let why = format!("{count} elements of at least {bytes_min} bytes, {left} are left");
-        return Err(from.bad_text(field, why));
-    }
-    Ok(count)
+    let count = from.count(field, max, bytes_min);
+    count.inspect_err(|_| reached!("E400: a list longer than its limit, or than its value"))
 }
 
 /// As much of a text for people as has room.

@@ -1,8 +1,8 @@
 //! Names of owners and inodes.
 
-use core::fmt;
+use engine_types::{InodeId, id};
 
-use engine_types::InodeId;
+pub use engine_types::TruncateEpoch;
 
 use crate::limits::{INODE_END, INODE_SHARDS, INODES_PER_BATCH};
 
@@ -11,38 +11,10 @@ pub const INODE_ROOT: InodeId = InodeId::new(1);
 /// What no inode is named; programs take it for "none".
 pub const INODE_NONE: InodeId = InodeId::new(u64::MAX);
 
-macro_rules! number {
-    ($(#[$doc:meta])* $name:ident($raw:ty), $prefix:literal) => {
-        $(#[$doc])*
-        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        pub struct $name($raw);
-
-        impl $name {
-            /// Wraps the raw number.
-            pub const fn new(raw: $raw) -> Self {
-                Self(raw)
-            }
-
-            /// The raw number, for encoding.
-            pub const fn get(self) -> $raw {
-                self.0
-            }
-        }
-
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                write!(f, concat!($prefix, "{}"), self.0)
-            }
-        }
-    };
-}
-
-number!(/// A user. All ones means "nobody in particular" (`(uid_t)-1`) and is never an owner.
+id!(/// A user. All ones means "nobody in particular" (`(uid_t)-1`) and is never an owner.
     Uid(u32), "user-");
-number!(/// A group. All ones means "nobody in particular" (`(gid_t)-1`) and is never an owner.
+id!(/// A group. All ones means "nobody in particular" (`(gid_t)-1`) and is never an owner.
     Gid(u32), "group-");
-number!(/// How often a file was cut (M1): writes and removals of chunks carry it.
-    TruncateEpoch(u32), "epoch-");
 
 impl Uid {
     /// Root, whom modes and ACLs do not bind.
@@ -61,20 +33,6 @@ impl Gid {
     /// False for `(gid_t)-1`, which chown(2) takes for "leave it".
     pub const fn is_valid(self) -> bool {
         self.0 != u32::MAX
-    }
-}
-
-impl TruncateEpoch {
-    /// The one of a new file.
-    pub const FIRST: Self = Self(0);
-
-    /// The one after it, or nothing when the numbers have run out.
-    #[must_use]
-    pub const fn next(self) -> Option<Self> {
-        match self.0.checked_add(1) {
-            Some(raw) => Some(Self(raw)),
-            None => None,
-        }
     }
 }
 

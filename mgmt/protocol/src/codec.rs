@@ -37,7 +37,6 @@ mod routing;
 mod session;
 
 use alloc::collections::{BTreeMap, BTreeSet};
-use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -133,58 +132,27 @@ macro_rules! numbered {
 }
 use numbered;
 
-macro_rules! numbers {
-    ($($number:ident, $bytes:literal;)*) => {
-        $(impl Field for $number {
-            const BYTES_MIN: usize = $bytes;
-
-            fn write(&self, out: &mut Writer) {
-                out.$number(*self);
-            }
-
-            fn read(field: &'static str, from: &mut Reader<'_>) -> Result<Self, DecodeError> {
-                from.$number(field)
-            }
-        })*
-    };
-}
-
-numbers! {
-    u16, 2;
-    u32, 4;
-    u64, 8;
-}
-
-macro_rules! ids {
-    ($($id:ty, $number:ident, $bytes:literal;)*) => {
-        $(impl Field for $id {
-            const BYTES_MIN: usize = $bytes;
-
-            fn write(&self, out: &mut Writer) {
-                out.$number(self.get());
-            }
-
-            fn read(field: &'static str, from: &mut Reader<'_>) -> Result<Self, DecodeError> {
-                from.$number(field).map(Self::new)
-            }
-        })*
-    };
-}
-
-ids! {
-    ClusterId, u128, 16;
-    StoreId, u128, 16;
-    NodeId, u32, 4;
-    CoreId, u16, 2;
-    TargetId, u64, 8;
-    SessionId, u64, 8;
-    ChainTableId, u32, 4;
-    ChainVersion, u32, 4;
-    ChainTableVersion, u32, 4;
-    RoutingVersion, u64, 8;
-    ConfigVersion, u64, 8;
-    Incarnation, u64, 8;
-    Timeline, u32, 4;
+engine_types::plain_fields! {
+    numbers {
+        u16, 2;
+        u32, 4;
+        u64, 8;
+    }
+    ids {
+        ClusterId, u128, 16;
+        StoreId, u128, 16;
+        NodeId, u32, 4;
+        CoreId, u16, 2;
+        TargetId, u64, 8;
+        SessionId, u64, 8;
+        ChainTableId, u32, 4;
+        ChainVersion, u32, 4;
+        ChainTableVersion, u32, 4;
+        RoutingVersion, u64, 8;
+        ConfigVersion, u64, 8;
+        Incarnation, u64, 8;
+        Timeline, u32, 4;
+    }
 }
 
 impl Field for ChainId {
@@ -196,22 +164,6 @@ impl Field for ChainId {
 
     fn read(field: &'static str, from: &mut Reader<'_>) -> Result<Self, DecodeError> {
         Self::new(from.u32(field)?).ok_or_else(|| from.bad_number(field, 0, "1 or more"))
-    }
-}
-
-impl Field for bool {
-    const BYTES_MIN: usize = 1;
-
-    fn write(&self, out: &mut Writer) {
-        out.u8(u8::from(*self));
-    }
-
-    fn read(field: &'static str, from: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        match from.u8(field)? {
-            0 => Ok(false),
-            1 => Ok(true),
-            found => Err(from.bad_number(field, found.into(), "0 or 1")),
-        }
     }
 }
 
@@ -266,21 +218,6 @@ impl Field for Instant {
     }
 }
 
-impl<T: Field> Field for Option<T> {
-    const BYTES_MIN: usize = 1;
-
-    fn write(&self, out: &mut Writer) {
-        self.is_some().write(out);
-        if let Some(value) = self {
-            value.write(out);
-        }
-    }
-
-    fn read(field: &'static str, from: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        bool::read(field, from)?.then(|| T::read(field, from)).transpose()
-    }
-}
-
 /// An entry of a map.
 impl<K: Field, V: Field> Field for (K, V) {
     const BYTES_MIN: usize = K::BYTES_MIN + V::BYTES_MIN;
@@ -295,11 +232,6 @@ impl<K: Field, V: Field> Field for (K, V) {
     }
 }
 
-/// Writes how many elements follow.
-fn write_count(count: usize, out: &mut Writer) {
-    out.u32(u32::try_from(count).expect("lists are bounded far below 2^32"));
-}
-
 /// The number of elements that follow, of `bytes_min` bytes each at least (E330).
 fn read_count(
     field: &'static str,
@@ -307,22 +239,12 @@ fn read_count(
     bytes_min: usize,
     from: &mut Reader<'_>,
 ) -> Result<usize, DecodeError> {
-    let count = usize::try_from(from.u32(field)?).unwrap_or(usize::MAX);
-    if max < count {
-        reached!("E330: a list longer than its limit");
-        return Err(from.bad_text(field, format!("found {count} elements, at most {max}")));
-    }
-    let left = from.left();
-    if left < count.saturating_mul(bytes_min) {
-        reached!("E330: a list longer than its message");
-        let why = format!("{count} elements of at least {bytes_min} bytes, {left} are left");
-        return Err(from.bad_text(field, why));
-    }
-    Ok(count)
+    let count = from.count(field, max, bytes_min);
+    count.inspect_err(|_| reached!("E330: a list longer than its limit, or than its message"))
 }
 
 fn write_list<T: Field>(list: &[T], out: &mut Writer) {
-    write_count(list.len(), out);
+    out.count(list.len());
     list.iter().for_each(|element| element.write(out));
 }
 
@@ -340,7 +262,7 @@ fn read_list<T: Field>(
 }
 
 fn write_texts(texts: &[String], out: &mut Writer) {
-    write_count(texts.len(), out);
+    out.count(texts.len());
     texts.iter().for_each(|text| out.text(text));
 }
 
@@ -378,7 +300,7 @@ fn read_text_option(
 }
 
 fn write_map<K: Field, V: Field>(map: &BTreeMap<K, V>, out: &mut Writer) {
-    write_count(map.len(), out);
+    out.count(map.len());
     for (key, value) in map {
         key.write(out);
         value.write(out);
@@ -399,7 +321,7 @@ fn read_map<K: Field + Ord, V: Field>(
 }
 
 fn write_set<K: Field>(set: &BTreeSet<K>, out: &mut Writer) {
-    write_count(set.len(), out);
+    out.count(set.len());
     set.iter().for_each(|key| key.write(out));
 }
 

@@ -13,7 +13,7 @@ use engine_types::limits::CHAIN_MEMBERS_MAX;
 use mgmt_cluster::fields::{DecodeError, Reader, Writer};
 use mgmt_cluster::record::{LastServer, Leaving};
 
-use super::{Field, Fields, cut, read_list, read_texts, write_count, write_list};
+use super::{Field, Fields, cut, read_list, read_texts, write_list};
 use crate::message::{ChainMember, ChainRow};
 
 /// Reasons of one chain: some for each of five members; the most important ones come first.
@@ -32,7 +32,7 @@ impl Fields for ChainRow {
         write_list(last_serving, out);
         write_list(preferred, out);
         let reasons = &reasons[..reasons.len().min(REASONS_MAX)];
-        write_count(reasons.len(), out);
+        out.count(reasons.len());
         reasons.iter().for_each(|reason| out.text(cut(reason, REASON_BYTES_MAX)));
     }
 

@@ -28,8 +28,7 @@ use mgmt_cluster::fields::{DecodeError, Reader, Writer};
 use mgmt_cluster::tags::{TAG_KEY_BYTES_MAX, TAG_VALUE_BYTES_MAX};
 
 use super::{
-    Field, Fields, read_count, read_list, read_text_option, write_count, write_list,
-    write_text_option,
+    Field, Fields, read_count, read_list, read_text_option, write_list, write_text_option,
 };
 
 /// Bytes of an empty list.
@@ -60,7 +59,7 @@ pub(super) fn write_command(command: &Command, out: &mut Writer) {
     match command {
         Command::CreateChains(chains) => {
             out.u8(1);
-            write_count(chains.len(), out);
+            out.count(chains.len());
             chains.iter().for_each(|chain| write_list(chain, out));
         }
         Command::SetTable(table, chains) => {

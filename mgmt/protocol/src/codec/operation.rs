@@ -20,8 +20,7 @@ use mgmt_cluster::session::SESSION_ROWS_PER_CHANGE_MAX;
 
 use super::command::{read_command, write_command};
 use super::{
-    Field, Fields, messages, read_count, read_list, read_text_option, write_count, write_list,
-    write_text_option,
+    Field, Fields, messages, read_count, read_list, read_text_option, write_list, write_text_option,
 };
 use crate::message::{Done, Operation};
 
@@ -53,7 +52,7 @@ impl Fields for Operation {
                 role.write(out);
                 based_on.write(out);
                 out.text(note);
-                write_count(changes.len(), out);
+                out.count(changes.len());
                 for (name, value) in changes {
                     out.text(name);
                     write_text_option(value.as_ref(), out);
