@@ -18,7 +18,7 @@
 //! A refusal is not recorded, because nothing happened: by E421 a later attempt refuses only if
 //! something that an earlier one read was changed since, and then that one can no longer land.
 
-use core::cell::RefCell;
+use core::cell::{Cell, RefCell};
 use core::time::Duration;
 use std::rc::Rc;
 
@@ -42,6 +42,16 @@ pub struct Store<E, K> {
     kv: K,
     superblock: Superblock,
     tables: RefCell<Rc<Tables>>,
+    attempts: Cell<Attempts>,
+}
+
+/// What transactions took beyond their first attempts, since the service began.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Attempts {
+    /// Transactions that were run again: after a conflict, as too old, or with an unknown result.
+    pub retries: u64,
+    /// Of them those that then found themselves committed: an answer was lost (M9).
+    pub unknown: u64,
 }
 
 /// Attempts of one request. Conflicts with others in a hot directory are not expected (E424); who
@@ -80,7 +90,8 @@ impl<E: Env, K: Kv> Store<E, K> {
     /// Over `kv`, whose superblock was read.
     pub fn new(env: &E, kv: &K, superblock: Superblock) -> Self {
         let (env, kv) = (env.clone(), kv.clone());
-        Self { env, kv, superblock, tables: RefCell::default() }
+        let (tables, attempts) = (RefCell::default(), Cell::default());
+        Self { env, kv, superblock, tables, attempts }
     }
 
     /// Chain tables of newer routing info: what layouts are made of from now on.
@@ -91,6 +102,19 @@ impl<E: Env, K: Kv> Store<E, K> {
     /// The file system.
     pub fn superblock(&self) -> &Superblock {
         &self.superblock
+    }
+
+    /// What was counted.
+    pub fn attempts(&self) -> Attempts {
+        self.attempts.get()
+    }
+
+    /// A transaction was run `runs` times; `before`, if the last one found it committed.
+    pub(crate) fn ran(&self, runs: u64, before: bool) {
+        let again = runs.saturating_sub(1);
+        let Attempts { retries, unknown } = self.attempts.get();
+        let unknown = unknown + u64::from(before && 0 < again);
+        self.attempts.set(Attempts { retries: retries + again, unknown });
     }
 
     /// The store below.
@@ -111,7 +135,9 @@ impl<E: Env, K: Kv> Store<E, K> {
     ) -> Result<Answer, CallError> {
         let tables = self.tables.borrow().clone();
         let policy = policy(time_max);
+        let runs = Cell::new(0);
         let done = transact(&self.kv, &policy, async |transaction: &K::Transaction| {
+            runs.set(runs.get() + 1);
             transaction.read_version().await?;
             let view = View::new(transaction, &self.superblock);
             let ctx = Ctx {
@@ -124,7 +150,9 @@ impl<E: Env, K: Kv> Store<E, K> {
             };
             attempt(&view, &ctx, request).await
         });
-        match done.await {
+        let done = done.await;
+        self.ran(runs.get(), matches!(done, Err(Abort::Own(End::Before(_)))));
+        match done {
             Ok(answer) | Err(Abort::Own(End::Before(answer))) => Ok(answer),
             Err(Abort::Own(End::Halted(halt))) => Err(CallError::Halted(halt)),
             Err(Abort::Kv(error)) => Err(CallError::Store(error)),

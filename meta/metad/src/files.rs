@@ -12,6 +12,7 @@
 //! commit was that of an earlier attempt on another service: the answer that was recorded says that
 //! a cut is committed, not that its chunks are gone.
 
+use core::cell::Cell;
 use core::time::Duration;
 use std::rc::Rc;
 
@@ -218,6 +219,21 @@ impl<E: Env, K: Kv, C: Chunks> Files<E, K, C> {
     }
 }
 
+/// For each request the first one of the same channel with the highest number there: itself, if it
+/// has no tag.
+fn newest(requests: &[Request]) -> Vec<usize> {
+    let channel = |at: usize| requests[at].tag.map(|tag| (requests[at].session, tag.channel));
+    let seq = |at: usize| requests[at].tag.map(|tag| tag.seq);
+    let best = |at: usize| {
+        let same = (0..requests.len()).filter(|&other| channel(other) == channel(at));
+        same.fold(at, |best, other| match (seq(other), seq(best)) {
+            (Some(one), Some(two)) if two < one || (one == two && other < best) => other,
+            _ => best,
+        })
+    };
+    (0..requests.len()).map(best).collect()
+}
+
 fn no_id(error: &IdsError) -> CallError {
     match error {
         IdsError::Kv(error) => CallError::Store(error.clone()),
@@ -245,16 +261,42 @@ impl<E: Env, K: Kv, C: Chunks> Files<E, K, C> {
         }
     }
 
-    /// Requests of one inode in one transaction. Its attempts have a time of their own: each of
-    /// its callers has another.
+    /// Requests of one inode in one transaction. A request that is there twice, because its client
+    /// asked again, is done once, and of one channel only the newest: none of them could see the
+    /// records of the others (E426).
     async fn batch(&self, ino: InodeId, requests: Vec<Request>) -> Vec<Merged> {
+        let newest = newest(&requests);
+        let chosen = |(at, request): (usize, &Request)| (newest[at] == at).then(|| request.clone());
+        let single: Vec<Request> = requests.iter().enumerate().filter_map(chosen).collect();
+        let mut outcomes = self.batch_of(ino, single).await.into_iter();
+        let mut done: Vec<Option<Merged>> = vec![None; requests.len()];
+        for at in (0..requests.len()).filter(|&at| newest[at] == at) {
+            done[at] = outcomes.next();
+        }
+        let outcome = |at: usize| match &done[newest[at]] {
+            Some(outcome) if requests[at].tag == requests[newest[at]].tag => outcome.clone(),
+            _ => {
+                let why = format!("{:?} of {}: a newer one", requests[at].tag, requests[at].session);
+                Ok(merged::Outcome::Halted(Halt::Refused(Refusal::old_request(why))))
+            }
+        };
+        (0..requests.len()).map(outcome).collect()
+    }
+
+    /// The same of requests of different channels. Their attempts have a time of their own: each
+    /// of the callers has another.
+    async fn batch_of(&self, ino: InodeId, requests: Vec<Request>) -> Vec<Merged> {
+        let runs = Cell::new(0);
         let body = async |transaction: &K::Transaction| {
+            runs.set(runs.get() + 1);
             transaction.read_version().await?;
             let view = View::new(transaction, self.0.store.superblock());
             merged::run((&view, transaction), ino, &requests, self.now()).await
         };
         let policy = Policy { idempotent: true, ..Policy::default() };
-        match transact(self.0.store.kv(), &policy, body).await {
+        let done = transact(self.0.store.kv(), &policy, body).await;
+        self.0.store.ran(runs.get(), false);
+        match done {
             Ok(outcomes) => outcomes.into_iter().map(Ok).collect(),
             Err(Abort::Kv(error)) => requests.iter().map(|_| Err(error.clone())).collect(),
             Err(Abort::Own(halt)) => {

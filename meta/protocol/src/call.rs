@@ -25,7 +25,8 @@ pub trait Call: Record {
 pub const ROOM_BYTES: u32 = 1 << 20;
 /// Room for attributes, a name or a refusal.
 const SMALL_ROOM_BYTES: u32 = 8 << 10;
-/// Room for the value of an extended attribute, a list of their names, or attributes of a batch.
+/// Room for the value of an extended attribute, a list of their names, attributes of a batch, or
+/// counts of all operations.
 const MIDDLE_ROOM_BYTES: u32 = 80 << 10;
 
 const _: () = assert!(ROOM_BYTES <= PAYLOAD_BYTES_MAX);
@@ -51,6 +52,6 @@ impl Call for StatusAsk {
     type Told = bodies::MetaStatusReply;
 
     fn room(&self) -> u32 {
-        SMALL_ROOM_BYTES
+        MIDDLE_ROOM_BYTES
     }
 }

@@ -44,4 +44,4 @@ pub use meta_schema::codec::Record;
 pub use operation::Operation;
 pub use refusal::{Cause, Refusal};
 pub use request::{Request, Tag};
-pub use status::{ServiceStatus, StatusAsk};
+pub use status::{OperationCount, ServiceStatus, StatusAsk};

@@ -68,7 +68,7 @@ samples! {
     FsSpace { bytes bytes_free bytes_available files files_free }
     StatusAsk {}
     ServiceStatus { fs ready in_flight retries unknown operations }
-    OperationCount { done refused }
+    OperationCount { done refused failed p50_us p99_us max_us }
 }
 
 impl Sample for LockWait {

@@ -22,7 +22,7 @@ pub struct ServiceStatus {
     pub retries: u64,
     /// Commits of which it was unknown whether they were done.
     pub unknown: u64,
-    /// Requests by operation, in the order of `Operation::NAMES`: done and refused.
+    /// Requests by operation, in the order of `Operation::NAMES`.
     pub operations: Vec<OperationCount>,
 }
 
@@ -33,6 +33,14 @@ pub struct OperationCount {
     pub done: u64,
     /// That were refused.
     pub refused: u64,
+    /// That ended without either: the store did not answer, or not in time.
+    pub failed: u64,
+    /// Half of them took no longer, in microseconds.
+    pub p50_us: u32,
+    /// 99 of a hundred took no longer, in microseconds.
+    pub p99_us: u32,
+    /// The longest took so many microseconds.
+    pub max_us: u32,
 }
 
 /// Operations of any version: tags have a byte.
@@ -41,7 +49,7 @@ const OPERATIONS_MAX: usize = 255;
 fields! {
     StatusAsk {}
     ServiceStatus { fs, ready, in_flight, retries, unknown, operations: list(OPERATIONS_MAX) }
-    OperationCount { done, refused }
+    OperationCount { done, refused, failed, p50_us, p99_us, max_us }
 }
 
 records! {

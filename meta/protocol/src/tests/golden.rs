@@ -280,9 +280,17 @@ fn golden_refusals_and_status() {
         in_flight: 2,
         retries: 3,
         unknown: 4,
-        operations: vec![OperationCount { done: 5, refused: 6 }],
+        operations: vec![OperationCount {
+            done: 5,
+            refused: 6,
+            failed: 7,
+            p50_us: 8,
+            p99_us: 9,
+            max_us: 10,
+        }],
     };
     let golden = "01 01000000000000000000000000000000 01 02000000 0300000000000000
-        0400000000000000 01000000 1000 0500000000000000 0600000000000000";
+        0400000000000000 01000000 2400 0500000000000000 0600000000000000 0700000000000000 08000000
+        09000000 0a000000";
     check(&status, golden);
 }
