@@ -48,6 +48,7 @@ mod pages;
 mod scheduler;
 mod stream;
 mod trace;
+pub mod who;
 mod world;
 
 #[cfg(test)]

@@ -187,8 +187,16 @@ impl World {
         }
     }
 
+    /// For [`super::who`].
+    fn tell_who_runs(&self, key: Key) {
+        let state = self.state.borrow();
+        let node = state.tasks.get(key).map_or(NO_NODE, |task| task.home.node);
+        super::who::tell(state.now, node);
+    }
+
     fn poll(&self, key: Key, mut future: TaskFuture, waker: &Waker) {
         let mut cx = Context::from_waker(waker);
+        self.tell_who_runs(key);
         let polled = catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(&mut cx)));
         let mut state = self.state.borrow_mut();
         let Some(task) = state.tasks.get_mut(key) else {

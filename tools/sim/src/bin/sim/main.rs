@@ -4,6 +4,7 @@
 
 mod explore;
 mod hash;
+mod log;
 mod print;
 mod replay;
 
@@ -14,7 +15,8 @@ use clap::Parser;
 use tools_sim::scenario::Scenario;
 
 const EXAMPLES: &str = "Examples:\n  cargo x sim --minutes 10\n  \
-    cargo x sim --seed 42 --scenario disk\n  cargo x sim hash --seeds 0..8\n\n\
+    cargo x sim --seed 42 --scenario disk\n  \
+    cargo x sim --seed 42 --scenario storage --log info\n  cargo x sim hash --seeds 0..8\n\n\
     Exit codes: 0 nothing was found, 1 a check failed, 2 wrong arguments.";
 
 /// Runs whole clusters under simulated faults, from seeds.
@@ -27,6 +29,9 @@ struct Cli {
     /// Run this seed only, and print the end of its trace
     #[arg(long, conflicts_with = "minutes")]
     seed: Option<u64>,
+    /// With a seed: print on standard error what its processes say, from this level on
+    #[arg(long, value_name = "LEVEL", requires = "seed")]
+    log: Option<tracing::level_filters::LevelFilter>,
     /// Run fresh seeds on all processors for so many minutes of real time
     #[arg(long, default_value_t = 1.0, value_parser = minutes)]
     minutes: f64,
@@ -74,7 +79,12 @@ fn run(cli: &Cli) -> anyhow::Result<bool> {
     match (&cli.command, cli.seed) {
         (Some(Command::Hash(args)), _) => hash::run(args),
         (None, _) if cli.list => print::list(cli.json),
-        (None, Some(seed)) => replay::run(seed, chosen, cli.json),
+        (None, Some(seed)) => {
+            if let Some(level) = cli.log {
+                log::begin(level)?;
+            }
+            replay::run(seed, chosen, cli.json)
+        }
         (None, None) => {
             let search = match (cli.worlds, cli.seeds) {
                 (_, Some((first, end))) => explore::Search::Seeds(first..end),
