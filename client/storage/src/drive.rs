@@ -16,7 +16,7 @@ use core::time::Duration;
 use std::rc::Rc;
 
 use engine_net::{CallError, Client};
-use engine_runtime::{Env, all, first, until};
+use engine_runtime::{Env, First, all, first, until};
 use engine_types::limits::PAYLOAD_BYTES_MAX;
 use engine_types::{ChainId, ChainVersion, Instant, Retry, Status, TargetId};
 
@@ -24,6 +24,7 @@ use crate::Inner;
 use crate::config::StorageConfig;
 use crate::error::{StorageError, Subject, Tried};
 use crate::place::{Place, Placed, Whom};
+use crate::shards::{Room, Shard};
 
 /// Items of one message. Their bodies, and those of the answers, stay far below `BODY_BYTES_MAX`,
 /// and one message is no more than a tenth of a millisecond of work for its shard.
@@ -93,6 +94,11 @@ pub(crate) struct Failed {
 impl Failed {
     pub(crate) fn unreachable(why: impl Into<String>) -> Self {
         Self { status: Status::Unreachable, sent: false, why: why.into() }
+    }
+
+    /// The chain has another version than the one that the replica was chosen by.
+    fn moved() -> Self {
+        Self { status: Status::StaleChain, sent: false, why: "its chain has changed".to_owned() }
     }
 
     pub(crate) fn malformed(why: impl ToString) -> Self {
@@ -346,16 +352,41 @@ impl<E: Env> Inner<E> {
         left
     }
 
+    /// A connection to a shard, and room in its window. An attempt to connect that fails ends it:
+    /// reads go elsewhere at once, and updates begin anew, by the routing info of then.
+    async fn reach<'a>(
+        &self,
+        shard: &'a Shard<E>,
+        bytes: u32,
+        by: Instant,
+    ) -> Result<(Client<E>, (Room<'a>, Room<'a>)), Failed> {
+        let client = self.shards.client(shard, by).await?;
+        client.ready(by).await?;
+        match until(&self.env, by, shard.enter(bytes)).await {
+            Ok(room) => Ok((client, room)),
+            Err(_) => Err(Failed::unreachable("its window stayed full")),
+        }
+    }
+
+    /// Until a chain of these items has another version than they were placed by. While nothing was
+    /// sent, they are better placed anew than brought to a node that has left.
+    async fn moved<O: Operation<E>>(&self, items: &[Item<E, O>]) {
+        let place = |item: &Item<E, O>| (item.op.subject().chain, item.place().chain_version);
+        let moved = |(chain, version)| self.chain_version(chain) != Some(version);
+        self.routing.changed().until(|| items.iter().map(place).any(moved)).await;
+    }
+
     async fn exchange<O: Operation<E>>(
         &self,
         items: &[Item<E, O>],
         by: Instant,
     ) -> Result<Vec<Said<O::Answer>>, Failed> {
         let shard = items[0].place().shard.clone();
-        let client = self.shards.client(&shard, by).await?;
         let bytes = items.iter().map(|item| item.op.bytes()).sum();
-        let Ok(_room) = until(&self.env, by, shard.enter(bytes)).await else {
-            return Err(Failed::unreachable("its window stayed full"));
+        let reached = first(self.reach(&shard, bytes, by), self.moved(items)).await;
+        let (client, _room) = match reached {
+            First::Left(reached) => reached?,
+            First::Right(()) => return Err(Failed::moved()),
         };
         if O::WHOM == Whom::Any {
             items.iter().for_each(|item| self.metrics.read(item.place().target));

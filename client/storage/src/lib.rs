@@ -316,6 +316,24 @@ impl<E: Env> Storage<E> {
         self.only(Op::Query, ended)
     }
 
+    /// A page of the chunks that the tail of a chain has, of whatever files, behind one of them
+    /// (`None`: from the first on); with their lengths, in the order of inodes and indices. None
+    /// is the end.
+    ///
+    /// # Errors
+    /// [`StorageError`].
+    pub async fn list(
+        &self,
+        chain: ChainId,
+        behind: Option<ChunkId>,
+    ) -> Result<Vec<(ChunkId, u32)>, StorageError> {
+        // No file has inode 0.
+        let first = ChunkId { inode: InodeId::new(0), index: 0 };
+        let op = ListOp { chain, behind: behind.unwrap_or(first) };
+        let ended = self.inner().clone().drive(vec![Item::new(0, op)], self.deadline()).await;
+        self.only(Op::Query, ended)
+    }
+
     async fn read_one(&self, op: Op, read: Read) -> Result<Content<E>, StorageError> {
         let item = Item::new(0, fits(op, read)?);
         let ended = self.inner().clone().drive(vec![item], self.deadline()).await;

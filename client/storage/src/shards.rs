@@ -235,6 +235,9 @@ impl<E: Env> Shards<E> {
 async fn ask<E: Env>(client: &Client<E>, by: Instant) -> Ports {
     let at = client.peer();
     let asked = StorageShardsRequest::default();
+    if let Err(error) = client.ready(by).await {
+        return Ports::Failed { why: format!("{at}: {error}") };
+    }
     let reply = match client.call(Call::new(&asked, by)).await {
         Ok(reply) => reply,
         Err(error) => return Ports::Failed { why: format!("{at}: {error}") },

@@ -114,18 +114,29 @@ struct Inner<E: Env> {
     config: Rc<NetConfig>,
     peer: SocketAddr,
     state: RefCell<State<E>>,
-    /// Told when `state` or `closed` has changed.
+    /// Told when `state`, `closed` or `failed_attempts` has changed.
     changed: Notify,
     /// The last failure to connect.
     why: RefCell<Option<String>>,
     /// Failures since a connection worked.
     failures: Cell<u32>,
+    /// Attempts to connect that have failed, ever.
+    failed_attempts: Cell<u64>,
     /// No attempt before this.
     retry_at: Cell<Instant>,
     /// Calls that wait for a connection.
     waiting: Cell<u32>,
     closed: Cell<bool>,
     metrics: Rc<Metrics>,
+}
+
+/// How long somebody waits for a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Waits {
+    /// Until its deadline, over as many attempts as it takes.
+    Deadline,
+    /// Until an attempt has failed.
+    OneAttempt,
 }
 
 enum State<E: Env> {
@@ -145,6 +156,7 @@ impl<E: Env> Client<E> {
             changed: Notify::default(),
             why: RefCell::new(None),
             failures: Cell::new(0),
+            failed_attempts: Cell::new(0),
             retry_at: Cell::new(Instant::ZERO),
             waiting: Cell::new(0),
             closed: Cell::new(false),
@@ -175,6 +187,15 @@ impl<E: Env> Client<E> {
         let took = ended.saturating_since(started);
         inner.metrics.record(B::KIND.code(), status, took, (bytes_in, bytes_out));
         outcome
+    }
+
+    /// Waits for a connection, and no longer than the attempt to make one takes that is under way
+    /// or comes next: who can ask somebody else need not sit out the attempts that follow.
+    ///
+    /// # Errors
+    /// [`CallError::Unreachable`] and [`CallError::Closed`]; nothing was sent.
+    pub async fn ready(&self, deadline: Instant) -> Result<(), CallError> {
+        self.handle.0.connection(deadline, Waits::OneAttempt).await.map(drop)
     }
 
     /// What this client has counted.
@@ -211,7 +232,7 @@ impl<E: Env> Inner<E> {
         }
         let payload = send::payload_len(call.parts)?;
         loop {
-            let connection = self.connection(call.deadline).await?;
+            let connection = self.connection(call.deadline, Waits::Deadline).await?;
             match connection.reserve(started, call.deadline, payload).await {
                 Ok(reserved) => return connection.run(call, payload, reserved).await,
                 Err(NotReserved::Elapsed) => {
@@ -227,7 +248,9 @@ impl<E: Env> Inner<E> {
     async fn connection(
         self: &Rc<Self>,
         deadline: Instant,
+        waits: Waits,
     ) -> Result<Rc<Connection<E>>, CallError> {
+        let before = self.failed_attempts.get();
         loop {
             if self.closed.get() {
                 return Err(CallError::Closed);
@@ -242,7 +265,8 @@ impl<E: Env> Inner<E> {
             let waiting = Waiting::new(&self.waiting);
             let elapsed = until(&self.env, deadline, changed).await.is_err();
             drop(waiting);
-            if elapsed {
+            let failed = waits == Waits::OneAttempt && before < self.failed_attempts.get();
+            if elapsed || failed {
                 let why = self.why.borrow().clone();
                 let why = why.unwrap_or_else(|| "no connection before the deadline".to_owned());
                 return Err(CallError::Unreachable { peer: self.peer, why });
@@ -291,7 +315,9 @@ impl<E: Env> Inner<E> {
                     self.metrics.connection_failed(&reason);
                     *self.why.borrow_mut() = Some(reason.to_string());
                     self.failures.set(self.failures.get().saturating_add(1));
+                    self.failed_attempts.set(self.failed_attempts.get() + 1);
                     self.back_off();
+                    self.changed.notify();
                 }
             }
         }

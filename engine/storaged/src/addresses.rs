@@ -55,21 +55,28 @@ impl<E: Env> Addresses<E> {
 
     /// Addresses of shards as far as they are known; the other nodes are asked, without anybody
     /// waiting for them. Also whether those are all, and of the present starts of the nodes.
+    ///
+    /// `own` is the own node and its shards: the one that listens at the node's address is refused
+    /// when it asks itself.
     pub(crate) fn find(
         &self,
         routing: &RoutingInfo,
         wanted: &BTreeSet<ShardId>,
+        own: Option<(NodeId, &[ShardAt])>,
     ) -> (BTreeMap<ShardId, SocketAddr>, bool) {
         let mut found = BTreeMap::new();
         let mut whole = true;
         for shard in wanted {
+            if let Some((_, shards)) = own.filter(|(node, _)| *node == shard.node) {
+                let address = routing.nodes.get(&shard.node).and_then(parsed);
+                let address = address.and_then(|address| place(address, shards, shard.core));
+                whole &= address.is_some();
+                found.extend(address.map(|address| (*shard, address)));
+                continue;
+            }
             let known = self.inner.known.borrow();
             let node = known.get(&shard.node);
-            let place = |known: &Known| {
-                let at = known.shards.iter().find(|at| CoreId::new(at.core) == shard.core)?;
-                Some(SocketAddr::new(known.address.ip(), at.port))
-            };
-            let address = node.and_then(place);
+            let address = node.and_then(|known| place(known.address, &known.shards, shard.core));
             found.extend(address.map(|address| (*shard, address)));
             let Some(info) = routing.nodes.get(&shard.node) else { continue };
             let present = node.is_some_and(|known| known.incarnation == info.incarnation);
@@ -86,7 +93,7 @@ impl<E: Env> Addresses<E> {
         if !self.inner.asking.borrow_mut().insert(node) {
             return;
         }
-        let parsed = info.addresses.iter().find_map(|address| address.parse().ok());
+        let parsed = parsed(info);
         let (inner, incarnation) = (self.inner.clone(), info.incarnation);
         let addresses = info.addresses.clone();
         drop(self.inner.env.spawn(async move {
@@ -108,12 +115,25 @@ impl<E: Env> Addresses<E> {
     }
 }
 
+/// The first address of a node that can be used.
+fn parsed(info: &NodeInfo) -> Option<SocketAddr> {
+    info.addresses.iter().find_map(|address| address.parse().ok())
+}
+
+/// Where a core of the node at `address` listens.
+fn place(address: SocketAddr, shards: &[ShardAt], core: CoreId) -> Option<SocketAddr> {
+    let at = shards.iter().find(|at| CoreId::new(at.core) == core)?;
+    Some(SocketAddr::new(address.ip(), at.port))
+}
+
 impl<E: Env> Inner<E> {
     async fn ask(&self, address: SocketAddr) -> Result<Vec<ShardAt>, String> {
         let client = Client::new(&self.env, self.net.clone(), address);
         let body = StorageShardsRequest::default();
-        let call = Call::new(&body, self.env.now() + ASK_TIME);
-        let reply = client.call(call).await.map_err(|error| error.to_string())?;
+        let deadline = self.env.now() + ASK_TIME;
+        // Who asks looks again after a pause: by then routing info may name another start.
+        client.ready(deadline).await.map_err(|error| error.to_string())?;
+        let reply = client.call(Call::new(&body, deadline)).await.map_err(|e| e.to_string())?;
         let told = reply.body::<StorageShardsReply>().map_err(|error| error.to_string())?;
         let told = bodies::to_owned::<StorageShardsReply>(told).map_err(|e| e.to_string())?;
         Ok(told.shards)

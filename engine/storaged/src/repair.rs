@@ -124,7 +124,7 @@ impl<E: Env> Shard<E> {
         let mut last = None;
         for member in chain.serving().filter(|member| member.target != target.own.target) {
             let Some(there) = self.shard_of(member.target) else { continue };
-            let (found, _) = self.addresses.find(&routing, &BTreeSet::from([there]));
+            let (found, _) = self.find_shards(&routing, &BTreeSet::from([there]));
             let Some(address) = found.get(&there) else { continue };
             let client = self.client_of(there, *address);
             let mut replacements = Vec::new();

@@ -10,6 +10,7 @@
 //! calls a target offline before its lease is dropped, or names a version before it is durable.
 
 use core::cell::{Cell, RefCell};
+use core::net::SocketAddr;
 use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
@@ -510,6 +511,17 @@ impl<E: Env> Shard<E> {
         self.report_now();
     }
 
+    /// Where these shards listen, and whether those are all.
+    pub(crate) fn find_shards(
+        &self,
+        routing: &RoutingInfo,
+        wanted: &BTreeSet<ShardId>,
+    ) -> (BTreeMap<ShardId, SocketAddr>, bool) {
+        let shards = self.shards.borrow();
+        let own = self.node.get().map(|node| (node, &shards[..]));
+        self.addresses.find(routing, wanted, own)
+    }
+
     /// Keeps links to the shards of all neighbours.
     async fn keep_peers(self: Rc<Self>) {
         loop {
@@ -521,7 +533,7 @@ impl<E: Env> Shard<E> {
                 wanted.extend(peers.iter().filter_map(|peer| self.shard_of(peer.target)));
             }
             let learned = self.addresses.learned().notified();
-            let (found, whole) = self.addresses.find(&routing, &wanted);
+            let (found, whole) = self.find_shards(&routing, &wanted);
             if let Some(links) = self.links() {
                 links.want(found);
             }

@@ -204,6 +204,7 @@ fn a_chain_without_replicas_is_waited_for() {
 #[test]
 fn a_frozen_replica_costs_one_read_its_patience() {
     let ground = Ground::new(54);
+    ground.sim.run_for(ms(10)).unwrap(); // it listens
     ground.sim.freeze(NodeId::new(1), Duration::from_secs(3600));
     let slow = ground.run(Ground::config(), |env, storage| async move {
         let mut slow = 0;
@@ -218,6 +219,40 @@ fn a_frozen_replica_costs_one_read_its_patience() {
         slow
     });
     assert!((1..=4).contains(&slow), "{slow} reads of 60 in 6 s were slow");
+}
+
+#[test]
+fn who_refuses_connections_costs_no_patience() {
+    let ground = Ground::new(59);
+    ground.sim.kill(NodeId::new(1));
+    ground.run(Ground::config(), |env, storage| async move {
+        for _ in 0..60 {
+            let before = env.now();
+            storage.read(chain(1), chunk(0), 0, 1).await.unwrap();
+            let took = env.now().saturating_since(before);
+            assert!(took < SOON, "another replica at once: {took:?}");
+            env.sleep_until(env.now() + ms(100)).await;
+        }
+    });
+}
+
+#[test]
+fn a_head_that_has_left_is_replaced_as_soon_as_routing_says_so() {
+    let ground = Ground::new(60);
+    ground.sim.kill(NodeId::new(0));
+    let routing = ground.routing.clone();
+    let took = ground.run(Ground::config(), move |env, storage| async move {
+        let (later, published) = (env.clone(), routing.clone());
+        drop(env.spawn(async move {
+            later.sleep_until(later.now() + ms(300)).await;
+            published.members(1, &[11, 12]);
+        }));
+        let before = env.now();
+        storage.write(at(0), 0, vec![buffer(&env, b"abc")]).await.unwrap();
+        env.now().saturating_since(before)
+    });
+    assert!(ms(300) <= took && took < ms(300) + SOON, "{took:?}");
+    assert_eq!(ground.fake.updates().len(), 1, "only the new head was asked");
 }
 
 #[test]

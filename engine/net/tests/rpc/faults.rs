@@ -30,6 +30,31 @@ fn a_server_that_dies_leaves_results_unknown_and_its_successor_is_found() {
     });
 }
 
+/// Who can ask somebody else learns of a refusal at once; who has to have this peer goes on.
+#[test]
+fn readiness_ends_with_an_attempt_that_fails_and_calls_with_their_deadline() {
+    worlds(|seed| {
+        let ground = Ground::new(seed);
+        ground.sim.kill(SERVER);
+        ground.run_client(|env, client| async move {
+            let started = env.now();
+            for _ in 0..3 {
+                let error = client.ready(soon(&env)).await.unwrap_err();
+                assert!(matches!(error, CallError::Unreachable { .. }), "{error}");
+            }
+            let took = env.now().saturating_since(started);
+            assert!(took < Duration::from_millis(500), "three attempts took {took:?}");
+            // It waits on while attempts fail, and is answered when the server is there.
+            check(&echo(&env, &client, 0, 10, 0).await.unwrap(), 0, 10);
+            assert!(Duration::from_secs(2) < env.now().saturating_since(started));
+            client.ready(soon(&env)).await.unwrap();
+        });
+        ground.sim.run_for(Duration::from_secs(3)).unwrap();
+        ground.start_server();
+        ground.finish();
+    });
+}
+
 #[test]
 fn a_machine_that_loses_power_is_noticed_by_its_silence() {
     worlds(|seed| {

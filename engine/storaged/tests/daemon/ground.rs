@@ -420,12 +420,14 @@ impl Caller {
         self.updates(vec![item], data).await[0]
     }
 
-    /// Updates of one target in one message, once.
+    /// Updates of one target in one message, once. Like the client that ships, it does not go on
+    /// dialling a node that refuses: routing info may name another head by then.
     pub(crate) async fn updates(&self, items: Vec<UpdateItem>, data: &[u8]) -> Vec<UpdateAnswer> {
         let (target, count) = (TargetId::new(items[0].target), items.len());
         let sizes: Vec<usize> = items.iter().map(|item| item.bytes as usize).collect();
         let body = StorageUpdateRequest { items };
-        let call = Call::new(&body, self.env.now() + Duration::from_secs(10));
+        let deadline = self.env.now() + Duration::from_secs(10);
+        let call = Call::new(&body, deadline);
         let mut parts = Vec::new();
         let mut left = data;
         for size in sizes.into_iter().filter(|size| *size != 0) {
@@ -434,7 +436,11 @@ impl Caller {
             let bytes = engine_net::pooled(&self.env, own).await.unwrap();
             parts.push(Part::plain(bytes));
         }
-        let reply = self.client(target).call(call.with_parts(&parts)).await;
+        let client = self.client(target);
+        let reply = match client.ready(deadline).await {
+            Ok(()) => client.call(call.with_parts(&parts)).await,
+            Err(error) => Err(error),
+        };
         let reply = match reply {
             Ok(reply) => reply,
             Err(error) => {
