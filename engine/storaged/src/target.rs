@@ -31,7 +31,9 @@ use mgmt_cluster::lease::{Grant, GrantOutcome, StorageLease};
 use crate::home::Home;
 use crate::promise::Promise;
 use crate::shard::Shard;
+use crate::target::pause::Pause;
 
+mod pause;
 mod perform;
 mod resync;
 
@@ -126,6 +128,8 @@ pub(crate) struct Target<E: Env> {
     /// It was brought up to date by another replica in this start: what its store had lost before
     /// does not matter to it any more (S8).
     whole: Cell<bool>,
+    /// Since it left by itself.
+    pause: RefCell<Pause>,
     /// The node stops, or the store has failed.
     closed: Cell<bool>,
     /// Timeline of routing info that has named it in this start.
@@ -172,6 +176,7 @@ impl<E: Env> Target<E> {
             installing: Cell::new(false),
             up_to_date: Cell::new(None),
             whole: Cell::new(false),
+            pause: RefCell::default(),
             closed: Cell::new(false),
             named: Cell::new(None),
             learning: Cell::new(0),
@@ -217,7 +222,8 @@ impl<E: Env> Target<E> {
         let mut peers: Vec<Peer> = all.into_iter().flatten().collect();
         peers.sort_unstable();
         peers.dedup();
-        peers.retain(|peer| *peer != self.own);
+        // A former start of its own is nobody to speak with.
+        peers.retain(|peer| peer.target != self.own.target);
         peers
     }
 
@@ -449,6 +455,7 @@ impl<E: Env> Target<E> {
             {
                 LocalState::UpToDate
             }
+            _ if !self.pause.borrow().is_over(self.home.env.now()) => LocalState::Offline,
             _ => LocalState::Online,
         };
         TargetReport {

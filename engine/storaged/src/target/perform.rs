@@ -13,7 +13,7 @@ use engine_links::{Description, Item, StreamId};
 use engine_runtime::{Env, yield_now};
 use engine_shard::{Read, Shipped, Which};
 use engine_store::{Change, Tag, TargetRecord, Update, UpdateError};
-use engine_types::{ChainVersion, ChunkId, ChunkVersion, Status, Timeline};
+use engine_types::{ChainVersion, ChunkId, ChunkVersion, PublicState, Status, Timeline};
 
 use super::{Found, Installed, Target, Updated, Wanted, What, add};
 use crate::refusals;
@@ -101,6 +101,9 @@ impl<E: Env> Target<E> {
             }
             self.installed.set(wanted);
             let Installed { version, state, .. } = wanted;
+            if state == PublicState::Serving && !self.replica.borrow().has_left() {
+                self.pause.borrow_mut().served();
+            }
             tracing::info!(target = %self.own.target, %version, ?state, "installed");
             self.with_shard(|shard| shard.report_now());
         }
@@ -380,8 +383,11 @@ impl<E: Env> Target<E> {
 
     /// Ends this replica's part in its chain (E384).
     fn leave(&self, why: Left) {
-        tracing::error!(target = %self.own.target, chain = %self.chain, ?why, "leaves its chain");
-        self.lease.borrow_mut().drop_lease(self.home.env.now());
+        let now = self.home.env.now();
+        let pause = self.pause.borrow_mut().left(now);
+        tracing::error!(target = %self.own.target, chain = %self.chain, ?why, ?pause,
+            "leaves its chain");
+        self.lease.borrow_mut().drop_lease(now);
         self.up_to_date.set(None);
         self.with_shard(|shard| {
             shard.counters.left.set(shard.counters.left.get() + 1);
