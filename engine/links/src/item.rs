@@ -1,7 +1,6 @@
 //! What travels on a link, and who takes it.
 
 use core::fmt;
-use std::rc::Rc;
 
 use engine_craq::{Cursor, Digest, Message, Peer, Walk};
 use engine_net::Segment;
@@ -173,35 +172,12 @@ pub struct Chunklet<E: Env> {
     pub crcs: Option<Vec<u32>>,
 }
 
-/// Keeps the request open that brought some bytes. Its answer, and with it the sender's credit
-/// (W3), leaves when all guards of the request are dropped.
-#[derive(Clone)]
-pub struct Held(#[expect(dead_code, reason = "its end is what counts")] Rc<dyn Guard>);
-
-/// Does its work when it is dropped.
-pub(crate) trait Guard {}
-
-impl Held {
-    pub(crate) fn new(guard: impl Guard + 'static) -> Self {
-        Self(Rc::new(guard))
-    }
-}
-
-impl fmt::Debug for Held {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Held")
-    }
-}
-
 /// What has arrived.
 pub struct Arrived<E: Env> {
     /// What is said.
     pub item: Item,
     /// The bytes of a `Piece`, in order. Their offsets count from the start of this piece.
     pub segments: Vec<Segment<E>>,
-    /// To be kept as long as the bytes are. Nothing when enough is kept already: the credit for
-    /// these bytes is on its way back.
-    pub held: Option<Held>,
 }
 
 /// Whoever speaks and listens: the shard. Calls come one at a time and in order, never from

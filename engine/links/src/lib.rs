@@ -10,7 +10,7 @@
 //!                            |  `--- relay(a, b, seq 1) --.   ..
 //!                            `------ relay(a, b, seq 2) ---->  early: waits for 1
 //!                                                          `->  turn 1, then 2
-//!            the answer  <--- when nobody holds the bytes of the request any more (W3)
+//!            the answer  <--- with the turn of the request: nobody waits for its bytes (W2)
 //!            the other direction is the same, with names and numbers of its own
 //! ```
 //!
@@ -40,8 +40,8 @@
 //!         of its beginning
 //!   E362  `link_up` and `link_down` of a peer alternate, beginning with `link_up`
 //!   E363  queues, requests in flight, requests before their turn, and lists have limits
-//!   E364  a request with payload is answered when nobody holds its bytes (W3), or at once while
-//!         an eighth of the memory is held (W2); others at once
+//!   E364  a request is answered when its turn has come, whoever needs its bytes: the sender's
+//!         credit returns (W3), and no link waits for another one (W2)
 //!   E365  a request is taken in only by the link of both its names
 //!   E366  there is at most one link to a peer, and it stands only when both sides know both names
 //!   E367  a link that is gone on one side goes on the other one, in bounded time
@@ -55,7 +55,5 @@ mod limits;
 mod link;
 mod links;
 
-pub use item::{
-    Arrived, Chunklet, Description, Held, Item, OutcomeSaid, Owner, Room, ShardId, StreamId,
-};
+pub use item::{Arrived, Chunklet, Description, Item, OutcomeSaid, Owner, Room, ShardId, StreamId};
 pub use links::Links;

@@ -19,15 +19,11 @@ pub(crate) const BATCH_BYTES_MAX: u64 = SEGMENT_BYTES_MAX as u64;
 /// Requests without payload in flight. Each is answered at once, so 32 of 512 messages are more
 /// than a round trip of 100 us can use.
 pub(crate) const PLAIN_INFLIGHT_MAX: u32 = 32;
-/// Requests with payload in flight. They are answered when their bytes are stored and passed on,
-/// so there must be many; with the others, probes and openings they fit the connection's window.
+/// Requests with payload in flight: 48 MiB of them, more than credit allows to be on the way. With
+/// the others, probes and openings they fit the connection's window.
 pub(crate) const PAYLOAD_INFLIGHT_MAX: u32 = 192;
 /// Requests that arrived before their turn: as many as can be in flight.
 pub(crate) const HOLD_BACK_MAX: u64 = 256;
-
-/// Of the memory of a core, the part whose requests wait with their answers: an eighth, half of
-/// what payloads without credit may take, so that what brings the rest of a payload gets through.
-pub(crate) const HELD_SHARE: u64 = 8;
 
 /// Messages that wait to be sent. A replica has 1,024 versions in flight and says a handful of
 /// things of each, so this is a store of a dozen busy targets whose peer stands still; 12 MiB.
@@ -60,9 +56,9 @@ pub(crate) const STEADY_TIME: Duration = Duration::from_secs(1);
 pub(crate) const PROBE_EVERY: Duration = Duration::from_millis(500);
 /// A probe that is not answered for so long takes the link down: the time of a lease.
 pub(crate) const PROBE_TIME_MAX: Duration = Duration::from_secs(2);
-/// A request with payload is answered when its bytes are no longer needed, and a client may take
-/// `FRAME_TIME_MAX` (30 s) for the rest of them. Probes find the dead and the frozen; this only
-/// finds a peer that lives and never lets go.
+/// A request is answered when its turn has come, and the network may take `FRAME_TIME_MAX` (30 s)
+/// for the bytes of one before it. Probes find the dead and the frozen; this only finds a peer that
+/// lives and never answers.
 pub(crate) const RELAY_TIME_MAX: Duration = Duration::from_secs(45);
 
 const _: () = assert!(MESSAGES_MAX * 144 + 64 <= BODY_BYTES_MAX as usize);

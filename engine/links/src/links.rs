@@ -61,8 +61,6 @@ pub struct Links<E: Env, O: Owner<E>> {
     telling: Cell<bool>,
     /// The owner believes that it has a link to these.
     told_up: RefCell<BTreeMap<ShardId, u128>>,
-    /// Bytes of requests that somebody holds.
-    held_bytes: Rc<Cell<u64>>,
     closed: Cell<bool>,
 }
 
@@ -79,7 +77,6 @@ impl<E: Env, O: Owner<E>> Links<E, O> {
             notices: RefCell::default(),
             telling: Cell::new(false),
             told_up: RefCell::default(),
-            held_bytes: Rc::default(),
             closed: Cell::new(false),
         })
     }

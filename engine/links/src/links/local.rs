@@ -44,7 +44,7 @@ fn arrived<E: Env>(queued: Queued<E>) -> Arrived<E> {
     for chunklet in bytes {
         offset = cut(chunklet, offset, &mut segments);
     }
-    Arrived { item, segments, held: None }
+    Arrived { item, segments }
 }
 
 /// Cuts a run of bytes as a connection does; gives the offset behind it.

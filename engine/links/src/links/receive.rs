@@ -1,6 +1,5 @@
 //! Receiving: requests in their turn become items with their bytes.
 
-use core::cell::Cell;
 use std::collections::VecDeque;
 use std::rc::Rc;
 
@@ -14,8 +13,7 @@ use engine_wire::bodies::to_owned;
 use super::open::PROBE;
 use super::{Links, Notice, Peer};
 use crate::codec::{self, CodecError};
-use crate::item::{Arrived, Guard, Held, Item, Owner, ShardId};
-use crate::limits::HELD_SHARE;
+use crate::item::{Arrived, Item, Owner, ShardId};
 use crate::link::{Entry, Link, Names};
 
 /// Why what has arrived is not understood.
@@ -35,30 +33,10 @@ type Named<E> = (Rc<Peer<E>>, Rc<Link<E>>);
 /// An item with its bytes.
 type Filled<E> = (Item, Vec<Segment<E>>);
 
-/// A request whose bytes somebody holds; it is answered when the last one lets go (W3).
-struct Ticket<E: Env> {
-    env: E,
-    request: Option<Request<E>>,
-    bytes: u64,
-    held_bytes: Rc<Cell<u64>>,
-}
-
-impl<E: Env> Guard for Ticket<E> {}
-
-impl<E: Env> Drop for Ticket<E> {
-    fn drop(&mut self) {
-        self.held_bytes.set(self.held_bytes.get() - self.bytes);
-        let request = self.request.take();
-        if is(Bug::CreditKept) {
-            return core::mem::forget(request);
-        }
-        if let Some(request) = request {
-            drop(self.env.spawn(taken(request)));
-        }
-    }
-}
-
 async fn taken<E: Env>(request: Request<E>) {
+    if is(Bug::CreditKept) && request.payload_len() != 0 {
+        return core::mem::forget(request);
+    }
     request.respond(&StorageRelayReply::default(), &[]).await;
 }
 
@@ -130,42 +108,22 @@ impl<E: Env, O: Owner<E>> Links<E, O> {
         Some((peer, link))
     }
 
-    /// Whether the answer to a request with payload may wait. Streams run beside each other, and
-    /// if the beginnings of many held all memory of the connections, none could ever end (W2).
-    fn may_hold(&self, bytes: u64) -> bool {
-        let fits = self.held_bytes.get() + bytes <= self.env.pool().limit() as u64 / HELD_SHARE;
-        if !fits {
-            engine_types::reached!("E364: bytes are not held, so that streams can end");
-        }
-        fits
-    }
-
-    /// Hands on every request whose turn has come; gives back those that nobody holds.
+    /// Hands on every request whose turn has come; they are to be answered (E364).
     fn take_turns(&self, peer: &Peer<E>, link: &Rc<Link<E>>) -> Vec<Request<E>> {
         let mut done = Vec::new();
         while let Some(entry) = link.next_in_turn() {
             let Entry { messages, segments, request } = entry;
-            let bytes = u64::from(request.payload_len());
-            let held = if bytes != 0 && self.may_hold(bytes) {
-                self.held_bytes.set(self.held_bytes.get() + bytes);
-                let (env, held_bytes) = (self.env.clone(), self.held_bytes.clone());
-                Some(Held::new(Ticket { env, request: Some(request), bytes, held_bytes }))
-            } else {
-                done.push(request);
-                None
-            };
             match items(&messages, segments) {
                 Ok(items) => {
                     let mut notices = self.notices.borrow_mut();
                     for (item, segments) in items {
-                        let held = held.clone().filter(|_| !segments.is_empty());
-                        let arrived = Arrived { item, segments, held };
+                        let arrived = Arrived { item, segments };
                         notices.push_back(Notice::Arrived(link.clone(), arrived));
                     }
                 }
                 Err(why) => self.take_down_of(peer, link, &why),
             }
-            drop(held);
+            done.push(request);
             self.tell();
         }
         done

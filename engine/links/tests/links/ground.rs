@@ -10,7 +10,7 @@ use std::rc::{Rc, Weak};
 use std::time::Duration;
 
 use engine_craq::{Digest, Message, Peer, Version, Walk};
-use engine_links::{Arrived, Chunklet, Description, Held, Item, Links, Owner, ShardId, StreamId};
+use engine_links::{Arrived, Chunklet, Description, Item, Links, Owner, ShardId, StreamId};
 use engine_net::{NetConfig, NetLimits, Request, Server, Service};
 use engine_runtime::Env;
 use engine_runtime::sim::{NodeSpec, Sim, SimConfig, SimEnv};
@@ -24,9 +24,6 @@ use engine_wire::Kind;
 use engine_wire::handshake::{ClusterSecret, Identity, Local, Versions};
 
 pub(crate) const PORT: u16 = 7000;
-
-/// How long a receiver keeps what has arrived.
-pub(crate) const HOLD: Duration = Duration::from_millis(3);
 
 pub(crate) fn shard(node: u32) -> ShardId {
     ShardId { node: NodeId::new(node), core: CoreId::new(0) }
@@ -53,8 +50,8 @@ fn config(node: NodeId, start: u64) -> Rc<NetConfig> {
 struct Life {
     /// The sender's life, and the number that is next.
     from: Option<(u64, u64)>,
-    /// Streams that are arriving: the bytes so far, and what keeps them.
-    streams: BTreeMap<u64, (usize, Vec<Held>)>,
+    /// Streams that are arriving: the bytes so far.
+    streams: BTreeMap<u64, usize>,
 }
 
 /// What all nodes have seen.
@@ -87,7 +84,6 @@ pub(crate) struct Shard {
     /// Of the present link to each peer: the own life with the next number, and what arrives.
     up: RefCell<BTreeMap<ShardId, (u64, u64, Life)>>,
     next_stream: Cell<u64>,
-    held: Cell<Duration>,
     /// Pause between two pieces of a stream.
     pub(crate) pause: Cell<Duration>,
 }
@@ -114,22 +110,17 @@ impl Owner<SimEnv> for Shard {
     fn arrived(&self, from: ShardId, arrived: Arrived<SimEnv>) {
         let mut up = self.up.borrow_mut();
         let (_, _, life) = up.get_mut(&from).expect("E361: something arrives without a link");
-        let Arrived { item, segments, held } = arrived;
-        assert!(held.is_none() || !segments.is_empty());
+        let Arrived { item, segments } = arrived;
         match item {
             Item::Message { message, payload, .. } => {
                 self.message(life, message);
                 if let Some((stream, _)) = payload {
-                    assert!(
-                        life.streams.insert(stream.0, (0, vec![])).is_none(),
-                        "a stream begins twice"
-                    );
+                    let before = life.streams.insert(stream.0, 0);
+                    assert!(before.is_none(), "a stream begins twice");
                 }
             }
             Item::Piece { stream, end } => {
-                let (before, kept) =
-                    life.streams.get_mut(&stream.0).expect("a stream begins first");
-                kept.extend(held);
+                let before = life.streams.get_mut(&stream.0).expect("a stream begins first");
                 for segment in &segments {
                     for (index, byte) in segment.bytes.iter().enumerate() {
                         assert_eq!(*byte, pattern(stream.0, *before + index), "bytes in order");
@@ -138,8 +129,7 @@ impl Owner<SimEnv> for Shard {
                     count(&self.log.bytes, segment.bytes.len() as u64);
                 }
                 if let Some(complete) = end {
-                    let (len, kept) = life.streams.remove(&stream.0).unwrap();
-                    self.keep(kept);
+                    let len = life.streams.remove(&stream.0).unwrap();
                     assert!(!complete || len == stream_len(stream.0), "all of a stream");
                     count(if complete { &self.log.complete } else { &self.log.given_up }, 1);
                 }
@@ -166,15 +156,6 @@ impl Shard {
         }
         life.from = Some((sender, number + 1));
         count(&self.log.arrived, 1);
-    }
-
-    /// Keeps the guards for a while, as a store would until all bytes are durable.
-    fn keep(&self, held: Vec<Held>) {
-        let (env, at) = (self.env.clone(), self.env.now() + self.held.get());
-        drop(self.env.spawn(async move {
-            env.sleep_until(at).await;
-            drop(held);
-        }));
     }
 
     pub(crate) fn links(&self) -> Rc<Links<SimEnv, Self>> {
@@ -351,7 +332,6 @@ impl Ground {
                 links: RefCell::new(None),
                 up: RefCell::default(),
                 next_stream: Cell::new(env.random() >> 8),
-                held: Cell::new(HOLD),
                 pause: Cell::new(Duration::ZERO),
             });
             let weak: Weak<Shard> = Rc::downgrade(&shard);
