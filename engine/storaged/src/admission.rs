@@ -11,13 +11,7 @@ use std::rc::Rc;
 
 use engine_types::Map;
 
-use crate::fair::{Asked, CLASSES, Class, Fair};
-
-/// Cost that runs at once in a shard. One core and a few devices are busy with a third of it; the
-/// rest are updates that wait for other replicas. One of 4 KiB costs 1, a MiB 17.
-const RUNNING_MAX: u32 = 1024;
-/// Shares of clients, resync and scrub when all of them wait.
-const WEIGHTS: [u32; CLASSES] = [8, 2, 1];
+use crate::fair::{AdmissionSettings, Asked, Class, Fair};
 
 /// See the module.
 pub(crate) struct Admission {
@@ -40,12 +34,8 @@ impl Drop for Permit {
 }
 
 impl Admission {
-    pub(crate) fn new() -> Rc<Self> {
-        Self::with(RUNNING_MAX, WEIGHTS)
-    }
-
-    fn with(running_max: u32, weights: [u32; CLASSES]) -> Rc<Self> {
-        let fair = RefCell::new(Fair::new(running_max, weights));
+    pub(crate) fn new(settings: AdmissionSettings) -> Rc<Self> {
+        let fair = RefCell::new(Fair::new(settings));
         Rc::new(Self { fair, waiting: RefCell::default() })
     }
 

@@ -9,6 +9,7 @@
 //!   E389  work waits only while the limit is reached; who waits in a class that has a weight is
 //!         chosen after work of at most one round of all weights and clients
 
+use core::ops::RangeInclusive;
 use std::collections::VecDeque;
 
 use engine_types::Map;
@@ -34,11 +35,52 @@ pub(crate) const CLASSES: usize = 3;
 /// one more for every 64 KiB, so that a turn is a MiB, or some small requests.
 const QUANTUM: u64 = 16;
 
-/// Requests of one client that wait: as many as forty connections can have in flight. More are
-/// refused, as nobody who waits for so many is served by a longer line.
-pub(crate) const CLIENT_WAITING_MAX: usize = 10_240;
-/// Requests of all clients that wait: 32 bytes each.
-pub(crate) const WAITING_MAX: usize = 1 << 17;
+/// What an operator may set of the line before the work of a shard (W3, E389). Work costs 1 per
+/// item, and 1 more for every 64 KiB.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AdmissionSettings {
+    /// Share of clients' requests when all classes wait, by its part of the sum of all three.
+    pub client_weight: u32,
+    /// Share of what is read to bring another replica up to date.
+    pub resync_weight: u32,
+    /// Share of what is read to find rot.
+    pub scrub_weight: u32,
+    /// Cost that runs at once. One core and a few devices are busy with a third of the default; the
+    /// rest are updates that wait for other replicas.
+    pub running_max: u32,
+    /// Requests of all clients that wait, 32 bytes each; more are refused as `Busy`.
+    pub waiting_max: u32,
+    /// Requests of one client that wait. The default is as many as forty connections have in
+    /// flight: nobody who waits for more is served by a longer line.
+    pub client_waiting_max: u32,
+}
+
+impl AdmissionSettings {
+    /// Weights that can be meant: at 1 of 1,002, a class gets a MiB for every GiB of the others.
+    pub const WEIGHTS: RangeInclusive<u32> = 1..=1000;
+    /// Costs that can be meant. Each is a plan of a store at most, of which there are 65,536, three
+    /// quarters of them for reads.
+    pub const RUNNING: RangeInclusive<u32> = 1..=32_768;
+    /// Lengths of lines that can be meant: the longest takes 32 MiB.
+    pub const WAITING: RangeInclusive<u32> = 1..=1 << 20;
+
+    fn weights(self) -> [u32; CLASSES] {
+        [self.client_weight, self.resync_weight, self.scrub_weight]
+    }
+}
+
+impl Default for AdmissionSettings {
+    fn default() -> Self {
+        Self {
+            client_weight: 8,
+            resync_weight: 2,
+            scrub_weight: 1,
+            running_max: 1024,
+            waiting_max: 1 << 17,
+            client_waiting_max: 10_240,
+        }
+    }
+}
 
 /// What becomes of work that asks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,6 +113,8 @@ struct Line {
 #[derive(Debug)]
 pub(crate) struct Fair {
     limit: u64,
+    waiting_max: usize,
+    client_waiting_max: usize,
     running: u64,
     waiting: usize,
     tickets: u64,
@@ -87,15 +131,17 @@ pub(crate) fn cost(items: usize, bytes: u64) -> u64 {
 }
 
 impl Fair {
-    /// `limit` is raised to 1, each weight as well: a class without any would wait for ever.
-    pub(crate) fn new(limit: u32, weights: [u32; CLASSES]) -> Self {
+    /// What may run is raised to 1, each weight as well: a class without any would wait for ever.
+    pub(crate) fn new(settings: AdmissionSettings) -> Self {
         let line = |weight: u32| Line { weight: weight.max(1).into(), ..Line::default() };
         Self {
-            limit: limit.max(1).into(),
+            limit: settings.running_max.max(1).into(),
+            waiting_max: settings.waiting_max as usize,
+            client_waiting_max: settings.client_waiting_max as usize,
             running: 0,
             waiting: 0,
             tickets: 0,
-            lines: weights.map(line),
+            lines: settings.weights().map(line),
             class: 0,
             begun: false,
         }
@@ -108,10 +154,11 @@ impl Fair {
             return Asked::Now;
         }
         let line = &mut self.lines[class as usize];
-        let queue = line.clients.entry(client).or_default();
-        if CLIENT_WAITING_MAX <= queue.waiting.len() || WAITING_MAX <= self.waiting {
+        let own = line.clients.get(&client).map_or(0, |queue| queue.waiting.len());
+        if self.client_waiting_max <= own || self.waiting_max <= self.waiting {
             return Asked::Full;
         }
+        let queue = line.clients.entry(client).or_default();
         self.tickets += 1;
         if queue.waiting.is_empty() {
             line.turn.push_back(client);

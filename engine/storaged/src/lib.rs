@@ -37,4 +37,5 @@ mod shard;
 mod stream;
 mod target;
 
+pub use fair::AdmissionSettings;
 pub use role::{Role, RoleError, Settings, ShardSpec, run, run_with};

@@ -14,6 +14,7 @@ use engine_wire::bodies::storage::ShardAt;
 use mgmt_client::{Agent, AgentEnd, Follower, Managers};
 use mgmt_cluster::registry::Registration;
 
+use crate::fair::AdmissionSettings;
 use crate::identity::Identity;
 use crate::life::{Control, Given, Told};
 use crate::node::Node;
@@ -58,11 +59,14 @@ pub struct Settings {
     /// Bytes per second that one store verifies; 0: it is not scrubbed. 32 MiB a second read a
     /// device of 14 TiB in five days.
     pub scrub_bytes_per_second: u64,
+    /// Turns between clients, resync and scrub.
+    pub admission: AdmissionSettings,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { resync_bytes_per_second: 512 << 20, scrub_bytes_per_second: 32 << 20 }
+        let admission = AdmissionSettings::default();
+        Self { resync_bytes_per_second: 512 << 20, scrub_bytes_per_second: 32 << 20, admission }
     }
 }
 

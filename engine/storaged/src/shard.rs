@@ -136,7 +136,7 @@ impl<E: Env> Shard<E> {
             node: Cell::new(None),
             links: RefCell::default(),
             lanes: Lanes::new(env.pool().limit() as u64),
-            admission: Admission::new(),
+            admission: Admission::new(settings.admission),
             streams: RefCell::default(),
             arriving: RefCell::default(),
             ids: Cell::new(0),

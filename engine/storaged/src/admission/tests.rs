@@ -14,9 +14,14 @@ fn permit(polled: Poll<Option<Permit>>) -> Permit {
     }
 }
 
+/// Work of cost 1 runs at once.
+fn one() -> AdmissionSettings {
+    AdmissionSettings { running_max: 1, ..AdmissionSettings::default() }
+}
+
 #[test]
 fn who_waits_runs_when_work_has_ended() {
-    let admission = Admission::with(1, [1; CLASSES]);
+    let admission = Admission::new(one());
     let first = permit(poll(&mut pin!(admission.enter(Class::Client, 1, 1))));
     let mut second = pin!(admission.enter(Class::Client, 1, 1));
     let mut third = pin!(admission.enter(Class::Client, 2, 1));
@@ -33,7 +38,7 @@ fn who_waits_runs_when_work_has_ended() {
 
 #[test]
 fn who_goes_away_leaves_its_turn_to_others() {
-    let admission = Admission::with(1, [1; CLASSES]);
+    let admission = Admission::new(one());
     let first = permit(poll(&mut pin!(admission.enter(Class::Client, 1, 1))));
     let mut last = pin!(admission.enter(Class::Client, 3, 1));
     {

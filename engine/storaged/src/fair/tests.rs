@@ -4,6 +4,12 @@ use engine_types::Rng;
 
 use super::*;
 
+fn fair(running_max: u32, [client_weight, resync_weight, scrub_weight]: [u32; CLASSES]) -> Fair {
+    let settings = AdmissionSettings::default();
+    let settings = AdmissionSettings { client_weight, resync_weight, scrub_weight, ..settings };
+    Fair::new(AdmissionSettings { running_max, ..settings })
+}
+
 /// Runs all that waits, one at a time; who ran, in order.
 fn drain(fair: &mut Fair, cost: &BTreeMap<u64, (u128, u64)>) -> Vec<u128> {
     let mut order = Vec::new();
@@ -17,7 +23,7 @@ fn drain(fair: &mut Fair, cost: &BTreeMap<u64, (u128, u64)>) -> Vec<u128> {
 
 #[test]
 fn what_has_room_runs_at_once() {
-    let mut fair = Fair::new(2, [1; CLASSES]);
+    let mut fair = fair(2, [1; CLASSES]);
     assert_eq!(fair.ask(Class::Client, 1, 1), Asked::Now);
     assert_eq!(fair.ask(Class::Scrub, 2, 100), Asked::Now, "what is larger than the room as well");
     assert_eq!(fair.ask(Class::Client, 1, 1), Asked::Wait(1));
@@ -33,7 +39,7 @@ fn what_has_room_runs_at_once() {
 #[test]
 fn a_single_request_waits_one_turn_only() {
     for (many, one) in [(1, 1), (1, 30), (64, 1)] {
-        let mut fair = Fair::new(1, [8, 2, 1]);
+        let mut fair = fair(1, [8, 2, 1]);
         assert_eq!(fair.ask(Class::Client, 9, 1), Asked::Now);
         let mut tickets = BTreeMap::new();
         for _ in 0..10_000 {
@@ -53,7 +59,7 @@ fn a_single_request_waits_one_turn_only() {
 #[test]
 fn classes_share_by_their_weights_when_all_wait() {
     let weights = [8, 2, 1];
-    let mut fair = Fair::new(1, weights);
+    let mut fair = fair(1, weights);
     assert_eq!(fair.ask(Class::Client, 9, 1), Asked::Now);
     let mut tickets = BTreeMap::new();
     for class in [Class::Scrub, Class::Resync, Class::Client] {
@@ -80,15 +86,22 @@ fn classes_share_by_their_weights_when_all_wait() {
 
 #[test]
 fn lines_are_bounded_and_who_leaves_is_not_chosen() {
-    let mut fair = Fair::new(1, [1; CLASSES]);
+    let settings = AdmissionSettings { client_waiting_max: 30, ..AdmissionSettings::default() };
+    let settings = AdmissionSettings { running_max: 1, waiting_max: 40, ..settings };
+    let mut fair = Fair::new(settings);
     assert_eq!(fair.ask(Class::Client, 1, 1), Asked::Now);
-    for _ in 0..CLIENT_WAITING_MAX {
+    for _ in 0..30 {
         assert!(matches!(fair.ask(Class::Client, 1, 1), Asked::Wait(_)));
     }
     assert_eq!(fair.ask(Class::Client, 1, 1), Asked::Full);
     let Asked::Wait(other) = fair.ask(Class::Client, 2, 1) else { panic!() };
     assert!(fair.leave(Class::Client, 2, other));
     assert!(!fair.leave(Class::Client, 2, other));
+    for client in 3..13 {
+        assert!(matches!(fair.ask(Class::Client, client, 1), Asked::Wait(_)));
+    }
+    assert_eq!(fair.ask(Class::Client, 13, 1), Asked::Full, "of all together");
+    assert_eq!(fair.load(), (40, 1), "who is refused leaves nothing behind");
     assert!(fair.leave(Class::Client, 1, 1));
     fair.done(1);
     assert_eq!(fair.next(), Some(2));
@@ -100,7 +113,7 @@ fn nothing_is_lost_and_clients_keep_their_order() {
     for seed in 0..200 {
         let mut rng = Rng::new(seed);
         let limit = 1 + u32::try_from(rng.below(40)).unwrap();
-        let mut fair = Fair::new(limit, [3, 2, 1]);
+        let mut fair = fair(limit, [3, 2, 1]);
         let classes = [Class::Client, Class::Resync, Class::Scrub];
         let (mut waiting, mut running) = (BTreeMap::new(), Vec::new());
         for _ in 0..2000 {

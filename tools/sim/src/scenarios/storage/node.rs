@@ -86,7 +86,11 @@ async fn serve(env: &SimEnv, ground: &Ground, index: usize) -> String {
     let stop = async {
         let _either = first(terminated, taken).await;
     };
-    let settings = Settings { scrub_bytes_per_second: ground.setting.scrub, ..Settings::default() };
+    let settings = Settings {
+        resync_bytes_per_second: ground.setting.resync,
+        scrub_bytes_per_second: ground.setting.scrub,
+        ..Settings::default()
+    };
     match engine_storaged::run_with(env, role, settings, |_| (), stop).await {
         Ok(()) => {
             // T99: what clients and other nodes sent has come back. Connections to managers, which
