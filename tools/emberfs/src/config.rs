@@ -63,6 +63,12 @@ A file for `emberfs kv serve`, `emberfs mgmt serve` and `emberfs storage serve`,
   pool = \"128MiB\"                # memory for I/O of each shard
   resync_rate = \"512MiB\"         # a second, to replicas that catch up; \"0\": as fast as they go
   scrub_rate = \"32MiB\"           # a second and store; \"0\": nothing is verified
+  client_weight = 8              # shares of a busy shard: of what clients ask,
+  resync_weight = 2              # of replicas that catch up,
+  scrub_weight = 1               # and of verifying
+  running_max = 1024             # requests that run at once; one of a MiB counts as 17
+  waiting_max = 131072           # requests that wait for their turn; more are told \"busy\"
+  client_waiting_max = 10240     # of one client
   verify_small_reads = false     # true: whole checksum blocks are read for small reads
   overlay = \"256MiB\"             # memory of each store for overwrites, at most a quarter of pool
   full_permille = 980            # where writes that need space are refused

@@ -82,6 +82,12 @@ struct StorageReport {
     resync_rate: u64,
     /// Bytes a second; 0: none.
     scrub_rate: u64,
+    client_weight: u32,
+    resync_weight: u32,
+    scrub_weight: u32,
+    running_max: u32,
+    waiting_max: u32,
+    client_waiting_max: u32,
     verify_small_reads: bool,
     overlay: u64,
     full_permille: u32,
@@ -122,6 +128,12 @@ impl StorageReport {
             pool: section.pool.unwrap_or(crate::storage::POOL_DEFAULT).0,
             resync_rate: settings.resync_bytes_per_second,
             scrub_rate: settings.scrub_bytes_per_second,
+            client_weight: settings.admission.client_weight,
+            resync_weight: settings.admission.resync_weight,
+            scrub_weight: settings.admission.scrub_weight,
+            running_max: settings.admission.running_max,
+            waiting_max: settings.admission.waiting_max,
+            client_waiting_max: settings.admission.client_waiting_max,
             verify_small_reads: store.verify_small_reads,
             overlay: store.overlay_bytes_max as u64,
             full_permille: store.full_permille,
@@ -150,6 +162,12 @@ impl StorageReport {
         };
         rows.push(("storage resync rate", rate(self.resync_rate, "as fast as it goes").into()));
         rows.push(("storage scrub rate", rate(self.scrub_rate, "no scrubbing").into()));
+        rows.push(("storage client weight", self.client_weight.into()));
+        rows.push(("storage resync weight", self.resync_weight.into()));
+        rows.push(("storage scrub weight", self.scrub_weight.into()));
+        rows.push(("storage running max", self.running_max.into()));
+        rows.push(("storage waiting max", self.waiting_max.into()));
+        rows.push(("storage client waiting max", self.client_waiting_max.into()));
         rows.push(("storage verify small reads", self.verify_small_reads.into()));
         rows.push(("storage overlay", ByteSize(self.overlay).into()));
         rows.push(("storage full at", format!("{} of 1000", self.full_permille).into()));

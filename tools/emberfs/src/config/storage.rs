@@ -3,10 +3,11 @@
 //! A node has one shard per core. One shard alone is written without its list: `listen` and
 //! `stores` of the section are its own, and it runs where the scheduler lets it.
 
+use core::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
 use engine_shard::StoreConfig;
-use engine_storaged::Settings;
+use engine_storaged::{AdmissionSettings, Settings};
 
 use super::reader::Section;
 use super::{HostPort, Label, check_addresses};
@@ -60,6 +61,8 @@ pub(crate) struct StorageSection {
     pub(crate) resync_rate: Option<ByteSize>,
     /// Bytes a second that are verified of each store; 0: none.
     pub(crate) scrub_rate: Option<ByteSize>,
+    /// Turns between clients, resync and scrub.
+    pub(crate) admission: AdmissionSettings,
     /// Settings of every store.
     pub(crate) store: StoreSection,
 }
@@ -136,6 +139,12 @@ impl StorageSection {
         "pool",
         "resync_rate",
         "scrub_rate",
+        "client_weight",
+        "resync_weight",
+        "scrub_weight",
+        "running_max",
+        "waiting_max",
+        "client_waiting_max",
         "verify_small_reads",
         "overlay",
         "full_permille",
@@ -167,6 +176,7 @@ impl StorageSection {
         }
         let resync_rate = section.get("resync_rate");
         let scrub_rate = section.get("scrub_rate");
+        let admission = admission(section);
         let store = StoreSection::read(section);
         Some(Self {
             listen,
@@ -179,6 +189,7 @@ impl StorageSection {
             pool,
             resync_rate,
             scrub_rate,
+            admission,
             store,
         })
     }
@@ -189,8 +200,39 @@ impl StorageSection {
         let rate = |rate: Option<ByteSize>, default| rate.map_or(default, |rate| rate.0);
         settings.resync_bytes_per_second = rate(self.resync_rate, settings.resync_bytes_per_second);
         settings.scrub_bytes_per_second = rate(self.scrub_rate, settings.scrub_bytes_per_second);
+        settings.admission = self.admission;
         settings
     }
+}
+
+/// How the line before the work of a shard is; what is wrong is told, and has its default.
+fn admission(section: &Section<'_>) -> AdmissionSettings {
+    let number = |key: &str, range: RangeInclusive<u32>, usual: u32| {
+        let found = section.get(key).unwrap_or(usual);
+        if range.contains(&found) {
+            return found;
+        }
+        let (least, most) = range.into_inner();
+        section.refuse(key, &format!("found {found}, expected {least} to {most}"));
+        usual
+    };
+    let usual = AdmissionSettings::default();
+    let (weights, waiting) = (AdmissionSettings::WEIGHTS, AdmissionSettings::WAITING);
+    let settings = AdmissionSettings {
+        client_weight: number("client_weight", weights.clone(), usual.client_weight),
+        resync_weight: number("resync_weight", weights.clone(), usual.resync_weight),
+        scrub_weight: number("scrub_weight", weights, usual.scrub_weight),
+        running_max: number("running_max", AdmissionSettings::RUNNING, usual.running_max),
+        waiting_max: number("waiting_max", waiting.clone(), usual.waiting_max),
+        client_waiting_max: number("client_waiting_max", waiting, usual.client_waiting_max),
+    };
+    if settings.waiting_max < settings.client_waiting_max {
+        let AdmissionSettings { waiting_max: all, client_waiting_max: one, .. } = settings;
+        // Whichever was written is the one to look at.
+        let key = if section.has("waiting_max") { "waiting_max" } else { "client_waiting_max" };
+        section.refuse(key, &format!("one client may wait with {one}, all together with {all}"));
+    }
+    settings
 }
 
 /// Whether a shard can work with so much memory.

@@ -74,8 +74,39 @@ fn every_setting_of_stores_is_read() {
     };
     let section = parse(&text).unwrap();
     assert_eq!(section.store.config(), expected);
-    let Settings { resync_bytes_per_second, scrub_bytes_per_second } = section.settings();
+    let Settings { resync_bytes_per_second, scrub_bytes_per_second, .. } = section.settings();
     assert_eq!((resync_bytes_per_second, scrub_bytes_per_second), (1 << 20, 0));
+}
+
+#[test]
+fn turns_between_clients_resync_and_scrub_are_read_and_bounded() {
+    assert_eq!(parse(SIMPLE).unwrap().settings().admission, AdmissionSettings::default());
+    let text = format!(
+        "{SIMPLE}client_weight = 1000\nresync_weight = 3\nscrub_weight = 1\n\
+         running_max = 32768\nwaiting_max = 1048576\nclient_waiting_max = 7\n"
+    );
+    let expected = AdmissionSettings {
+        client_weight: 1000,
+        resync_weight: 3,
+        scrub_weight: 1,
+        running_max: 32_768,
+        waiting_max: 1 << 20,
+        client_waiting_max: 7,
+    };
+    assert_eq!(parse(&text).unwrap().settings().admission, expected);
+    for (wrong, expected) in [
+        ("client_weight = 0", "[storage] client_weight: found 0, expected 1 to 1000"),
+        ("resync_weight = 1001", "[storage] resync_weight: found 1001, expected 1 to 1000"),
+        ("scrub_weight = '1'", "[storage] scrub_weight: found \"1\", expected a number"),
+        ("running_max = 0", "[storage] running_max: found 0, expected 1 to 32768"),
+        ("waiting_max = 1048577", "waiting_max: found 1048577, expected 1 to 1048576"),
+        ("waiting_max = 100", "waiting_max: one client may wait with 10240, all together with 100"),
+        ("client_waiting_max = 131073", "client_waiting_max: one client may wait with 131073"),
+        ("clients_weight = 1", "unknown key \"clients_weight\" in [storage]; did you mean"),
+    ] {
+        let why = parse(&format!("{SIMPLE}{wrong}\n")).unwrap_err();
+        assert!(why.contains(expected), "{wrong}: {why}");
+    }
 }
 
 #[test]
