@@ -15,11 +15,12 @@ use core::time::Duration;
 use std::rc::Rc;
 
 use engine_runtime::Signal;
-use engine_types::{NodeId, NodeState, PublicState, Rng};
+use engine_types::{NodeState, PublicState, Rng};
+use meta_kv::engine::memory::MemoryEngine;
 
 use super::manager::{cluster, start};
 use crate::check::{Verdict, chunks, fail};
-use crate::fault::{Draw, Fault, FaultEvent, FaultPlan, Kind};
+use crate::fault::{Fault, FaultEvent, FaultPlan};
 use crate::history::End;
 use crate::scenario::{Played, Scenario};
 use crate::topology::Topology;
@@ -27,6 +28,7 @@ use crate::world::World;
 
 mod audit;
 mod chunks_of;
+mod faults;
 mod ground;
 mod node;
 mod operator;
@@ -52,6 +54,10 @@ const CREATED_MAX: Duration = Duration::from_secs(60);
 const WHOLE_MAX: Duration = Duration::from_secs(120);
 /// Longer than it takes to detect a dead node, and to hear of it: what was seen last may be old.
 const WHOLE_FOR: Duration = Duration::from_secs(4);
+/// Time for which there are no managers when a KV is restored.
+const RESTORED_AFTER: Duration = Duration::from_secs(4);
+/// Time in which managers start on a restored KV, hear all nodes, and raise the timeline.
+const RAISED_MAX: Duration = Duration::from_secs(60);
 /// Nobody has died since: long enough to hear of who left its chain.
 const STILL_WHOLE_FOR: Duration = Duration::from_secs(1);
 /// Operations of each client that must succeed in the end.
@@ -85,87 +91,13 @@ pub fn play(seed: u64) -> Played {
         storage.for_each(|machine| machine.pool_bytes = Some(setting::TIGHT_POOL));
     }
     let mut world = World::new(seed, topology);
-    let plan = plan(&world, &setting);
+    let plan = faults::plan(&world, &setting);
     let style = cluster::Style { calm: true, patient: setting.patient, ..Default::default() };
     let cluster = cluster::Cluster::new(&world, style);
     let ground = Rc::new(Ground::new(&world, cluster, setting));
     let verdict = run(&mut world, &ground, &plan);
     ground.clear();
     Played { world, plan, operations: ground.operations(), verdict }
-}
-
-fn plan(world: &World, setting: &Setting) -> FaultPlan {
-    let random = world.sim().random("faults");
-    let lasts = setting.faults_for;
-    let nodes = world.role("storage");
-    if let Some(rots) = setting.rots {
-        return rot(world, &random, lasts, nodes[rots]);
-    }
-    let (kv, managers) = (world.role("kv"), world.role("manager"));
-    let (all, users) = (world.nodes(), world.role("user"));
-    let data = [nodes.clone(), users.clone()].concat();
-    let plan = FaultPlan::draw_some(
-        &random,
-        lasts,
-        &[
-            Draw::new(Kind::CrashAndReturn, &nodes).count(1..=6).lasts_ms(1..=6_000),
-            Draw::new(Kind::KillAndRestart, &nodes).count(1..=6).lasts_ms(1..=2_000),
-            Draw::new(Kind::FreezeAndWake, &nodes).count(1..=5).lasts_ms(10..=6_000),
-            Draw::new(Kind::CrashAndReturn, &managers).lasts_ms(1..=15_000),
-            Draw::new(Kind::FreezeAndWake, &managers).lasts_ms(10..=15_000),
-            Draw::new(Kind::CrashAndReturn, &kv).lasts_ms(1..=5_000),
-            Draw::new(Kind::KillAndRestart, &users).lasts_ms(1..=2_000),
-            Draw::new(Kind::FreezeAndWake, &users).lasts_ms(10..=8_000),
-            Draw::new(Kind::ClockDrift { ppm_max: 4_900 }, all)
-                .count(0..=6)
-                .lasts_ms(5_000..=30_000),
-            Draw::new(Kind::Partition, all).lasts_ms(20..=8_000),
-            Draw::new(Kind::Partition, &data).lasts_ms(20..=8_000),
-            Draw::new(Kind::OneWayCut, all).count(0..=6).lasts_ms(20..=8_000),
-            Draw::new(Kind::OneWayCut, &nodes).count(1..=5).lasts_ms(20..=6_000),
-            Draw::new(Kind::SlowLink, &data).count(0..=6).lasts_ms(50..=8_000).permille(1..=400),
-            Draw::new(Kind::LossyLink, &data).count(0..=6).lasts_ms(50..=8_000).permille(10..=200),
-            Draw::new(Kind::SlowDisk, &nodes).lasts_ms(50..=8_000),
-            Draw::new(Kind::DiskErrors, &nodes).lasts_ms(20..=3_000).permille(1..=100),
-            Draw::new(Kind::FlushErrors, &nodes).count(0..=1).lasts_ms(20..=3_000),
-            Draw::new(Kind::DiskFull, &nodes).lasts_ms(50..=5_000),
-            Draw::new(Kind::DiskGone, &nodes).count(0..=1).lasts_ms(100..=3_000),
-        ],
-    );
-    plan.and(all_at_once(&random, &nodes, lasts))
-}
-
-/// Bits rot in one node while it runs: other nodes with data do not fail, or what is left of a
-/// chunk could be what is damaged. It does not start anew meanwhile: a store that finds its own
-/// records damaged does not open, and is exchanged.
-fn rot(world: &World, random: &Rng, lasts: Duration, node: NodeId) -> FaultPlan {
-    let (managers, users) = (world.role("manager"), world.role("user"));
-    let rots = [Draw::new(Kind::Rot, &[node]).count(1..=4).lasts_ms(200..=3_000).permille(2..=60)];
-    let others = [
-        Draw::new(Kind::FreezeAndWake, &[node]).count(0..=2).lasts_ms(10..=6_000),
-        Draw::new(Kind::SlowDisk, &[node]).lasts_ms(50..=8_000),
-        Draw::new(Kind::CrashAndReturn, &managers).lasts_ms(1..=15_000),
-        Draw::new(Kind::FreezeAndWake, &managers).lasts_ms(10..=15_000),
-        Draw::new(Kind::KillAndRestart, &users).lasts_ms(1..=2_000),
-        Draw::new(Kind::FreezeAndWake, &users).lasts_ms(10..=8_000),
-        Draw::new(Kind::Partition, &users).lasts_ms(20..=8_000),
-    ];
-    FaultPlan::draw(random, lasts, &rots).and(FaultPlan::draw_some(random, lasts, &others))
-}
-
-/// All storage nodes lose power together, now and then, and return one after the other.
-fn all_at_once(random: &Rng, nodes: &[NodeId], lasts: Duration) -> FaultPlan {
-    let mut rng = random.fork("all at once");
-    let mut events = Vec::new();
-    if rng.chance(400) {
-        let ms = u64::try_from(lasts.as_millis()).expect("short");
-        let at = Duration::from_millis(rng.range(0..=ms));
-        for &node in nodes {
-            let lasts = Duration::from_millis(rng.range(1..=4_000));
-            events.push(FaultEvent { at, lasts, fault: Fault::Crash(node) });
-        }
-    }
-    FaultPlan::of(events)
 }
 
 fn run(world: &mut World, ground: &Rc<Ground>, plan: &FaultPlan) -> Verdict {
@@ -185,6 +117,7 @@ fn run(world: &mut World, ground: &Rc<Ground>, plan: &FaultPlan) -> Verdict {
         let ground = ground.clone();
         world.start_supervised(node, move |env| user::run(env, ground.clone(), number));
     }
+    let backup = ground.setting.restores.then(|| ground.cluster.store.backup());
     world.set_plan(plan.clone());
     ground.suffers.set(true);
     world.run(ground.setting.faults_for)?;
@@ -192,11 +125,39 @@ fn run(world: &mut World, ground: &Rc<Ground>, plan: &FaultPlan) -> Verdict {
     (0..ground.taken.get()).for_each(|_| world.count_fault());
     ground.heals.set(true);
     mend(world, plan);
+    settle(world, ground, WHOLE_FOR)?;
+    if let Some(backup) = backup {
+        restore(world, ground, &backup)?;
+    }
     quiet(world, ground)?;
     // What is at rest is checked together with all that led to it. What was wrong before that says
     // more about why.
     audit(world, ground).or_else(|failure| judge(ground).and(Err(failure)))?;
     in_time(ground)
+}
+
+/// R20, as operators do it: clients and managers stand still while the KV is restored and all
+/// storage nodes run, so that each of them is heard before anything is written; clients return in
+/// the new timeline. Whole chains have the same data in all members, whichever of them the backup
+/// takes for those that served.
+fn restore(world: &mut World, ground: &Ground, backup: &MemoryEngine) -> Verdict {
+    let users = world.role("user");
+    let still = [world.role("kv"), world.role("manager"), users.clone()].concat();
+    let stop = |node| FaultEvent {
+        at: Duration::ZERO,
+        lasts: if users.contains(&node) { RAISED_MAX } else { RESTORED_AFTER },
+        fault: Fault::Kill(node),
+    };
+    world.set_plan(FaultPlan::of(still.into_iter().map(stop).collect()));
+    world.run(RESTORED_AFTER / 2)?;
+    ground.cluster.store.restore(backup);
+    world.run(RESTORED_AFTER / 2)?;
+    ground.restored.set(true);
+    if !world.run_while(RAISED_MAX, |_| !ground.raised.get())? {
+        return fail(T96, format!("the timeline is not raised; {}", ground.reasons()));
+    }
+    world.stop_faults();
+    settle(world, ground, WHOLE_FOR)
 }
 
 /// What a store refused to go on with stays refused until the node starts again.
@@ -214,7 +175,6 @@ fn mend(world: &mut World, plan: &FaultPlan) {
 
 /// T96 and T97.
 fn quiet(world: &mut World, ground: &Ground) -> Verdict {
-    settle(world, ground, WHOLE_FOR)?;
     ground.quiet.set(true);
     let most = QUIET_MAX + ground.setting.operation_time;
     if !world.run_while(most, |_| ground.finished.get() < ground.setting.users)? {

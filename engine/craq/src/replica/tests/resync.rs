@@ -119,3 +119,14 @@ fn a_syncing_replica_replaces_removes_and_reports() {
         [Effect::UpToDate { version }]
     );
 }
+
+/// An answer that nobody waits for changes nothing (E352).
+#[test]
+fn requests_that_are_shipped_twice_count_once() {
+    let mut replica = tail();
+    let again = Event::OutcomesShipped { walk: Walk(1) };
+    assert_eq!(step(&mut replica, again.clone()), []);
+    let same = lists(Cursor::Start, &[(1, 5)], &[(1, 5)]);
+    let out = step(&mut replica, same);
+    assert_eq!(out, [Effect::ShipOutcomes { to: peer(2), walk: Walk(1) }]);
+}

@@ -39,7 +39,7 @@ pub(in crate::scenarios) struct Style {
 /// Everything that outlives a process.
 pub(in crate::scenarios) struct Cluster {
     pub(super) style: Style,
-    pub(super) store: Store,
+    pub(in crate::scenarios) store: Store,
     pub(super) manager_starts: Cell<u64>,
     /// Where managers listen.
     pub(super) managers: Vec<SocketAddr>,

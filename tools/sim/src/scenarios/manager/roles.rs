@@ -9,6 +9,7 @@ use engine_runtime::sim::SimEnv;
 use engine_runtime::{Env, Signal};
 use engine_types::{Incarnation, NodeRole};
 use meta_kv::OwnKv;
+use meta_kv::engine::KvEngine;
 use meta_kv::engine::memory::MemoryEngine;
 use meta_kvd::{Remote, ServedEngine};
 
@@ -24,6 +25,21 @@ const START_JUMP: u64 = 1 << 20;
 pub(in crate::scenarios) struct Store {
     engine: RefCell<Arc<MemoryEngine>>,
     starts: Cell<u64>,
+    restores: Cell<u64>,
+}
+
+impl Store {
+    /// The keys as they are now.
+    pub(in crate::scenarios) fn backup(&self) -> MemoryEngine {
+        self.engine.borrow().restarted(0)
+    }
+
+    /// The next start finds the keys of a backup; versions go on from those of now.
+    pub(in crate::scenarios) fn restore(&self, backup: &MemoryEngine) {
+        let gone = self.engine.borrow().version() - backup.version();
+        *self.engine.borrow_mut() = Arc::new(backup.restarted(gone));
+        self.restores.set(self.restores.get() + 1);
+    }
 }
 
 /// The kv role.
@@ -40,7 +56,7 @@ pub(in crate::scenarios) async fn serve_kv(env: SimEnv, cluster: Rc<Cluster>) {
             store: 1,
             created: env.wall(),
             starts: store.starts.get(),
-            restores: 0,
+            restores: store.restores.get(),
         },
         bytes: Box::new(|| 0),
     };

@@ -37,8 +37,9 @@ pub(super) async fn look(env: &SimEnv, ground: &Ground) -> Audit {
                 continue;
             }
         };
-        if !opened.pendings.is_empty() {
-            audit.wrong.push(format!("store {number}: pending {:?}", opened.pendings));
+        for (key, version) in opened.pendings {
+            let target = store.target(key.slot).map(|target| target.target);
+            audit.wrong.push(format!("store {number}: {key} {version} of {target:?} is pending"));
         }
         for slot in (0..SLOTS).map(Slot::new) {
             let Some(target) = store.target(slot) else { continue };

@@ -55,6 +55,9 @@ pub(super) struct Ground {
     pub(super) heals: Cell<bool>,
     /// They have.
     pub(super) undone: Cell<bool>,
+    /// The KV came back from a backup: the operator raises the timeline, and has.
+    pub(super) restored: Cell<bool>,
+    pub(super) raised: Cell<bool>,
     /// Nodes that are to end because a store of them was taken away.
     ending: RefCell<BTreeSet<usize>>,
     /// Stores that were taken away: faults, too.
@@ -96,6 +99,8 @@ impl Ground {
             suffers: Cell::new(false),
             heals: Cell::new(false),
             undone: Cell::new(false),
+            restored: Cell::new(false),
+            raised: Cell::new(false),
             ending: RefCell::default(),
             taken: Cell::new(0),
             quiet: Cell::new(false),

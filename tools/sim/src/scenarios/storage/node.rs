@@ -94,10 +94,11 @@ async fn serve(env: &SimEnv, ground: &Ground, index: usize) -> String {
     match engine_storaged::run_with(env, role, settings, |_| (), stop).await {
         Ok(()) => {
             // T99: what clients and other nodes sent has come back. Connections to managers, which
-            // the process keeps until it exits, hold room for their answers.
+            // the process keeps until it exits, hold room for their answers. Before faults have
+            // stopped a process that ends may hold what it cannot send to who is cut off.
             env.sleep_until(env.now() + AT_REST_AFTER).await;
             let held = env.pool().held();
-            if HELD_AT_REST_MAX < held {
+            if ground.is_over.get() && HELD_AT_REST_MAX < held {
                 ground.find(format!("node {index} has ended and holds {held} bytes of its pool"));
             }
             "in order".to_owned()

@@ -10,8 +10,9 @@ use engine_runtime::sim::SimEnv;
 use engine_types::{
     CoreId, NodeId, NodeRole, PublicState, Rng, RoutingInfo, StoreId, TargetId, reached,
 };
-use mgmt_client::{Follower, ManagerError, Managers};
+use mgmt_client::{Follower, Managers};
 use mgmt_cluster::command::{Command, NewTarget};
+use mgmt_cluster::record::Leaving;
 use mgmt_protocol::{Answer, ChainRow, Done, Operation, Question};
 
 use super::ground::Ground;
@@ -24,6 +25,8 @@ const PAUSE_MS: u64 = 1_500;
 const STOPPED_MS: u64 = 1_000;
 /// How long an operator waits for a node to have given its chains up.
 const DRAINED_MAX: Duration = Duration::from_secs(5);
+/// A primary that answers has heard all nodes after this time.
+const HEARD_AFTER: Duration = Duration::from_secs(5);
 /// How often it asks why chains are not whole.
 const WHY_EVERY: Duration = Duration::from_secs(20);
 /// The newest sessions: older ones have ended.
@@ -59,7 +62,13 @@ pub(super) async fn run(env: SimEnv, ground: Rc<Ground>) {
     operator.ground.undone.set(true);
     loop {
         operator.ask_why().await;
-        operator.rest(WHY_EVERY).await;
+        let end = operator.env.now() + WHY_EVERY;
+        while operator.env.now() < end {
+            if operator.ground.restored.get() && !operator.ground.raised.get() {
+                operator.raise().await;
+            }
+            operator.rest(PAUSE).await;
+        }
     }
 }
 
@@ -86,6 +95,16 @@ fn is_spare(row: &ChainRow, target: TargetId) -> bool {
         && !row.last_serving.iter().any(|one| one.target == target)
 }
 
+/// The store that a target is in, if it is another one than the registered one: as operators read
+/// it in what keeps its chain from being whole.
+fn found_store(rows: &[ChainRow], target: TargetId) -> Option<StoreId> {
+    let whose = format!("{target} on ");
+    let mut reasons = rows.iter().flat_map(|row| &row.reasons);
+    let reason = reasons.find(|reason| reason.starts_with(&whose))?;
+    let (_, found) = reason.split_once("found store ")?;
+    found.split(',').next()?.parse().ok()
+}
+
 impl Operator {
     async fn rest(&self, pause: Duration) {
         self.env.sleep_until(self.env.now() + pause).await;
@@ -102,26 +121,10 @@ impl Operator {
         told.ok()
     }
 
-    /// Until it is done, or it is refused because what it names is not there any more.
+    /// Until it is done.
     async fn insist(&self, operation: Operation) {
-        loop {
-            match self.managers.call(&operation, self.env.now() + CALL_TIME).await {
-                Ok(_) => return,
-                Err(ManagerError::Refused(_)) if self.is_void(&operation) => return,
-                Err(why) => {
-                    self.ground.tell_refusal(format!("{operation:?}: {why}"));
-                    self.rest(PAUSE).await;
-                }
-            }
-        }
-    }
-
-    fn is_void(&self, operation: &Operation) -> bool {
-        match operation {
-            Operation::Cluster(
-                Command::DrainTarget(target, _) | Command::AdoptStore(target, _),
-            ) => !self.follower.routing().targets.contains_key(target),
-            _ => false,
+        while self.order(operation.clone()).await.is_none() {
+            self.rest(PAUSE).await;
         }
     }
 
@@ -173,6 +176,17 @@ impl Operator {
         }
     }
 
+    /// The KV came back from a backup (R20).
+    async fn raise(&self) {
+        while self.rows().await.is_none() {
+            self.rest(PAUSE).await;
+        }
+        self.rest(HEARD_AFTER).await;
+        self.insist(Operation::Cluster(Command::RaiseTimeline)).await;
+        reached!("R20: the timeline is raised after a restore");
+        self.ground.raised.set(true);
+    }
+
     /// Something that operators do.
     async fn operate(&mut self) {
         let routing = self.follower.routing();
@@ -186,7 +200,11 @@ impl Operator {
         let index = usize::try_from(self.rng.below(places.len() as u64)).expect("few");
         let flag = self.rng.chance(600);
         let command = match self.rng.below(19) {
-            0..=3 => Command::DrainTarget(target, flag),
+            0..=3 if flag => Command::DrainTarget(target, true),
+            0..=3 => {
+                self.let_return(Some(target)).await;
+                return;
+            }
             4 => Command::DrainNode(places[index], flag),
             5..=8 => Command::Rotate(chain),
             9..=10 => {
@@ -211,6 +229,28 @@ impl Operator {
             _ => return self.exchange(index, places[index]).await,
         };
         self.order(Operation::Cluster(command)).await;
+    }
+
+    /// Targets that were drained return: one of them, or all. A target that is being replaced was
+    /// drained for good; to let it return would call the replacement off. False if nobody knows.
+    async fn let_return(&self, only: Option<TargetId>) -> bool {
+        let Some(rows) = self.rows().await else { return false };
+        let members = rows.iter().flat_map(|row| row.info.members.iter().zip(&row.members));
+        let drained = members.filter(|(_, known)| known.leaving == Leaving::Drained);
+        for (member, _) in drained.filter(|(member, _)| only.is_none_or(|it| it == member.target)) {
+            self.order(Operation::Cluster(Command::DrainTarget(member.target, false))).await;
+        }
+        let members = rows.iter().flat_map(|row| &row.members);
+        members.filter(|known| known.leaving == Leaving::Drained).count() == 0
+    }
+
+    /// All chains as the primary has them: what followers show may be old.
+    async fn rows(&self) -> Option<Vec<ChainRow>> {
+        let asked = Question::Chains { after: None, unwhole: false };
+        match self.managers.call(&asked, self.env.now() + CALL_TIME).await {
+            Ok(Answer::Chains { rows, .. }) => Some(rows),
+            _ => None,
+        }
     }
 
     /// A client is declared dead while it writes (L6).
@@ -246,22 +286,33 @@ impl Operator {
         while !self.ground.stores.borrow().contains_key(&(index, number)) {
             self.rest(PAUSE).await;
         }
-        let store = self.ground.stores.borrow()[&(index, number)];
-        for target in targets {
-            self.insist(Operation::Cluster(Command::AdoptStore(target, store))).await;
-        }
         reached!("T95: a store is exchanged for an empty one");
-        self.order(Operation::Cluster(Command::DrainNode(node, false))).await;
+        self.insist(Operation::Cluster(Command::DrainNode(node, false))).await;
+        self.adopt(targets).await;
     }
 
-    /// The targets of a store if nothing is lost with it, as the primary has it: what followers
-    /// show may be old.
+    /// Adopts the stores that these targets are in now, as managers tell it: the node has made them
+    /// anew in a store that nobody has heard of, which may be another one than the new one.
+    async fn adopt(&self, mut targets: Vec<TargetId>) {
+        while !targets.is_empty() {
+            self.rest(PAUSE).await;
+            let Some(rows) = self.rows().await else { continue };
+            let members = || rows.iter().flat_map(|row| &row.info.members);
+            targets.retain(|target| members().any(|member| member.target == *target));
+            for target in targets.clone() {
+                let Some(found) = found_store(&rows, target) else { continue };
+                let adopted = Command::AdoptStore(target, found);
+                if self.order(Operation::Cluster(adopted)).await.is_some() {
+                    targets.retain(|one| *one != target);
+                }
+            }
+        }
+    }
+
+    /// The targets of a store if nothing is lost with it.
     async fn spares(&self, store: StoreId) -> Option<Vec<TargetId>> {
-        let asked = Question::Chains { after: None, unwhole: false };
-        let told = self.managers.call(&asked, self.env.now() + CALL_TIME).await;
-        let Ok(Answer::Chains { rows, .. }) = told else { return None };
         let mut spares = Vec::new();
-        for row in rows {
+        for row in self.rows().await? {
             for (place, member) in row.info.members.iter().zip(&row.members) {
                 if member.store == store {
                     spares.push(place.target);
@@ -284,8 +335,8 @@ impl Operator {
         for &node in routing.nodes.keys() {
             self.insist(Operation::Cluster(Command::DrainNode(node, false))).await;
         }
-        for &target in routing.targets.keys() {
-            self.insist(Operation::Cluster(Command::DrainTarget(target, false))).await;
+        while !self.let_return(None).await {
+            self.rest(PAUSE).await;
         }
     }
 }

@@ -5,6 +5,7 @@ use core::time::Duration;
 use client_storage::StorageConfig;
 use engine_net::NetLimits;
 use engine_shard::{CreateOptions, StoreConfig};
+use engine_storaged::Settings;
 use engine_types::{ChunkSize, ClusterId, Rng};
 
 const MIB: u64 = 1 << 20;
@@ -17,9 +18,17 @@ const SIZES: [u32; 5] = [16 << 10, 16 << 10, 64 << 10, 64 << 10, 256 << 10];
 /// Of the cluster that the shared roles belong to.
 pub(super) const CLUSTER: ClusterId = ClusterId::new(1);
 
-/// Worlds with operators, permille. None in those that every change runs, until what they found is
-/// understood: one of twenty does not come to its end in time (seed 2 at 400).
-const OPERATED: u32 = 0;
+/// Worlds with operators, permille.
+const OPERATED: u32 = 300;
+/// Worlds whose KV comes back from a backup, permille. Operators do nothing else there: the backup
+/// does not know of it.
+const RESTORED: u32 = 40;
+/// What all chunks take to a replica that catches up in a world of slow resyncs, seconds at most:
+/// long enough for something to happen to it, and short beside the time for all to be whole.
+const RESYNC_SECONDS: u64 = 3;
+const RESYNC_LEAST: u64 = 64 << 10;
+/// Faults of a world in which links end under resyncs: until the links stand again.
+const LOST_FOR: Duration = Duration::from_secs(7);
 /// Pool of a storage node with little memory, and the half of it that peers may fill.
 pub(super) const TIGHT_POOL: usize = 16 << 20;
 const TIGHT_CREDIT: u64 = 8 * MIB;
@@ -38,6 +47,14 @@ fn client(rng: &mut Rng, is_tight: bool) -> StorageConfig {
         config.window_requests = few;
     }
     config
+}
+
+/// A store keeps two segments in reserve, and a segment has blocks of one size: with fewer than
+/// this, a replica of chunks of so many bytes can be without room for what its chain holds.
+fn least_segments(chunk_bytes: u32) -> u64 {
+    const BLOCK: u32 = 4096;
+    let sizes = (chunk_bytes / BLOCK).ilog2() + 1;
+    2 + u64::from(sizes)
 }
 
 /// See the module.
@@ -69,8 +86,14 @@ pub(super) struct Setting {
     pub(super) faults_for: Duration,
     /// Connections have the times that ship.
     pub(super) patient: bool,
+    /// The KV comes back from a backup when faults have stopped.
+    pub(super) restores: bool,
     /// Operators drain, exchange and rotate while clients write.
     pub(super) operates: bool,
+    /// The links of a node end while it is brought up to date.
+    pub(super) loses_resync: bool,
+    /// Bytes per second that a replica which catches up gets.
+    pub(super) resync: u64,
     /// Bytes per second that a store verifies.
     pub(super) scrub: u64,
     /// Bits rot on the disk of this node, and the others that hold data do not fail: one replica
@@ -103,33 +126,51 @@ impl Setting {
         // A resync takes long enough for something to happen to it.
         let chunks_each = if rng.chance(150) { rng.range(10..=24) } else { rng.range(1..=3) };
         let is_tight = rng.chance(120);
+        let bytes = *rng.pick(if is_tight { &SIZES[3..] } else { &SIZES }).expect("some");
+        let chunks = chains.len() as u64 * chunks_each;
+        let is_slow = rng.chance(250);
+        let loses_resync = is_slow && rng.chance(400);
+        let resync = match is_slow {
+            true => (chunks * u64::from(bytes) / RESYNC_SECONDS).max(RESYNC_LEAST),
+            false => Settings::default().resync_bytes_per_second,
+        };
+        let operates = rng.chance(OPERATED) && !rots;
         Self {
             nodes,
             stores: small(rng, 1, 2),
             users: small(rng, 2, 4),
-            chunks: u32::try_from(chains.len() as u64 * chunks_each).expect("small"),
+            chunks: u32::try_from(chunks).expect("small"),
             chains,
-            size: ChunkSize::new(*rng.pick(&SIZES).expect("some")).expect("powers of two"),
-            in_flight: small(rng, 1, 4),
+            size: ChunkSize::new(bytes).expect("powers of two"),
+            in_flight: small(rng, if is_tight { 3 } else { 1 }, 4),
             pause_ms: *rng
                 .pick(if is_short { &[20, 40, 80] } else { &[20, 100, 400] })
                 .expect("there are some"),
             operation_time: Duration::from_millis(rng.range(2_000..=15_000)),
             reads: u32::try_from(rng.range(350..=650)).expect("small"),
-            removals: *rng.pick(&[0, 0, 10, 40]).expect("there are some"),
+            removals: *rng.pick(&[0, 0, 10, 40, 150]).expect("there are some"),
             epochs: rng.chance(300),
-            faults_for: if is_short {
+            loses_resync,
+            faults_for: if loses_resync {
+                LOST_FOR
+            } else if is_short {
                 Duration::from_millis(rng.range(1_500..=5_000))
             } else {
-                Duration::from_secs(rng.range(6..=18))
+                Duration::from_secs(rng.range(6..=15))
             },
             patient: rng.chance(500),
-            operates: rng.chance(OPERATED) && !rots,
+            operates,
+            restores: rng.chance(RESTORED) && !rots && !operates,
+            resync,
             scrub: if rots { 256 * MIB } else { *rng.pick(&[0, 0, 64 * MIB]).expect("some") },
             rots: rots.then(|| small(rng, 0, nodes as u64 - 1)),
             is_tight,
             client: client(rng, is_tight),
-            segments: if small_store { rng.range(4..=6) } else { rng.range(15..=20) },
+            segments: if small_store {
+                least_segments(bytes) + rng.below(2)
+            } else {
+                rng.range(15..=20)
+            },
             config: StoreConfig {
                 cluster: Some(CLUSTER),
                 overlay_bytes_max: usize::try_from(overlay).expect("small"),

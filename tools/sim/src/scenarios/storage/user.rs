@@ -27,6 +27,8 @@ const AT_REST_AFTER: Duration = Duration::from_secs(30);
 const HELD_AT_REST_MAX: usize = 8 << 20;
 /// Pause after a session that could not be opened.
 const PAUSE: Duration = Duration::from_millis(300);
+/// So many times as long clients pause once faults have stopped, until all is well.
+const HEALING_PAUSE: u64 = 2;
 
 /// The process of client `number`.
 pub(super) async fn run(env: SimEnv, ground: Rc<Ground>, number: u32) {
@@ -115,7 +117,11 @@ impl<C: Chunks> Line<C> {
             if quiet && done {
                 self.succeeded.set(self.succeeded.get() + 1);
             }
-            let pause = Duration::from_micros(self.rng.below(1_000 * self.ground.setting.pause_ms));
+            // Until chains are whole again a few operations are enough; many cost time and show
+            // nothing that those before did not.
+            let slowly = if self.ground.heals.get() && !quiet { HEALING_PAUSE } else { 1 };
+            let longest = 1_000 * self.ground.setting.pause_ms * slowly;
+            let pause = Duration::from_micros(self.rng.below(longest));
             self.env.sleep_until(self.env.now() + pause).await;
         }
     }

@@ -22,6 +22,28 @@ const OFTEN: u64 = 100;
 /// Marks that these worlds cannot reach: why, and the test that does.
 const EXEMPT: &[(&str, &str)] = &[
     (
+        "E342: a forward of an earlier dialogue",
+        "model worlds of engine/craq; links are in order and end whole, so that nothing of an \
+         earlier dialogue comes (E366, E367), and a store that failed hears no more",
+    ),
+    (
+        "E342: a message of an earlier dialogue with the predecessor",
+        "model worlds of engine/craq; links are in order and end whole (E366, E367)",
+    ),
+    (
+        "E342: a message of an earlier dialogue with the successor",
+        "model worlds of engine/craq; links are in order and end whole (E366, E367)",
+    ),
+    (
+        "E342: a message of who is no neighbour in this version",
+        "model worlds of engine/craq; one chain version has one membership (T80), and a peer of \
+         a former start is not heard",
+    ),
+    (
+        "E352: a shipment of requests that nobody waits for",
+        "tables of engine/craq; a link answers a shipment once, in its dialogue",
+    ),
+    (
         "E343: the end of a payload that was discarded",
         "tables of engine/craq; the daemon ends a stream once (E382)",
     ),
@@ -32,6 +54,16 @@ const EXEMPT: &[(&str, &str)] = &[
     (
         "R14: a repeated request is answered from memory",
         "cargo test -p engine-store; a store behind a replica is not asked",
+    ),
+    (
+        "R18: an update waits for blocks that were dropped",
+        "cargo x sim --scenario store; a segment has 64 MiB, all chunks of a world together 18: \
+         what is full here is the host (`Fault::Space`), not the store",
+    ),
+    (
+        "W2: a payload waits for room among all peers",
+        "cargo test -p engine-net; 16 operations at a time are 256 KiB of small payloads, a \
+         quarter of the smallest pool 4 MiB",
     ),
 ];
 
