@@ -197,7 +197,7 @@ impl Fake {
         match done.get(&key) {
             Some((seq, answer)) if *seq == item.seq => return *answer,
             Some((seq, _)) if item.seq < *seq => {
-                let status = Status::InvalidArgument.code();
+                let status = Status::OldRequest.code();
                 return UpdateAnswer { status, chain_version, ..UpdateAnswer::default() };
             }
             _ => {}

@@ -305,6 +305,10 @@ async fn overtake<E: Env>(
                 .ended(Op::Fence, outcome.as_ref().map_or_else(|e| e.status(), |_| Status::Ok));
             match outcome {
                 Ok(_) => inner.metrics.count(|counts| counts.fenced += 1),
+                // Something newer was done already: that does what this was to do.
+                Err(error) if error.status() == Status::OldRequest => {
+                    inner.metrics.count(|counts| counts.fenced += 1);
+                }
                 // No replica refuses it for what it asks. If one does, the next request of the
                 // channel overtakes what was abandoned: that is later, but nothing waits for ever.
                 Err(error) => tracing::warn!(%error, "an abandoned update is not overtaken yet"),

@@ -182,7 +182,7 @@ impl Refusal {
             Self::StaleChain => Status::StaleChain,
             Self::NotLeased => Status::NotLeased,
             Self::Fenced => Status::Fenced,
-            Self::OldRequest => Status::InvalidArgument,
+            Self::OldRequest => Status::OldRequest,
             Self::TooManyChannels | Self::Busy => Status::Busy,
             Self::NoSpace => Status::NoSpace,
             Self::StreamEnded => Status::Aborted,

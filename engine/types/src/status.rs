@@ -125,6 +125,9 @@ status! {
     Fenced = 24, Never, "session revoked";
     /// The file was truncated since the writer learnt its truncate epoch (M1).
     StaleEpoch = 25, Never, "stale truncate epoch";
+    /// The request's channel has done a newer one, or has one under way (R14): this attempt did
+    /// nothing, and no later one will.
+    OldRequest = 26, Never, "overtaken by a newer request of its channel";
 }
 
 impl Status {

@@ -19,10 +19,11 @@ fn first_ones(count: u32, act: Act) -> impl FnMut(&Asked) -> Act + 'static {
 }
 
 /// What a replica may say, and whether it is worth another attempt.
-const CLASSES: [(Status, bool); 17] = [
+const CLASSES: [(Status, bool); 18] = [
     (Status::InvalidArgument, false),
     (Status::NoSpace, false),
     (Status::StaleEpoch, false),
+    (Status::OldRequest, false),
     (Status::TooLarge, false),
     (Status::UnsupportedKind, false),
     (Status::Busy, true),

@@ -34,6 +34,7 @@ fn codes_never_change() {
         (23, S::Corrupt,            R::OtherTarget),
         (24, S::Fenced,             R::Never),
         (25, S::StaleEpoch,         R::Never),
+        (26, S::OldRequest,         R::Never),
     ];
     assert_eq!(rows.len(), S::ALL.len(), "a status without a row");
     for ((code, status, retry), listed) in rows.into_iter().zip(S::ALL) {
@@ -46,7 +47,7 @@ fn codes_never_change() {
 
 #[test]
 fn a_code_of_a_newer_peer_is_an_error_with_unknown_effect() {
-    for code in [26, 999, u16::MAX] {
+    for code in [27, 999, u16::MAX] {
         let status = Status::from_code(code);
         assert_eq!(status, Status::Unrecognised(code));
         assert_eq!(status.code(), code, "it is passed on as it came");
