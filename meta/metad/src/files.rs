@@ -35,7 +35,7 @@ use crate::shrink::{SettleError, Shrinks};
 use crate::view::View;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 /// Time that a close waits for a length which chunks have to tell. It is told later otherwise; a
 /// chain that answers nothing delays no close by more (M4).
@@ -206,6 +206,8 @@ impl<E: Env, K: Kv, C: Chunks> Files<E, K, C> {
                     tracing::warn!(%error, "a file is closed before its length is known");
                 }
             }
+            // Who asks with a ticket has waited already.
+            (Operation::SetLock(ask), _) if matches!(ask.wait, LockWait::Ticket { .. }) => {}
             (Operation::SetLock(ask), Answer::Lock(LockTold::Waiting { ticket })) => {
                 self.changed_locks(ask.ino);
                 return self.wait_lock(request.session, ask, *ticket, by).await;
@@ -276,7 +278,8 @@ impl<E: Env, K: Kv, C: Chunks> Files<E, K, C> {
         let outcome = |at: usize| match &done[newest[at]] {
             Some(outcome) if requests[at].tag == requests[newest[at]].tag => outcome.clone(),
             _ => {
-                let why = format!("{:?} of {}: a newer one", requests[at].tag, requests[at].session);
+                let why =
+                    format!("{:?} of {}: a newer one", requests[at].tag, requests[at].session);
                 Ok(merged::Outcome::Halted(Halt::Refused(Refusal::old_request(why))))
             }
         };

@@ -1,38 +1,23 @@
-//! Small keys of this service's own work, beside those of the namespace.
+//! Values of this service's own work: stamps under `LENQ`, claims under `DELC`.
 //!
 //! ```text
-//! LENQ le64(ino)    le64 stamp            the length has to be asked of the chunks (M3, M4)
-//! DELC shard        le64 session, le64 beat   who collects a shard of the deletion queue
+//! LENQ   le64 stamp                 a time, raised above the stamp that it replaces: equal ones are
+//!                                   of one mark
+//! DELC   le64 session, le64 beat    who collects a shard of the deletion queue
 //! ```
-//! A stamp is a time, raised above the stamp that it replaces: equal ones are of one mark.
 
-use engine_types::{InodeId, SessionId};
+use engine_types::SessionId;
 use meta_kv::KeyRange;
-use meta_schema::Timestamp;
+use meta_schema::{Timestamp, key};
+
+use crate::view::prefix;
 
 #[cfg(test)]
 mod tests;
 
-fn of_inode(letters: [u8; 4], ino: InodeId) -> Vec<u8> {
-    let mut key = letters.to_vec();
-    key.extend_from_slice(&ino.get().to_le_bytes());
-    key
-}
-
-/// The mark on a file whose length is not exact.
-pub(crate) fn length_query(ino: InodeId) -> Vec<u8> {
-    of_inode(*b"LENQ", ino)
-}
-
-/// All of those marks.
+/// All marks on files whose length is not exact.
 pub(crate) fn length_queries() -> KeyRange {
-    KeyRange::prefix(b"LENQ").expect("letters are below 0xff")
-}
-
-/// The file of such a key.
-pub(crate) fn inode_of(key: &[u8]) -> Option<InodeId> {
-    let id = key.get(4..)?.try_into().ok()?;
-    Some(InodeId::new(u64::from_le_bytes(id)))
+    prefix(&key::length_queries())
 }
 
 /// The stamp of a mark that is set at `now`, over `old` if that is there.
@@ -44,12 +29,7 @@ pub(crate) fn stamp(old: Option<&[u8]>, now: Timestamp) -> [u8; 8] {
 
 /// All unfinished cuts.
 pub(crate) fn shrinks() -> KeyRange {
-    KeyRange::prefix(b"TRUN").expect("letters are below 0xff")
-}
-
-/// Who collects a shard.
-pub(crate) fn claim(shard: u8) -> Vec<u8> {
-    [b"DELC".as_slice(), &[shard]].concat()
+    prefix(&key::shrinks())
 }
 
 /// A claim as a value.

@@ -20,8 +20,8 @@ use meta_schema::{Inode, Timestamp, TruncateEpoch, key};
 
 use crate::chunks::sweep::{Place, reach};
 use crate::chunks::{Chunks, ChunksError};
+use crate::length;
 use crate::shrink::{SettleError, Shrinks};
-use crate::{length, marks};
 
 /// Why a length is not exact yet.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -60,7 +60,7 @@ pub enum MeasureError {
     },
 }
 
-/// A mark, and the file it is on; `None` when that is gone or nobody will want its length.
+/// A mark, and the file it is on; `None` when that is gone, or is no file.
 struct Marked {
     mark: Vec<u8>,
     file: Option<(Place, TruncateEpoch)>,
@@ -111,7 +111,7 @@ impl<E: Env, K: Kv, C: Chunks> Measures<E, K, C> {
 
     async fn find(&self, ino: InodeId) -> Result<Option<Marked>, MeasureError> {
         let read = async |transaction: &K::Transaction| {
-            let mark = transaction.get(&marks::length_query(ino), ReadMode::Snapshot).await?;
+            let mark = transaction.get(&key::length_query(ino), ReadMode::Snapshot).await?;
             let Some(mark) = mark else { return Ok((None, None)) };
             let inode = transaction.get(&key::inode(ino), ReadMode::Snapshot).await?;
             Ok((Some(mark), inode))
@@ -120,7 +120,11 @@ impl<E: Env, K: Kv, C: Chunks> Measures<E, K, C> {
         let (mark, inode) = transact(&self.kv, &policy, read).await.map_err(abort(ino))?;
         let Some(mark) = mark else { return Ok(None) };
         let inode = decode(ino, inode)?;
-        let file = inode.as_ref().filter(|inode| inode.nlink != 0).and_then(Inode::file);
+        // Its mark is for its removal, which asks the chains for all chunks then.
+        if inode.as_ref().is_some_and(|inode| inode.nlink == 0) {
+            return Ok(None);
+        }
+        let file = inode.as_ref().and_then(Inode::file);
         let file = match file {
             Some(file) => {
                 let place = Place::of(&self.chunks, ino, &file.layout);
@@ -143,7 +147,7 @@ impl<E: Env, K: Kv, C: Chunks> Measures<E, K, C> {
         now: Timestamp,
     ) -> Result<bool, MeasureError> {
         let write = async |transaction: &K::Transaction| {
-            let (mark_key, ino_key) = (marks::length_query(ino), key::inode(ino));
+            let (mark_key, ino_key) = (key::length_query(ino), key::inode(ino));
             let (found, inode) = futures_lite::future::zip(
                 transaction.get(&mark_key, ReadMode::Conflict),
                 transaction.get(&ino_key, ReadMode::Conflict),
@@ -171,7 +175,7 @@ impl<E: Env, K: Kv, C: Chunks> Measures<E, K, C> {
     /// Takes away the mark of what is no file with links.
     async fn clear(&self, ino: InodeId, mark: &[u8]) -> Result<(), MeasureError> {
         let write = async |transaction: &K::Transaction| {
-            let key = marks::length_query(ino);
+            let key = key::length_query(ino);
             if transaction.get(&key, ReadMode::Conflict).await?.as_deref() == Some(mark) {
                 transaction.clear(&key)?;
             }

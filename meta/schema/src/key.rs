@@ -17,7 +17,10 @@
 //! LOCS be64(session) le64(ino)  nothing: the session holds or waits for locks of the inode
 //! LOCW be64(session) be64(own)  le64(ino)       what a lock owner waits for
 //! DELQ class shard be64(due ms) le64(ino)   Deletion; class and shard one byte each
+//! DELC shard                    le64(session) le64(beat)    who collects a shard of the queue
 //! TRUN le64(ino)                Shrink
+//! LENQ le64(ino)                le64 stamp      the length has to be asked of the chunks (M3, M4)
+//! METS le32(number)             le128 uuid, le64 starts of a metadata service
 //! IDAL shard                    le64            next batch of inode ids; shard is one byte
 //! ```
 //! Inodes are little-endian, to spread the load (M13); what is scanned in order is big-endian.
@@ -110,8 +113,14 @@ pub enum Key {
         /// What is to go.
         ino: InodeId,
     },
+    /// `DELC`
+    Claim(u8),
     /// `TRUN`
     Shrink(InodeId),
+    /// `LENQ`
+    LengthQuery(InodeId),
+    /// `METS`
+    ServiceStarts(u32),
     /// `IDAL`
     InodeIds(u8),
 }
@@ -321,6 +330,34 @@ pub const fn shrink(ino: InodeId) -> [u8; ONE] {
     one(*b"TRUN", spread(ino))
 }
 
+/// Prefix of all unfinished shrinks.
+pub const fn shrinks() -> [u8; LETTERS] {
+    *b"TRUN"
+}
+
+/// Of the mark on a file whose length has to be asked of its chunks.
+pub const fn length_query(ino: InodeId) -> [u8; ONE] {
+    one(*b"LENQ", spread(ino))
+}
+
+/// Prefix of all of those marks.
+pub const fn length_queries() -> [u8; LETTERS] {
+    *b"LENQ"
+}
+
+/// Of who collects a shard of the deletion queue.
+pub const fn claim(shard: u8) -> [u8; LETTERS + 1] {
+    let [a, b, c, d] = *b"DELC";
+    [a, b, c, d, shard]
+}
+
+/// Of the starts of the metadata service of this number.
+pub const fn service_starts(number: u32) -> [u8; LETTERS + 4] {
+    let [a, b, c, d] = *b"METS";
+    let [w, x, y, z] = number.to_le_bytes();
+    [a, b, c, d, w, x, y, z]
+}
+
 /// Of a shard of the allocator of inode ids.
 pub const fn inode_ids(shard: u8) -> [u8; LETTERS + 1] {
     let [a, b, c, d] = *b"IDAL";
@@ -349,7 +386,10 @@ impl Key {
             Self::Deletion { class, shard, due_ms, ino } => {
                 deletion(*class, *shard, *due_ms, *ino).into()
             }
+            Self::Claim(shard) => claim(*shard).into(),
             Self::Shrink(ino) => shrink(*ino).into(),
+            Self::LengthQuery(ino) => length_query(*ino).into(),
+            Self::ServiceStarts(number) => service_starts(*number).into(),
             Self::InodeIds(shard) => inode_ids(*shard).into(),
         }
     }
@@ -401,8 +441,11 @@ impl Key {
                 }),
             ),
             b"DELQ" => ("DELQ", parse_deletion(rest)),
+            b"DELC" => ("DELC", shard(rest).map(Self::Claim)),
             b"TRUN" => ("TRUN", le(rest).map(Self::Shrink)),
-            b"IDAL" => ("IDAL", parse_inode_ids(rest)),
+            b"LENQ" => ("LENQ", le(rest).map(Self::LengthQuery)),
+            b"METS" => ("METS", four(rest).map(Self::ServiceStarts)),
+            b"IDAL" => ("IDAL", shard(rest).map(Self::InodeIds)),
             _ => return Err(KeyError::Kind { found: letters.to_vec() }),
         };
         parsed.ok_or_else(|| KeyError::Form { kind, found: rest.to_vec() })
@@ -470,9 +513,13 @@ fn parse_deletion(rest: &[u8]) -> Option<Key> {
     Some(Key::Deletion { class, shard: *shard, due_ms: number(due), ino: from_le(ino) })
 }
 
-fn parse_inode_ids(rest: &[u8]) -> Option<Key> {
+fn four(rest: &[u8]) -> Option<u32> {
+    rest.try_into().ok().map(u32::from_le_bytes)
+}
+
+fn shard(rest: &[u8]) -> Option<u8> {
     match rest {
-        [shard] => Some(Key::InodeIds(*shard)),
+        [shard] => Some(*shard),
         _ => None,
     }
 }
@@ -487,7 +534,7 @@ pub fn decode_inode(value: &[u8]) -> Option<InodeId> {
     le(value)
 }
 
-/// A number as a value, under `IDAL` and `SESX`.
+/// A number as a value, under `IDAL`, `SESX` and `LENQ`.
 pub const fn encode_number(number: u64) -> [u8; 8] {
     number.to_le_bytes()
 }

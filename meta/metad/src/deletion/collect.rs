@@ -6,15 +6,14 @@ use engine_runtime::all;
 use engine_types::InodeId;
 use meta_kv::{KeyRange, ReadMode, Transaction};
 use meta_schema::{
-    Deletion, DeletionClass, Inode, InodeKind, Key, LockTable, Shrink, Timestamp, key,
+    Deletion, DeletionClass, FileType, Inode, InodeKind, Key, LockTable, Shrink, Timestamp, key,
 };
 
 use super::judge::{Facts, Verdict, judge};
 use super::{enqueue, put};
 use crate::halt::Stop;
-use crate::join::both;
+use crate::join::{both, wanted};
 use crate::loaded::Loaded;
-use crate::marks;
 use crate::op::locks;
 use crate::session;
 use crate::view::{View, decoded_entry, prefix};
@@ -57,7 +56,7 @@ async fn read<T: Transaction>(
     let first = both(view.inode(ino, mode), view.entries(session::all_of(ino), 1, mode));
     let second = both(
         view.get::<Shrink>(&cut, mode),
-        view.entries(KeyRange::single(&marks::length_query(ino)), 1, mode),
+        view.entries(KeyRange::single(&key::length_query(ino)), 1, mode),
     );
     let ((loaded, sessions), (shrink, mark)) = both(first, second).await?;
     Ok(Read { loaded, has_sessions: !sessions.is_empty(), shrink, is_exact: mark.is_empty() })
@@ -105,7 +104,7 @@ pub(crate) async fn finish<T: Transaction>(view: &View<'_, T>, items: &[Item]) -
             (_, None) => {}
             (_, Some(loaded)) => {
                 view.remove_inode(item.ino, &loaded.inode)?;
-                view.clear_range(KeyRange::single(&marks::length_query(item.ino)))?;
+                view.clear_range(KeyRange::single(&key::length_query(item.ino)))?;
                 locks::forget(view, item.ino, table.as_ref())?;
             }
         }
@@ -145,25 +144,33 @@ pub(crate) async fn tree_page<T: Transaction>(
     for (_, entry) in &entries {
         *links.entry(entry.ino).or_default() += 1;
     }
-    let children = links.keys().map(|&ino| view.inode(ino, ReadMode::Conflict));
+    let at_once = |ino: InodeId| {
+        let mut kinds = entries.iter().filter(|(_, entry)| entry.ino == ino);
+        !kinds.any(|(_, entry)| matches!(entry.kind, FileType::Directory | FileType::Regular))
+    };
+    let children = links.keys().map(async |&ino| {
+        let table = Key::Locks(ino);
+        let locks = wanted(at_once(ino).then(|| view.get::<LockTable>(&table, ReadMode::Conflict)));
+        both(view.inode(ino, ReadMode::Conflict), locks).await
+    });
     let children = all(children).await.into_iter().collect::<Result<Vec<_>, Stop>>()?;
     for (slot, _) in &entries {
         view.clear_entry(dir, *slot)?;
     }
-    for ((ino, gone), child) in links.into_iter().zip(children) {
+    for ((ino, gone), (child, table)) in links.into_iter().zip(children) {
         match child {
-            Some(child) => unlink(view, child, gone, now)?,
+            Some(child) => unlink(view, child, (gone, table.flatten()), now)?,
             None => tracing::error!(%dir, %ino, "an entry names an inode that is gone: fsck"),
         }
     }
     Ok(entries.len())
 }
 
-/// Takes `gone` links from an inode. Writes only.
+/// Takes `gone` links from an inode; what has no chunks goes with its locks. Writes only.
 fn unlink<T: Transaction>(
     view: &View<'_, T>,
     mut child: Loaded,
-    gone: u32,
+    (gone, table): (u32, Option<LockTable>),
     now: Timestamp,
 ) -> Result<(), Stop> {
     let is_directory = matches!(child.inode.kind, InodeKind::Directory(_));
@@ -173,7 +180,8 @@ fn unlink<T: Transaction>(
     }
     if child.inode.nlink == 0 {
         if !matches!(child.inode.kind, InodeKind::Directory(_) | InodeKind::File(_)) {
-            return view.remove_inode(child.ino, &child.inode);
+            view.remove_inode(child.ino, &child.inode)?;
+            return locks::forget(view, child.ino, table.as_ref());
         }
         enqueue(view, child.ino, &child.inode, now)?;
     }

@@ -87,7 +87,7 @@ impl<E: Env, K: Kv, C: Chunks> Inner<E, K, C> {
                 match self.keys(KeyRange::new(begin, range.end)).await {
                     Ok(keys) => {
                         next[kind] = keys.last().filter(|_| keys.len() == SWEEP_PAGE).cloned();
-                        let inodes = keys.iter().filter_map(|key| marks::inode_of(key));
+                        let inodes = keys.iter().filter_map(|key| inode_of(key));
                         all(inodes.map(|ino| self.settle(kind == 0, ino))).await;
                     }
                     Err(error) => tracing::warn!(%error, "what others left is not known"),
@@ -197,7 +197,7 @@ impl<E: Env, K: Kv, C: Chunks> Worker<E, K, C> {
         if self.inner.claims.borrow().is_ours(shard, self.env().now()) {
             return Ok(true);
         }
-        let key = marks::claim(shard);
+        let key = key::claim(shard);
         let me: SessionId = self.inner.files.chunks().session();
         let stand = self.inner.files.transact(async |_, transaction: &K::Transaction| {
             let raw = transaction.get(&key, ReadMode::Conflict).await?;
@@ -321,6 +321,14 @@ impl<E: Env, K: Kv, C: Chunks> Worker<E, K, C> {
         };
         let due = self.now().saturating_add(wait).millis();
         self.inner.files.transact(async |view, _| collect::postpone(view, item, due).await).await
+    }
+}
+
+/// The file that an unfinished cut or a mark is about; what cannot be read is left for fsck.
+fn inode_of(key: &[u8]) -> Option<InodeId> {
+    match Key::parse(key) {
+        Ok(Key::Shrink(ino) | Key::LengthQuery(ino)) => Some(ino),
+        _ => None,
     }
 }
 

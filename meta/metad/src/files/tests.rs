@@ -15,32 +15,35 @@ use crate::chunks::fake::FakeChunks;
 use crate::chunks::sweep::Place;
 use crate::ctx::{Table, Tables};
 
+mod cost;
+mod crowd;
 mod cuts;
 mod locked;
 mod removal;
 mod sessions;
 
-type Service = Files<SimEnv, BedKv, FakeChunks<SimEnv>>;
+pub(crate) type Service = Files<SimEnv, BedKv, FakeChunks<SimEnv>>;
 
-const WRITE: OpenMode = OpenMode { read: true, write: true, truncate: false, append: false };
-const TIME: Duration = Duration::from_secs(30);
+pub(crate) const WRITE: OpenMode =
+    OpenMode { read: true, write: true, truncate: false, append: false };
+pub(crate) const TIME: Duration = Duration::from_secs(30);
 
 /// A service of its own on the store of the bed, with storage session `session`.
-fn service(bed: &Bed, chunks: &FakeChunks<SimEnv>, session: u64) -> Service {
+pub(crate) fn service(bed: &Bed, chunks: &FakeChunks<SimEnv>, session: u64) -> Service {
     let store = Store::new(&bed.env, &bed.kv, *bed.store.superblock());
     let table = Table { version: ChainTableVersion::new(3), chains: 12 };
     store.set_tables(Tables::from([(TABLE, table)]));
     Files::new(&bed.env, store, &chunks.of(SessionId::new(session)))
 }
 
-fn fake(bed: &Bed) -> FakeChunks<SimEnv> {
+pub(crate) fn fake(bed: &Bed) -> FakeChunks<SimEnv> {
     FakeChunks::new(&bed.env, SessionId::new(1000))
 }
 
 /// A client with a session, that asks one service.
 #[derive(Clone)]
-struct Mount {
-    service: Service,
+pub(crate) struct Mount {
+    pub(crate) service: Service,
     chunks: FakeChunks<SimEnv>,
     session: SessionId,
     caller: Caller,
@@ -49,22 +52,31 @@ struct Mount {
 
 /// A file that a mount has open for writing.
 #[derive(Clone, Debug)]
-struct Opened {
-    ino: InodeId,
-    epoch: TruncateEpoch,
-    place: Place,
-    end: u64,
+pub(crate) struct Opened {
+    pub(crate) ino: InodeId,
+    pub(crate) epoch: TruncateEpoch,
+    pub(crate) place: Place,
+    pub(crate) end: u64,
 }
 
 impl Mount {
-    fn new(service: &Service, session: u64) -> Self {
+    pub(crate) fn new(service: &Service, session: u64) -> Self {
         let (service, chunks) = (service.clone(), service.chunks().clone());
         let session = SessionId::new(session);
         Self { service, chunks, session, caller: Caller::root(), channel: Rc::default() }
     }
 
+    pub(crate) fn session(&self) -> SessionId {
+        self.session
+    }
+
+    /// The chunks as this mount's service sees them.
+    pub(crate) fn chunks(&self) -> &FakeChunks<SimEnv> {
+        &self.chunks
+    }
+
     /// A request on a channel of its own.
-    fn request(&self, operation: impl Into<Operation>) -> Request {
+    pub(crate) fn request(&self, operation: impl Into<Operation>) -> Request {
         let operation = operation.into();
         self.channel.set(self.channel.get() + 1);
         let channel = ChannelId::new(self.channel.get());
@@ -72,18 +84,18 @@ impl Mount {
         Request { caller: self.caller.clone(), session: self.session, tag, operation }
     }
 
-    async fn ask(&self, operation: impl Into<Operation>) -> Result<Answer, CallError> {
+    pub(crate) async fn ask(&self, operation: impl Into<Operation>) -> Result<Answer, CallError> {
         self.service.call(&self.request(operation), TIME).await
     }
 
-    async fn errno(&self, operation: impl Into<Operation>) -> Errno {
+    pub(crate) async fn errno(&self, operation: impl Into<Operation>) -> Errno {
         match self.ask(operation).await {
             Err(CallError::Halted(Halt::Refused(refusal))) => refusal.errno,
             other => panic!("expected a refusal: {other:?}"),
         }
     }
 
-    async fn create(&self, name: &str) -> Opened {
+    pub(crate) async fn create(&self, name: &str) -> Opened {
         let made = self.ask(ask::Create {
             parent: INODE_ROOT,
             name: name.as_bytes().to_vec(),
@@ -96,18 +108,18 @@ impl Mount {
         self.opened(&made.await.unwrap())
     }
 
-    async fn open(&self, ino: InodeId, mode: OpenMode) -> Opened {
+    pub(crate) async fn open(&self, ino: InodeId, mode: OpenMode) -> Opened {
         self.opened(&self.ask(ask::Open { ino, mode }).await.unwrap())
     }
 
-    fn opened(&self, answer: &Answer) -> Opened {
+    pub(crate) fn opened(&self, answer: &Answer) -> Opened {
         let Answer::Opened { attr, .. } = answer else { panic!("not open: {answer:?}") };
         let place = Place::of(&self.chunks, attr.ino, &attr.layout.unwrap()).unwrap();
         Opened { ino: attr.ino, epoch: attr.truncate_epoch, place, end: 0 }
     }
 
     /// Writes within one chunk; opens the file again when it was cut.
-    async fn write(&self, file: &mut Opened, offset: u64, bytes: &[u8]) {
+    pub(crate) async fn write(&self, file: &mut Opened, offset: u64, bytes: &[u8]) {
         let (index, inside) = file.place.split(offset);
         let at: At = file.place.at(index, file.epoch.get());
         if !self.chunks.write(at, inside, bytes) {
@@ -120,48 +132,48 @@ impl Mount {
         file.end = file.end.max(offset + bytes.len() as u64);
     }
 
-    fn hint(file: &Opened) -> Option<ask::Hint> {
+    pub(crate) fn hint(file: &Opened) -> Option<ask::Hint> {
         let (truncate_epoch, end) = (file.epoch, file.end);
         (end != 0).then_some(ask::Hint { truncate_epoch, end, modified: true, in_doubt: false })
     }
 
-    async fn sync(&self, file: &Opened) -> Result<Attr, CallError> {
+    pub(crate) async fn sync(&self, file: &Opened) -> Result<Attr, CallError> {
         let hint = Self::hint(file);
         Ok(attr(self.ask(ask::Sync { ino: file.ino, hint, atime: None }).await?))
     }
 
-    async fn close(&self, file: &Opened) -> Attr {
+    pub(crate) async fn close(&self, file: &Opened) -> Attr {
         let hint = Self::hint(file);
         attr(self.ask(ask::Close { ino: file.ino, hint, atime: None }).await.unwrap())
     }
 
-    fn size(ino: InodeId, size: u64) -> ask::SetAttr {
+    pub(crate) fn size(ino: InodeId, size: u64) -> ask::SetAttr {
         let change = AttrChange { size: Some(size), by_open_handle: true, ..Default::default() };
         ask::SetAttr { ino, change }
     }
 
-    async fn truncate(&self, ino: InodeId, size: u64) -> Result<Attr, CallError> {
+    pub(crate) async fn truncate(&self, ino: InodeId, size: u64) -> Result<Attr, CallError> {
         Ok(attr(self.ask(Self::size(ino, size)).await?))
     }
 
-    async fn append(&self, ino: InodeId, length: u64) -> u64 {
+    pub(crate) async fn append(&self, ino: InodeId, length: u64) -> u64 {
         match self.ask(ask::Append { ino, length }).await.unwrap() {
             Answer::Appended { offset, .. } => offset,
             other => panic!("not appended: {other:?}"),
         }
     }
 
-    async fn stat(&self, ino: InodeId) -> Attr {
+    pub(crate) async fn stat(&self, ino: InodeId) -> Attr {
         attr(self.ask(Stat { ino }).await.unwrap())
     }
 
-    async fn unlink(&self, name: &str, hold: bool) {
+    pub(crate) async fn unlink(&self, name: &str, hold: bool) {
         let name = name.as_bytes().to_vec();
         self.ask(ask::Unlink { parent: INODE_ROOT, name, hold }).await.unwrap();
     }
 
     /// What a reader sees.
-    async fn read(&self, file: &Opened) -> Vec<u8> {
+    pub(crate) async fn read(&self, file: &Opened) -> Vec<u8> {
         let size = self.stat(file.ino).await.size;
         let mut whole = vec![0; usize::try_from(size).unwrap()];
         let chunk = file.place.size.bytes() as usize;

@@ -20,7 +20,7 @@ use meta_kv::{Abort, ReadMode, Transaction};
 use meta_protocol::op::Hint;
 use meta_protocol::{Answer, Operation, Request};
 use meta_schema::change::{self, AttrChange};
-use meta_schema::{Errno, Key, Shrink, Timestamp, WriteSession};
+use meta_schema::{Errno, Key, Shrink, Timestamp, WriteSession, key};
 
 use crate::call::{record, recorded};
 use crate::halt::{Halt, Stop, refused};
@@ -73,15 +73,25 @@ struct Writes {
     asks_chunks: bool,
 }
 
-/// Does `requests`, all of `ino`; outcomes are in their order.
+/// Does `requests`, all of `ino`; outcomes are in their order. Its future is on the heap, as those
+/// of other operations are.
 pub(crate) async fn run<T: Transaction>(
+    on: (&View<'_, T>, &T),
+    ino: InodeId,
+    requests: &[Request],
+    now: Timestamp,
+) -> Result<Vec<Outcome>, Stop> {
+    Box::pin(run_all(on, ino, requests, now)).await
+}
+
+async fn run_all<T: Transaction>(
     (view, transaction): (&View<'_, T>, &T),
     ino: InodeId,
     requests: &[Request],
     now: Timestamp,
 ) -> Result<Vec<Outcome>, Stop> {
     let needs = requests.iter().any(|request| needs_facts(&request.operation));
-    let mark_key = marks::length_query(ino);
+    let mark_key = key::length_query(ino);
     let state = three(
         view.inode(ino, ReadMode::Conflict),
         wanted(needs.then(|| truncate::facts(view, ino))),
@@ -192,7 +202,7 @@ impl One<'_> {
             }
             let told = length::hint(&mut found.inode, hint, &self.request.caller, self.now);
             let told = told.map_err(|errno| refused(errno, format_args!("{hint:?}")))?;
-            asks_chunks = told == Told::AskChunks && found.inode.nlink != 0;
+            asks_chunks = told == Told::AskChunks;
         }
         if let Some(atime) = atime {
             found.inode.atime = found.inode.atime.max(atime);

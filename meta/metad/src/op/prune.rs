@@ -16,7 +16,7 @@
 //! Invariants
 //!   E455  nothing of a session is pruned before its fence is committed
 //!   E456  a file loses the session of a client that did not close it together with its length:
-//!         the same transaction leaves the mark, unless the file has no links
+//!         the same transaction leaves the mark
 
 use engine_runtime::all;
 use engine_types::{InodeId, SessionId};
@@ -81,7 +81,7 @@ pub(crate) async fn files<T: Transaction>(
     let of = view.entries(prefix(&key::session_inodes(session)), PAGE, ReadMode::Conflict).await?;
     let files = of.iter().map(|(key, _)| inode_of(key)).collect::<Result<Vec<_>, Stop>>()?;
     let reads = files.iter().map(async |&ino| {
-        let mark = marks::length_query(ino);
+        let mark = key::length_query(ino);
         let record = Key::WriteSession { ino, session };
         three(
             view.inode(ino, ReadMode::Conflict),
@@ -92,10 +92,10 @@ pub(crate) async fn files<T: Transaction>(
     });
     let reads = all(reads).await.into_iter().collect::<Result<Vec<_>, Stop>>()?;
     for (&ino, (found, record, mark)) in files.iter().zip(reads) {
-        let is_wanted = found.is_some_and(|found| found.inode.nlink != 0);
-        if is_wanted && record.is_some_and(|record| !record.hidden) {
+        // Without links, too: its removal has to know that there may be more chunks than it told.
+        if found.is_some() && record.is_some_and(|record| !record.hidden) {
             engine_types::reached!("E456: a session ended without a close");
-            transaction.set(&marks::length_query(ino), &marks::stamp(mark.as_deref(), now))?;
+            transaction.set(&key::length_query(ino), &marks::stamp(mark.as_deref(), now))?;
         }
         session::end(view, ino, session)?;
     }

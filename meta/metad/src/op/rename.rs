@@ -8,7 +8,7 @@
 //! Conflict set: inodes of both directories, the slots of both names, inodes of what moves and of
 //! what is replaced, all entries of a replaced directory (M8); if a directory gets another parent,
 //! the parents from there to the root (M7), both ways for an exchange; with `hold` the caller's
-//! session on what is replaced. Written: both entries, the
+//! session on what is replaced, of a special file or link its locks. Written: both entries, the
 //! inodes of what moves and what is replaced, sums and times of both directories, the parent of a
 //! directory only if it changes. Two renames that together would make a loop read what the other
 //! writes, so one of them fails (E429).
@@ -25,7 +25,8 @@ use crate::ctx::Ctx;
 use crate::halt::{Stop, damaged, refused};
 use crate::join::{both, three, wanted};
 use crate::loaded::Loaded;
-use crate::op::last_link::{self, Held};
+use crate::op::last_link::{self, Around};
+use crate::op::locks;
 use crate::op::place::{Place, place};
 use crate::view::View;
 
@@ -41,8 +42,8 @@ struct Seen<'a> {
     replaced: Option<Loaded>,
     /// Whether what is replaced has no entries.
     empty: bool,
-    /// The caller holds what is replaced.
-    held: Option<Held>,
+    /// What goes with what is replaced; nothing in an exchange.
+    around: Option<Around>,
     exchange: bool,
 }
 
@@ -77,13 +78,15 @@ pub(crate) async fn run<T: Transaction>(
         ),
         both(
             wanted(gone.map(|target| view.is_empty(target.ino, target.kind))),
-            wanted(gone.filter(|_| hold).map(|target| last_link::held(view, ctx, target.ino))),
+            wanted(
+                gone.map(|target| last_link::around(view, ctx, (target.ino, target.kind), hold)),
+            ),
         ),
         check_loops(view, &from, &to, exchange),
     );
-    let ((moved, replaced), (empty, held), ()) = reads.await?;
+    let ((moved, replaced), (empty, around), ()) = reads.await?;
     let empty = empty.unwrap_or(true);
-    let seen = Seen { from, to, moved, replaced, empty, held, exchange };
+    let seen = Seen { from, to, moved, replaced, empty, around, exchange };
     seen.check(ctx)?;
     seen.write(view, ctx)?;
     Ok(Answer::Done)
@@ -156,7 +159,7 @@ impl Seen<'_> {
 
     fn write<T: Transaction>(self, view: &View<'_, T>, ctx: &Ctx<'_>) -> Result<(), Stop> {
         let same = self.same_directory();
-        let Self { from, to, moved, replaced, held, exchange, .. } = self;
+        let Self { from, to, moved, replaced, around, exchange, .. } = self;
         let (from_slot, _) = from.existing()?;
         let to_slot = match to.entry() {
             Some((slot, _)) => *slot,
@@ -171,13 +174,14 @@ impl Seen<'_> {
             view.clear_entry(from.dir.ino, *from_slot)?;
         }
         enter(view, ctx, &to, to_slot, moved, !same)?;
-        match replaced {
-            Some(replaced) if exchange => enter(view, ctx, &from, *from_slot, replaced, !same),
-            Some(replaced) if replaced.inode.file_type() == FileType::Directory => {
-                view.remove_inode(replaced.ino, &replaced.inode)
+        match (replaced, around) {
+            (Some(other), None) => enter(view, ctx, &from, *from_slot, other, !same),
+            (Some(gone), Some(around)) if gone.inode.file_type() == FileType::Directory => {
+                view.remove_inode(gone.ino, &gone.inode)?;
+                locks::forget(view, gone.ino, around.locks())
             }
-            Some(replaced) => last_link::taken(view, ctx, replaced, held),
-            None => Ok(()),
+            (Some(gone), Some(around)) => last_link::taken(view, ctx, gone, around),
+            (None, _) => Ok(()),
         }
     }
 }

@@ -10,12 +10,15 @@ use meta_schema::{
 use crate::bed::{Client, with_bed};
 
 mod attributes;
-mod cost;
+pub(crate) mod cost;
+mod cost_files;
+mod files;
 mod names;
 mod once;
 mod paths;
 mod races;
 mod renames;
+mod size;
 
 /// Mkdir with no umask.
 fn mkdir(parent: InodeId, name: &str, mode: u32) -> ask::Mkdir {

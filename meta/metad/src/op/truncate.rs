@@ -9,13 +9,13 @@
 
 use engine_types::InodeId;
 use meta_kv::{Abort, KeyRange, ReadMode, Transaction};
-use meta_schema::{Key, Shrink};
+use meta_schema::{Key, Shrink, key};
 
 use crate::halt::{Halt, Stop, refused};
 use crate::join::three;
 use crate::loaded::Loaded;
 use crate::view::View;
-use crate::{length, marks, session};
+use crate::{length, session};
 
 /// What a cut depends on beside the inode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,7 +29,7 @@ pub(crate) struct Facts {
 /// Reads them.
 pub(crate) async fn facts<T: Transaction>(view: &View<'_, T>, ino: InodeId) -> Result<Facts, Stop> {
     let cut = Key::Shrink(ino);
-    let mark = KeyRange::single(&marks::length_query(ino));
+    let mark = KeyRange::single(&key::length_query(ino));
     let reads = three(
         view.get::<Shrink>(&cut, ReadMode::Conflict),
         session::any(view, ino),
@@ -40,6 +40,11 @@ pub(crate) async fn facts<T: Transaction>(view: &View<'_, T>, ino: InodeId) -> R
 }
 
 impl Facts {
+    /// Nobody writes it, its length is exact, and no cut is unfinished.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.is_exact && !self.is_unsettled
+    }
+
     /// Stops what has to wait for the end of a cut (E444).
     pub(crate) fn check_settled(&self, ino: InodeId) -> Result<(), Stop> {
         if self.is_unsettled { Err(Abort::Own(Halt::Unsettled(ino))) } else { Ok(()) }

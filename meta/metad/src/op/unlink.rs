@@ -5,7 +5,7 @@
 //! the file is: what its chunks take is given back later, when no session holds it any more.
 //!
 //! Conflict set: inode of the directory, the eight slots, inode of the file; with `hold` the
-//! caller's session on it. Written: the entry, the inode, sums and times of the directory; of a
+//! caller's session on it; of a special file or link its locks. Written: the entry, the inode, sums and times of the directory; of a
 //! last link the deletion queue, with `hold` the session.
 //! Round trips: 2 (directory and slots; the inode).
 
@@ -16,7 +16,7 @@ use meta_schema::access::{self, Victim};
 
 use crate::ctx::Ctx;
 use crate::halt::Stop;
-use crate::join::{both, wanted};
+use crate::join::both;
 use crate::op::last_link;
 use crate::op::place::place;
 use crate::view::View;
@@ -33,13 +33,13 @@ pub(crate) async fn run<T: Transaction>(
     let (slot, entry) = place.existing()?;
     let reads = both(
         view.child(parent, entry, ReadMode::Conflict),
-        wanted(hold.then(|| last_link::held(view, ctx, entry.ino))),
+        last_link::around(view, ctx, (entry.ino, entry.kind), hold),
     );
-    let (victim, held) = reads.await?;
+    let (victim, around) = reads.await?;
     access::check_remove(&place.dir.inode, &victim.inode, ctx.caller, Victim::NoDirectory)
         .map_err(|errno| place.refused(errno))?;
     view.clear_entry(parent, *slot)?;
     view.touch(&place.dir, ctx.now, 0)?;
-    last_link::taken(view, ctx, victim, held)?;
+    last_link::taken(view, ctx, victim, around)?;
     Ok(Answer::Done)
 }

@@ -13,7 +13,7 @@ use meta_kv::{KeyRange, ReadMode, Transaction};
 use meta_protocol::{Answer, op as ask};
 use meta_schema::limits::XATTRS_MAX;
 use meta_schema::xattr::{self, Namespace, XattrUse};
-use meta_schema::{Errno, Key, key};
+use meta_schema::{Acl, Errno, Key, key};
 
 use crate::ctx::Ctx;
 use crate::halt::{Stop, damaged, refused};
@@ -94,6 +94,9 @@ pub(crate) async fn set<T: Transaction>(
     ask.set.check(exists).map_err(|errno| found.refused(errno, name))?;
     let now = found.inode.stamp(ctx.now);
     if let Namespace::Acl(kind) = found.namespace {
+        if Acl::from_xattr(value) == Ok(None) && !exists {
+            return Ok(Answer::Done);
+        }
         xattr::set_acl(&mut found.inode.inode, ctx.caller, kind, value)
             .map_err(|errno| found.refused(errno, name))?;
     } else {
@@ -108,7 +111,7 @@ pub(crate) async fn set<T: Transaction>(
     Ok(Answer::Done)
 }
 
-/// Removes an attribute.
+/// Removes an attribute; to set an ACL to no entries, or to nothing, is the same (setfacl -b).
 pub(crate) async fn remove<T: Transaction>(
     view: &View<'_, T>,
     ctx: &Ctx<'_>,

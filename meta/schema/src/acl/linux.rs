@@ -32,14 +32,17 @@ impl Acl {
         bytes
     }
 
-    /// From the value of the attribute (`posix_acl_from_xattr`); nothing for one without entries,
-    /// which removes the ACL.
+    /// From the value of the attribute (`posix_acl_from_xattr`); nothing for no bytes, and for a
+    /// header without entries: both remove the ACL.
     ///
     /// # Errors
     /// - EOPNOTSUPP: another version
     /// - E2BIG: more than 64 entries
     /// - EINVAL: anything else that is wrong
     pub fn from_xattr(value: &[u8]) -> Result<Option<Self>, Errno> {
+        if value.is_empty() {
+            return Ok(None);
+        }
         let (version, rest) = value.split_first_chunk::<4>().ok_or(Errno::EINVAL)?;
         if u32::from_le_bytes(*version) != VERSION {
             return Err(Errno::EOPNOTSUPP);

@@ -32,7 +32,10 @@ impl Sample for Key {
             Self::SessionLocks { session, ino },
             Self::LockWait { session, owner: any(rng) },
             Self::Deletion { class, shard, due_ms, ino },
+            Self::Claim(any(rng)),
             Self::Shrink(ino),
+            Self::LengthQuery(ino),
+            Self::ServiceStarts(any(rng)),
             Self::InodeIds(any(rng)),
         ]
     }
@@ -83,7 +86,7 @@ fn golden_keys() {
     let ino = InodeId::new(0x0102);
     let session = SessionId::new(0x0304);
     let slot = Slot::new(0x0506_0708).unwrap();
-    let rows: [(Key, &[u8]); 18] = [
+    let rows: [(Key, &[u8]); 21] = [
         (Key::Superblock, b"SUPR"),
         (Key::Inode(ino), b"INOD\x02\x01\0\0\0\0\0\0"),
         (Key::SideCounts(ino), b"INOD\x02\x01\0\0\0\0\0\0A"),
@@ -107,6 +110,9 @@ fn golden_keys() {
             b"DELQ\x01\x07\0\0\0\0\0\0\x08\x09\x02\x01\0\0\0\0\0\0",
         ),
         (Key::Shrink(ino), b"TRUN\x02\x01\0\0\0\0\0\0"),
+        (Key::Claim(15), b"DELC\x0f"),
+        (Key::LengthQuery(ino), b"LENQ\x02\x01\0\0\0\0\0\0"),
+        (Key::ServiceStarts(0x0102), b"METS\x02\x01\0\0"),
         (Key::InodeIds(9), b"IDAL\x09"),
     ];
     for (key, golden) in rows {
@@ -135,6 +141,8 @@ fn ranges_hold_what_they_should() {
     assert!(lock_wait(session, 3).starts_with(&lock_waits(session)));
     let class = DeletionClass::Tree;
     assert!(deletion(class, 3, 4, ino).starts_with(&deletions(class, 3)));
+    assert!(shrink(ino).starts_with(&shrinks()));
+    assert!(length_query(ino).starts_with(&length_queries()));
     assert!(deletion(class, 3, 255, ino) < deletion(class, 3, 256, InodeId::new(1)));
 }
 

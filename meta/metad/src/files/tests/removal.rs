@@ -218,3 +218,34 @@ fn a_tree_of_others_is_not_removed() {
         assert_eq!(user.errno(remove).await, Errno::ENOENT);
     });
 }
+
+/// E456: chunks that a session told nobody of go with the file, though its name went before.
+#[test]
+fn chunks_that_nobody_told_of_go_with_the_file() {
+    with_bed(9, async |bed| {
+        let chunks = fake(&bed);
+        let one = service(&bed, &chunks, 1001);
+        for (name, in_doubt) in [("a", false), ("b", true)] {
+            let mount = Mount::new(&one, if in_doubt { 6 } else { 5 });
+            let mut file = mount.create(name).await;
+            for index in 0..3 {
+                mount.write(&mut file, index << 20, &[9; 100]).await;
+            }
+            mount.unlink(name, in_doubt).await;
+            if in_doubt {
+                let (truncate_epoch, end) = (file.epoch, 10);
+                let hint = ask::Hint { truncate_epoch, end, modified: true, in_doubt };
+                let close = ask::Close { ino: file.ino, hint: Some(hint), atime: None };
+                mount.ask(close).await.unwrap();
+            } else {
+                chunks.fence(mount.session());
+                one.prune(mount.session(), bed.env.now() + TIME).await.unwrap();
+            }
+            let collector = Collector::start(&one, DeletionSettings::default().unlimited());
+            bed.wait(Duration::from_secs(60)).await;
+            assert_eq!(chunks.count(file.ino), 0, "E451: in doubt {in_doubt}");
+            assert_eq!(keys(&bed, "LENQ").await, 0);
+            drop(collector);
+        }
+    });
+}

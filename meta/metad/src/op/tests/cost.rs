@@ -14,7 +14,7 @@ use super::*;
 use crate::bed::{Bed, Log};
 
 /// Keys by what they are about: one letter per kind, and the name that the test gave the inode.
-struct Names(BTreeMap<InodeId, &'static str>);
+pub(crate) struct Names(pub(crate) BTreeMap<InodeId, &'static str>);
 
 impl Names {
     fn ino(&self, ino: InodeId) -> &str {
@@ -34,6 +34,11 @@ impl Names {
             Key::Fenced(_) | Key::FencedBelow => "fence".into(),
             Key::Xattr { ino, .. } => format!("xattr {}", self.ino(ino)),
             Key::Deletion { ino, .. } => format!("deletion {}", self.ino(ino)),
+            Key::Shrink(ino) => format!("cut {}", self.ino(ino)),
+            Key::LengthQuery(ino) => format!("mark {}", self.ino(ino)),
+            Key::Locks(ino) => format!("locks {}", self.ino(ino)),
+            Key::SessionLocks { ino, .. } => format!("locks of {}", self.ino(ino)),
+            Key::LockWait { owner, .. } => format!("wait {owner}"),
             other => format!("{other:?}"),
         }
     }
@@ -51,7 +56,8 @@ impl Names {
             if all(&key::xattrs(ino)) {
                 return format!("xattrs {name}");
             }
-            if all(&key::write_sessions(ino)) {
+            // All of them, or up to the first.
+            if range.begin == key::write_sessions(ino) {
                 return format!("sessions {name}");
             }
             if *range == KeyRange::new(key::inode(ino), key::inode_end(ino)) {
@@ -69,7 +75,8 @@ impl Names {
         }
     }
 
-    fn seen(&self, log: &Log) -> (Vec<String>, Vec<String>) {
+    /// What the one commit of `log` read in conflict mode, and what it wrote; sorted.
+    pub(crate) fn seen(&self, log: &Log) -> (Vec<String>, Vec<String>) {
         let [(commit, Ok(()))] = log.commits.as_slice() else {
             panic!("one commit: {:?}", log.commits)
         };
@@ -84,8 +91,22 @@ impl Names {
     }
 }
 
+impl Names {
+    /// Compares the one commit of `log` with a row, to which record and fence are added.
+    pub(crate) fn check(&self, what: &str, log: &Log, reads: &[&str], writes: &[&str]) {
+        let expected = |list: &[&str], more: &[&str]| {
+            let mut list: Vec<String> = list.iter().chain(more).map(|&one| one.into()).collect();
+            list.sort();
+            list
+        };
+        let (read, wrote) = self.seen(log);
+        assert_eq!(read, expected(reads, &["fence", "record"]), "{what}: what conflicts");
+        assert_eq!(wrote, expected(writes, &["record"]), "{what}: what is written");
+    }
+}
+
 /// /a (file f, g, link l, dir full with x, dir empty), /b (file f), and all their numbers.
-async fn tree(bed: &Bed) -> (Client, BTreeMap<&'static str, InodeId>) {
+pub(super) async fn tree(bed: &Bed) -> (Client, BTreeMap<&'static str, InodeId>) {
     let root = bed.root();
     let mut inos = BTreeMap::from([("/", INODE_ROOT)]);
     for (parent, name, directory) in [
@@ -111,7 +132,8 @@ async fn tree(bed: &Bed) -> (Client, BTreeMap<&'static str, InodeId>) {
 }
 
 /// One row: what, round trips, what conflicts, what is written (beside record and fence).
-type Row = (&'static str, Operation, u64, &'static [&'static str], &'static [&'static str]);
+pub(super) type Row =
+    (&'static str, Operation, u64, &'static [&'static str], &'static [&'static str]);
 
 #[rustfmt::skip]
 fn rows(inos: &BTreeMap<&'static str, InodeId>) -> Vec<Row> {
@@ -138,9 +160,9 @@ fn rows(inos: &BTreeMap<&'static str, InodeId>) -> Vec<Row> {
             &["entry a", "inode f", "counts a", "times a", "deletion f", "session f",
               "session of f"]),
         ("rmdir", rmdir(a, "empty").into(), 2,
-            &["entries empty", "inode a", "inode empty", "slots a"],
+            &["entries empty", "inode a", "inode empty", "locks empty", "slots a"],
             &["entry a", "inode and sides empty", "xattrs empty", "parent empty", "counts a",
-              "times a"]),
+              "times a", "locks empty"]),
         ("rename in a directory", rename(a, "f", a, "n").into(), 2,
             &["inode a", "inode f", "slots a"],
             &["entry a", "inode f", "counts a", "times a"]),
@@ -186,15 +208,7 @@ fn conflict_sets_and_round_trips_are_those_of_the_design() {
             let (answer, log) = root.measured(operation).await;
             answer.unwrap_or_else(|refusal| panic!("{what}: {refusal}"));
             assert_eq!((log.views, log.rounds), (1, rounds), "{what}: round trips");
-            let (read, wrote) = names.seen(&log);
-            let expected = |list: &[&str], more: &[&str]| {
-                let mut list: Vec<String> =
-                    list.iter().chain(more).map(|&one| one.into()).collect();
-                list.sort();
-                list
-            };
-            assert_eq!(read, expected(reads, &["fence", "record"]), "{what}: what conflicts");
-            assert_eq!(wrote, expected(writes, &["record"]), "{what}: what is written");
+            names.check(what, &log, reads, writes);
         });
         if done.get() {
             break;
@@ -208,7 +222,9 @@ fn reads_commit_nothing_and_take_their_round_trips() {
         let (root, inos) = tree(&bed).await;
         let (a, f) = (inos["a"], inos["f"]);
         let walk = |path: &str| ask::Walk { start: INODE_ROOT, path: path.into(), follow: true };
-        let rows: [(&str, Operation, u64); 10] = [
+        let open = ask::Open { ino: f, mode: OpenMode { read: true, ..OpenMode::default() } };
+        let rows: [(&str, Operation, u64); 11] = [
+            ("open to read", open.into(), 1),
             ("lookup", lookup(a, "f").into(), 2),
             ("stat", stat(f).into(), 1),
             ("stat of many", ask::StatBatch { inos: vec![a, f] }.into(), 1),
