@@ -32,5 +32,6 @@ mod testing;
 pub use agent::{Agent, AgentEnd, NodeState, Report};
 pub use follower::Follower;
 pub use managers::{ManagerError, Managers};
+pub use mgmt_cluster::session::Client;
 pub use mgmt_protocol::SESSIONS_ASKED_MAX;
 pub use session::Session;
