@@ -41,6 +41,7 @@ mod locks;
 mod metrics;
 mod ops;
 mod servers;
+mod status;
 
 use core::cell::Cell;
 use std::rc::Rc;
@@ -58,6 +59,7 @@ use servers::Servers;
 pub use config::{CHANNELS_MAX, MetaConfig, SettingError};
 pub use error::{MetaError, Tried};
 pub use metrics::MetricsSnapshot;
+pub use status::{StatusError, status};
 
 /// Shared by all handles of one client, and by what runs for it.
 struct Inner<E: Env> {

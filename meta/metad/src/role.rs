@@ -151,7 +151,7 @@ pub async fn run<E: Env, K: Kv>(
         open: RefCell::default(),
         closing: CancelToken::default(),
     };
-    let lives = life.run();
+    let lives = Box::pin(life.run());
     let ended = match first(stop, lives).await {
         First::Left(()) => Ok(()),
         First::Right(error) => Err(error),

@@ -17,6 +17,7 @@
 //!   E458  requests that are worked on, and that wait for it, are bounded; each is answered
 
 use core::cell::{Cell, RefCell};
+use core::pin::Pin;
 use core::time::Duration;
 use std::rc::Rc;
 
@@ -144,12 +145,23 @@ impl<E: Env, K: Kv, C: Chunks> MetaService<E, K, C> {
         let room = if waits_for_lock(&asked.operation) { &self.lock_waits } else { &self.room };
         let _room = room.take(&self.env, by).await.map_err(Denied::Status)?;
         let left = by.saturating_since(self.env.now());
-        match until(&self.env, by, files.call(asked, left)).await {
+        match until(&self.env, by, boxed(&files, asked, left)).await {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(error)) => Err(denied(&asked.operation, error)),
             Err(_) => Err(Denied::Status(Status::DeadlineExceeded)),
         }
     }
+}
+
+/// The call in memory of its own. It holds every operation, some hundred kilobytes, and would be
+/// moved through the stack of whoever spawns the task of a request.
+#[inline(never)]
+fn boxed<'a, E: Env, K: Kv, C: Chunks>(
+    files: &'a Files<E, K, C>,
+    asked: &'a Asked,
+    left: Duration,
+) -> Pin<Box<dyn Future<Output = Result<Answer, CallError>> + 'a>> {
+    Box::pin(files.call(asked, left))
 }
 
 /// What is told instead of an answer.

@@ -1,7 +1,7 @@
 use engine_runtime::all;
 
 use super::*;
-use crate::bed::with_bed;
+use crate::bed::{BedKv, with_bed};
 
 #[test]
 fn starts_are_counted_and_the_name_is_for_life() {
@@ -29,7 +29,7 @@ fn starts_at_the_same_time_have_different_counts() {
 fn what_is_no_record_is_said() {
     with_bed(3, |bed| async move {
         let policy = Policy::default();
-        let write = async |transaction: &<crate::bed::BedKv as Kv>::Transaction| {
+        let write = async |transaction: &<BedKv as Kv>::Transaction| {
             transaction.set(&key(1), b"short")?;
             transaction
                 .set(&key(2), &encode(Start { uuid: StoreId::new(7), count: u32::MAX.into() }))?;
