@@ -91,10 +91,20 @@ impl Cluster {
         let managers: Vec<Name> = (1..=self.plan.managers).map(Name::Manager).collect();
         self.start_all(&managers)?;
         self.until_primary()?;
-        let nodes: Vec<Name> = (1..=self.plan.nodes).map(Name::Storage).collect();
-        if nodes.is_empty() {
+        if 0 < self.plan.nodes {
+            self.begin_nodes(tell)?;
+        }
+        let metas: Vec<Name> = (1..=self.plan.metas).map(Name::Meta).collect();
+        if metas.is_empty() {
             return Ok(());
         }
+        tell("starting the metadata services");
+        self.start_all(&metas)?;
+        self.until_metas_ready()
+    }
+
+    fn begin_nodes(&mut self, tell: &mut dyn FnMut(&str)) -> Result<(), ClusterError> {
+        let nodes: Vec<Name> = (1..=self.plan.nodes).map(Name::Storage).collect();
         tell("formatting stores");
         for name in &nodes {
             self.format_stores(*name)?;
@@ -339,14 +349,15 @@ impl Cluster {
         first
     }
 
-    /// Ends everything in order: nodes, managers, key-value store. Everything has ended afterwards,
+    /// Ends everything in order: metadata services, nodes, managers, key-value store. Everything has ended afterwards,
     /// whatever comes of it.
     ///
     /// # Errors
     /// The first process that did not stop in order.
     pub fn stop(mut self) -> Result<(), ClusterError> {
         let mut done = Ok(());
-        let groups: [fn(Name) -> bool; 3] = [
+        let groups: [fn(Name) -> bool; 4] = [
+            |name| matches!(name, Name::Meta(_)),
             |name| matches!(name, Name::Storage(_)),
             |name| matches!(name, Name::Manager(_)),
             |name| name == Name::Kv,
@@ -381,6 +392,21 @@ impl Cluster {
             let status = said.documents().pop().unwrap_or_default();
             let primary = status["primary"].is_string();
             Ok(if primary { None } else { Some(Tail::last(&said.err, false)) })
+        })
+    }
+
+    /// Waits until every metadata service of the plan is known to the managers and ready.
+    ///
+    /// # Errors
+    /// One does not become it, or a process ends.
+    pub fn until_metas_ready(&mut self) -> Result<(), ClusterError> {
+        let wanted = self.plan.metas;
+        self.until("all metadata services are ready", self.plan.patience, |operator| {
+            let said = operator.run(&["meta", "status", "--timeout", STATUS_TIME, "--json"])?;
+            let all = said.documents();
+            let ready = all.iter().filter(|service| service["ready"] == true).count();
+            let seen = Tail::last(&format!("{ready} of {wanted} are; {}", said.err), false);
+            Ok(if ready == wanted { None } else { Some(seen) })
         })
     }
 
@@ -474,9 +500,13 @@ fn slots(plan: &Plan, folder: &Folder) -> Result<Vec<Slot>, ClusterError> {
     if folder.knows(Name::Storage(plan.nodes + 1)) {
         return Err(other("number of storage nodes", plan.nodes + 1, plan.nodes));
     }
+    if folder.knows(Name::Meta(plan.metas + 1)) {
+        return Err(other("number of metadata services", plan.metas + 1, plan.metas));
+    }
     let mut names = vec![Name::Kv];
     names.extend((1..=plan.managers).map(Name::Manager));
     names.extend((1..=plan.nodes).map(Name::Storage));
+    names.extend((1..=plan.metas).map(Name::Meta));
     let slot = |name: Name| Slot::new(name, folder.home(name)?);
     let slots: Vec<Slot> = names.into_iter().map(slot).collect::<Result<_, _>>()?;
     let stores = plan.shards * plan.stores;

@@ -13,6 +13,7 @@
 //! DIR/storage-1/ ..
 //!   identity            who the node is
 //!   store-0.img ..      its stores, shard by shard
+//! DIR/meta-1/ ..
 //! ```
 //!
 //! Paths in configuration files are relative, so that a directory can be moved.

@@ -1,7 +1,8 @@
 //! Starts, watches and stops the processes of a cluster on one machine.
 //!
 //! A [`Cluster`] is a directory with a folder per process, and the processes that run from it: a
-//! key-value store, managers, storage nodes. Everything is done by the program `emberfs`, as an
+//! key-value store, managers, storage nodes, metadata services. Everything is done by the program
+//! `emberfs`, as an
 //! operator would do it; this crate knows its commands, and no format.
 //!
 //! Owner: one thread holds the [`Cluster`]; it waits in its calls. Processes are children of a

@@ -11,6 +11,8 @@ pub enum Name {
     Manager(usize),
     /// A storage node, from 1.
     Storage(usize),
+    /// A metadata service, from 1.
+    Meta(usize),
 }
 
 impl Name {
@@ -20,6 +22,7 @@ impl Name {
             Self::Kv => "kv",
             Self::Manager(_) => "mgmt",
             Self::Storage(_) => "storage",
+            Self::Meta(_) => "meta",
         }
     }
 }
@@ -30,6 +33,7 @@ impl fmt::Display for Name {
             Self::Kv => f.write_str("kv"),
             Self::Manager(number) => write!(f, "mgmt-{number}"),
             Self::Storage(number) => write!(f, "storage-{number}"),
+            Self::Meta(number) => write!(f, "meta-{number}"),
         }
     }
 }

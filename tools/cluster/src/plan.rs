@@ -9,6 +9,8 @@ use crate::error::ClusterError;
 const MANAGERS_MAX: u64 = 7;
 /// Most storage nodes of one machine: each has a process and its memory.
 const NODES_MAX: u64 = 64;
+/// Most metadata services: they share one key-value store, which a few of them keep busy.
+const METAS_MAX: u64 = 16;
 /// Most stores of a node.
 const STORES_MAX: u64 = 64;
 /// Most chains that are created at first: nobody has so many on one machine.
@@ -32,6 +34,10 @@ pub struct Plan {
     pub managers: usize,
     /// Storage nodes.
     pub nodes: usize,
+    /// Metadata services; none are started if nobody says.
+    pub metas: usize,
+    /// Further lines of each `[meta]` section, as `emberfs config validate --help` shows them.
+    pub meta_settings: String,
     /// Shards of each node; one alone is not pinned to a core.
     pub shards: usize,
     /// Stores of each shard.
@@ -65,6 +71,8 @@ impl Plan {
             dir: dir.into(),
             managers: 1,
             nodes: 3,
+            metas: 0,
+            meta_settings: String::new(),
             shards: 1,
             stores: 1,
             store_bytes: 2 << 30,
@@ -86,6 +94,7 @@ impl Plan {
         let rows = [
             ("managers", self.managers as u64, 1, MANAGERS_MAX),
             ("storage nodes", self.nodes as u64, 0, NODES_MAX),
+            ("metadata services", self.metas as u64, 0, METAS_MAX),
             ("shards of a node", self.shards as u64, 1, cores),
             ("stores of a shard", self.stores as u64, 1, STORES_MAX),
             ("bytes of a store", self.store_bytes, STORE_BYTES_MIN, u64::MAX),
@@ -114,6 +123,7 @@ mod tests {
             (Plan { managers: 0, ..good() }, "managers: found 0, expected 1 to 7"),
             (Plan { replicas: 4, ..good() }, "replicas: found 4, expected 1 to 3"),
             (Plan { nodes: 65, ..good() }, "storage nodes: found 65, expected 0 to 64"),
+            (Plan { metas: 17, ..good() }, "metadata services: found 17, expected 0 to 16"),
             (Plan { shards: 0, ..good() }, "shards of a node: found 0"),
             (Plan { store_bytes: 1, ..good() }, "bytes of a store: found 1, expected 268435456"),
             (Plan { nodes: 0, replicas: 1, ..good() }, "chains: found 6, expected 0 to 0"),

@@ -8,7 +8,7 @@ use clap::{Parser, Subcommand};
 use crate::exit::{Exit, Failure};
 use crate::output::{Colour, Style};
 use crate::{
-    chain, chain_table, cluster, config, kv, mgmt, node, routing, session, settings, storage,
+    chain, chain_table, cluster, config, kv, meta, mgmt, node, routing, session, settings, storage,
     store, target,
 };
 
@@ -24,6 +24,7 @@ Examples:
   export EMBERFS_CLUSTER=cluster.toml EMBERFS_MANAGERS=10.0.0.1:7200,10.0.0.2:7200
   emberfs mgmt status                          how the managers and the cluster are
   emberfs storage serve --config storage.toml  serve stores as a node of the cluster
+  emberfs meta serve --cluster cluster.toml    serve metadata; start several with other --node
   emberfs node drain node-3 --wait             take a node out of service
   emberfs chain list --unwhole                 what needs attention, and why
   emberfs store format /dev/nvme1n1            make a store of a whole disk
@@ -70,6 +71,8 @@ enum Noun {
     Storage(storage::Args),
     /// Disks, partitions and files that hold chunks.
     Store(store::Args),
+    /// Metadata services as processes.
+    Meta(meta::Args),
 }
 
 /// Parses the arguments, does what they say, and gives the exit code.
@@ -88,6 +91,7 @@ pub(crate) fn main() -> ExitCode {
         Noun::Routing(args) => routing::run(args),
         Noun::Storage(args) => storage::run(args),
         Noun::Store(args) => store::run(args),
+        Noun::Meta(args) => meta::run(args),
     };
     match done {
         Ok(exit) => exit.into(),

@@ -16,12 +16,14 @@ use crate::output::Output;
 use crate::run;
 use crate::size::ByteSize;
 pub(crate) use label::Label;
+pub(crate) use meta::MetaSection;
 pub(crate) use mgmt::{MgmtSection, check_addresses};
 use reader::{ConfigError, Reader, Section};
 pub(crate) use storage::{ShardSection, StorageSection, check_pool, check_stores};
 pub(crate) use value::{HostPort, duration};
 
 mod label;
+mod meta;
 mod mgmt;
 pub(crate) mod reader;
 mod report;
@@ -36,7 +38,8 @@ Examples:
   emberfs config validate /etc/emberfs/kv.toml
   emberfs config validate kv.toml --json
 
-A file for `emberfs kv serve`, `emberfs mgmt serve` and `emberfs storage serve`, with --config:
+A file for `emberfs kv serve`, `emberfs mgmt serve`, `emberfs storage serve` and `emberfs meta serve`,
+with --config:
   [cluster]
   file = \"cluster.toml\"          # made by `emberfs cluster create`; relative to this file
 
@@ -74,6 +77,19 @@ A file for `emberfs kv serve`, `emberfs mgmt serve` and `emberfs storage serve`,
   full_permille = 980            # where writes that need space are refused
   discard = true                 # tell devices which segments are empty
   always_flush = false           # true: also where a device declares no cache
+
+  [meta]                         # every key has a default, which is shown here
+  listen = \"127.0.0.1:7400\"      # host:port
+  advertise = [\"127.0.0.1:7400\"] # what others are told instead, at most 8; needed for 0.0.0.0
+  kv = \"127.0.0.1:7100\"          # where the key-value store is served
+  managers = [\"127.0.0.1:7200\"]  # some or all
+  node = 1                       # its number; each metadata service has another one
+  requests = 1024                # that are worked on at the same time
+  chunk_size = \"4MiB\"            # of files, if this service makes the file system
+  stripe = 16                    # chains of a file, likewise; at most those of the table
+  remove_files = 2000            # small ones a second, of what was deleted; 0: as fast as it goes
+  remove_chunks = 2000           # of large files, likewise
+  remove_entries = 4000          # of trees, likewise
 
 Several shards, each on a core of its own, instead of stores in [storage]; they listen at one port
 after the other, from that of listen on, unless one has a listen of its own:
@@ -115,6 +131,7 @@ pub(crate) struct Config {
     pub(crate) kv: Option<KvSection>,
     pub(crate) mgmt: Option<MgmtSection>,
     pub(crate) storage: Option<StorageSection>,
+    pub(crate) meta: Option<MetaSection>,
 }
 
 /// `[cluster]`: which cluster the process belongs to.
@@ -159,7 +176,7 @@ impl KvSection {
 }
 
 impl Config {
-    const SECTIONS: &[&str] = &["cluster", "kv", "mgmt", "storage"];
+    const SECTIONS: &[&str] = &["cluster", "kv", "mgmt", "storage", "meta"];
 
     /// Reads a file.
     pub(crate) fn read(path: &Path) -> Result<Self, Failure> {
@@ -191,7 +208,9 @@ impl Config {
         let mgmt = mgmt.map(|section| MgmtSection::read(&section));
         let storage = root.section("storage", StorageSection::KEYS);
         let storage = storage.and_then(|section| StorageSection::read(&section, base));
-        reader.finish(Self { cluster, kv, mgmt, storage })
+        let meta = root.section("meta", MetaSection::KEYS);
+        let meta = meta.map(|section| MetaSection::read(&section));
+        reader.finish(Self { cluster, kv, mgmt, storage, meta })
     }
 }
 

@@ -19,6 +19,7 @@ mod ids;
 mod kv;
 mod log;
 mod manager;
+mod meta;
 mod mgmt;
 mod node;
 mod output;

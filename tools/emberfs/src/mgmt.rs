@@ -17,6 +17,8 @@ mod kv;
 mod serve;
 mod status;
 
+pub(crate) use kv::watch as watch_kv;
+
 /// The number of a manager when nobody says.
 pub(crate) const NODE_DEFAULT: u32 = 1;
 

@@ -19,14 +19,28 @@ pub(super) fn of(cluster: &Cluster, name: Name) -> String {
             write!(text, "\n[mgmt]\nlisten = \"{listen}\"\nkv = \"{kv}\"\nnode = {number}\n")
         }
         Name::Storage(number) => {
-            let managers: Vec<String> =
-                cluster.managers().iter().map(|address| format!("\"{address}\"")).collect();
-            text += &storage(&cluster.plan, number, &listen, &managers.join(", "), cores());
+            text += &storage(&cluster.plan, number, &listen, &managers(cluster), cores());
             Ok(())
+        }
+        Name::Meta(number) => {
+            let (kv, managers) = (cluster.slot(Name::Kv).listen(), managers(cluster));
+            let settings = &cluster.plan.meta_settings;
+            write!(
+                text,
+                "\n[meta]\nlisten = \"{listen}\"\nkv = \"{kv}\"\nmanagers = [{managers}]\n\
+                 node = {number}\n{settings}"
+            )
         }
     }
     .expect("a String takes everything");
     text
+}
+
+/// Where the managers listen, as a list has it.
+fn managers(cluster: &Cluster) -> String {
+    let all: Vec<String> =
+        cluster.managers().iter().map(|address| format!("\"{address}\"")).collect();
+    all.join(", ")
 }
 
 fn cores() -> usize {

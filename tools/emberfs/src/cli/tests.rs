@@ -25,7 +25,7 @@ fn the_command_line_is_well_formed_and_shows_examples() {
             }
         }
     }
-    assert_eq!(verbs, 58);
+    assert_eq!(verbs, 60);
 }
 
 const GOOD: &[&str] = &[
@@ -54,6 +54,9 @@ const GOOD: &[&str] = &[
     "emberfs mgmt serve --config f --kv h:1 --json --test-primary-lease 500ms",
     "emberfs mgmt status --config f --timeout 500ms",
     "emberfs mgmt handover",
+    "emberfs meta serve --cluster c --node 2 --listen 0.0.0.0:0 --advertise h:1 --kv h:1",
+    "emberfs meta serve --config f --managers h:1,i:2 --requests 8 --chunk-size 1MiB --stripe 4",
+    "emberfs meta status --config f --operations --json",
     "emberfs node list --role storage",
     "emberfs node show node-3 --targets",
     "emberfs node drain 3",

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use super::storage::{ShardSection, StorageSection};
-use super::{ClusterSection, Config, HostPort, MgmtSection, ValidateArgs};
+use super::{ClusterSection, Config, HostPort, MetaSection, MgmtSection, ValidateArgs};
 use crate::cluster::ClusterFile;
 use crate::exit::{Exit, Failure};
 use crate::output::{Colour, Output};
@@ -20,6 +20,7 @@ struct Report {
     kv: Option<KvReport>,
     mgmt: Option<MgmtReport>,
     storage: Option<StorageReport>,
+    meta: Option<MetaReport>,
 }
 
 #[derive(Serialize)]
@@ -176,6 +177,69 @@ impl StorageReport {
     }
 }
 
+#[derive(Serialize)]
+struct MetaReport {
+    listen: String,
+    /// Empty: what it listens on.
+    advertise: Vec<String>,
+    kv: String,
+    managers: Vec<String>,
+    node: u32,
+    requests: u32,
+    chunk_size: u32,
+    stripe: u32,
+    /// A second; 0: as fast as it goes. The next two as well.
+    remove_files: u32,
+    remove_chunks: u32,
+    remove_entries: u32,
+}
+
+impl MetaReport {
+    fn of(section: MetaSection) -> Self {
+        let settings = section.settings().unwrap_or_default(); // it was read, so it is right
+        let texts = |all: &[HostPort]| all.iter().map(HostPort::to_string).collect::<Vec<_>>();
+        let mut managers = texts(&section.managers);
+        if managers.is_empty() {
+            managers.push(crate::mgmt::listen_default().to_string());
+        }
+        Self {
+            listen: section.listen.unwrap_or_else(crate::meta::listen_default).to_string(),
+            advertise: texts(&section.advertise),
+            kv: section.kv.unwrap_or_else(crate::kv::listen_default).to_string(),
+            managers,
+            node: section.node.unwrap_or(crate::meta::NODE_DEFAULT),
+            requests: settings.requests,
+            chunk_size: settings.root_layout.chunk_size.bytes(),
+            stripe: settings.root_layout.stripe,
+            remove_files: settings.deletion.small_per_second,
+            remove_chunks: settings.deletion.large_chunks_per_second,
+            remove_entries: settings.deletion.tree_entries_per_second,
+        }
+    }
+
+    fn rows(&self, rows: &mut Vec<(&str, Cell)>) {
+        let told = match &*self.advertise {
+            [] => "what it listens on".to_owned(),
+            all => all.join(", "),
+        };
+        let rate = |rate: u32| match rate {
+            0 => "as fast as it goes".to_owned(),
+            rate => format!("{rate} a second"),
+        };
+        rows.push(("meta listen", self.listen.as_str().into()));
+        rows.push(("meta advertise", told.into()));
+        rows.push(("meta kv", self.kv.as_str().into()));
+        rows.push(("meta managers", self.managers.join(", ").into()));
+        rows.push(("meta node", self.node.into()));
+        rows.push(("meta requests", self.requests.into()));
+        rows.push(("meta chunk size", ByteSize(self.chunk_size.into()).into()));
+        rows.push(("meta stripe", self.stripe.into()));
+        rows.push(("meta remove files", rate(self.remove_files).into()));
+        rows.push(("meta remove chunks", rate(self.remove_chunks).into()));
+        rows.push(("meta remove entries", rate(self.remove_entries).into()));
+    }
+}
+
 pub(super) fn validate(args: &ValidateArgs, out: &mut Output) -> Result<Exit, Failure> {
     let config = Config::read(&args.file)?;
     let path = args.file.display().to_string();
@@ -194,7 +258,8 @@ pub(super) fn validate(args: &ValidateArgs, out: &mut Output) -> Result<Exit, Fa
     });
     let mgmt = config.mgmt.map(MgmtReport::of);
     let storage = config.storage.map(StorageReport::of);
-    print(out, &Report { path, cluster, kv, mgmt, storage })?;
+    let meta = config.meta.map(MetaReport::of);
+    print(out, &Report { path, cluster, kv, mgmt, storage, meta })?;
     out.flush()?;
     Ok(Exit::Ok)
 }
@@ -228,6 +293,9 @@ fn print(out: &mut Output, report: &Report) -> Result<(), Failure> {
     }
     if let Some(storage) = &report.storage {
         storage.rows(&mut rows);
+    }
+    if let Some(meta) = &report.meta {
+        meta.rows(&mut rows);
     }
     rows.push(("result", Cell::coloured("valid", Colour::Green)));
     Ok(facts(out, &rows)?)

@@ -43,7 +43,12 @@ fn a_whole_file_is_read_with_paths_relative_to_it() {
         let cluster = Some(ClusterSection { file: file.into() });
         assert_eq!(
             parse(path, WHOLE),
-            Ok(Config { cluster, kv: Some(kv.clone()), mgmt: Some(mgmt.clone()), storage: None })
+            Ok(Config {
+                cluster,
+                kv: Some(kv.clone()),
+                mgmt: Some(mgmt.clone()),
+                ..Config::default()
+            })
         );
     }
     assert_eq!(parse("f", "# nothing\n"), Ok(Config::default()));
@@ -101,5 +106,11 @@ fn the_example_in_the_help_is_valid() {
     assert_eq!(storage.pool.unwrap(), crate::storage::POOL_DEFAULT);
     assert_eq!(storage.settings(), engine_storaged::Settings::default());
     assert_eq!(storage.store.config(), engine_shard::StoreConfig::default());
+    let meta = config.meta.unwrap();
+    assert_eq!(meta.listen.clone().unwrap(), crate::meta::listen_default());
+    assert_eq!(meta.kv.clone().unwrap(), crate::kv::listen_default());
+    assert_eq!(meta.managers, [crate::mgmt::listen_default()]);
+    assert_eq!(meta.node.unwrap(), crate::meta::NODE_DEFAULT);
+    assert_eq!(meta.settings(), Ok(meta_metad::Settings::default()));
     assert_eq!(config.cluster.unwrap().file, Path::new("/etc/cluster.toml"));
 }

@@ -1,5 +1,5 @@
-//! Tells whoever started a manager when the key-value store behind it does not answer. The manager
-//! waits for it by itself: both may be started in any order.
+//! Tells whoever started a manager or a metadata service when the key-value store behind it does not
+//! answer. Both wait for it by themselves: they may be started in any order.
 
 use core::net::SocketAddr;
 use core::time::Duration;
@@ -16,20 +16,25 @@ const ANSWER_TIME: Duration = Duration::from_secs(5);
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 /// Looks until the store answers; says why it does not, each time for another reason, and that it
-/// does then.
-pub(super) async fn watch<E: Env>(env: E, net: Rc<NetConfig>, address: SocketAddr) {
+/// does then. `role` is the noun of who waits.
+pub(crate) async fn watch<E: Env>(
+    role: &'static str,
+    env: E,
+    net: Rc<NetConfig>,
+    address: SocketAddr,
+) {
     let mut told = None;
     loop {
         let client = Client::new(&env, net.clone(), address);
         let asked = connect::ask(&env, &client, ANSWER_TIME).await;
         match asked.map_err(|error| error.words("it serves no key-value store")) {
             Ok(_) if told.is_some() => {
-                return eprintln!("emberfs mgmt: the kv at {address} answers");
+                return eprintln!("emberfs {role}: the kv at {address} answers");
             }
             Ok(_) => return,
             Err(why) if told.as_ref() != Some(&why) => {
                 eprintln!(
-                    "emberfs mgmt: waiting for the kv at {address}: {why} (hint: is `emberfs kv \
+                    "emberfs {role}: waiting for the kv at {address}: {why} (hint: is `emberfs kv \
                      serve` running there, with the same cluster file?)"
                 );
                 told = Some(why);

@@ -179,7 +179,7 @@ pub(super) async fn run<E: Env>(env: &E, args: &Args, out: &mut Output) -> Resul
     let mut told = Ok(());
     let ready = |address| {
         told = ready(out, &settings, address);
-        drop(env.spawn(kv::watch(env.clone(), net, settings.kv)));
+        drop(env.spawn(kv::watch("mgmt", env.clone(), net, settings.kv)));
     };
     let ended = mgmt_mgmtd::role::run(env, role, ready, stop.cancelled()).await;
     ended.map_err(|error| refused(error, settings.listen))?;

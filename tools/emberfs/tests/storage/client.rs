@@ -54,8 +54,8 @@ fn log() {
 /// A member of the cluster with a session of its own; it lives as long as this.
 pub(crate) struct Member {
     pub(crate) env: MonoioEnv,
-    net: Rc<NetConfig>,
-    session: Rc<Session<MonoioEnv>>,
+    pub(crate) net: Rc<NetConfig>,
+    pub(crate) session: Rc<Session<MonoioEnv>>,
     pub(crate) follower: Rc<Follower<MonoioEnv>>,
 }
 
