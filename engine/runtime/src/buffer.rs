@@ -548,6 +548,9 @@ pub struct Aligned<const POISON: bool> {
 
 /// What simulation writes over memory that comes back, to expose readers of stale bytes.
 const POISON_BYTE: u8 = 0xA5;
+/// How much of it: the largest chunk that worlds write. Larger buffers are for answers of managers,
+/// which fill a thousandth of them; to overwrite those whole was a tenth of a world's time.
+const POISON_BYTES_MAX: usize = 256 << 10;
 
 // SAFETY: the allocation lives as long as the value, never moves, and is aligned by its layout.
 #[expect(unsafe_code, reason = "memory that outlives the futures which use it")]
@@ -557,11 +560,16 @@ unsafe impl<const POISON: bool> Memory for Aligned<POISON> {
     fn allocate((): &(), len: usize) -> Option<Self> {
         assert!(0 < len && len.is_multiple_of(BUFFER_ALIGN), "pools round up: {len}");
         let layout = Layout::from_size_align(len, BUFFER_ALIGN).ok()?;
-        // SAFETY: the layout is not empty. Zeroed, so that every byte is initialised.
-        let start = unsafe { std::alloc::alloc_zeroed(layout) };
-        let mut memory = NonNull::new(start).map(|start| Self { start, len });
-        memory.iter_mut().for_each(Memory::recycle); // fresh bytes are as stale as used ones
-        memory
+        if !POISON {
+            // SAFETY: the layout is not empty. Zeroed, so that every byte is initialised.
+            let start = unsafe { std::alloc::alloc_zeroed(layout) };
+            return NonNull::new(start).map(|start| Self { start, len });
+        }
+        // SAFETY: the layout is not empty.
+        let start = NonNull::new(unsafe { std::alloc::alloc(layout) })?;
+        // SAFETY: just allocated with this length. Fresh bytes are as stale as used ones.
+        unsafe { start.as_ptr().write_bytes(POISON_BYTE, len) };
+        Some(Self { start, len })
     }
 
     fn as_ptr(&self) -> *mut u8 {
@@ -574,8 +582,9 @@ unsafe impl<const POISON: bool> Memory for Aligned<POISON> {
 
     fn recycle(&mut self) {
         if POISON {
+            let len = self.len.min(POISON_BYTES_MAX);
             // SAFETY: the pool calls this on memory that nobody else refers to.
-            unsafe { self.start.as_ptr().write_bytes(POISON_BYTE, self.len) };
+            unsafe { self.start.as_ptr().write_bytes(POISON_BYTE, len) };
         }
     }
 }
