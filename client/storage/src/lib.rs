@@ -89,6 +89,7 @@ mod data;
 mod drive;
 mod error;
 mod health;
+mod list;
 mod metrics;
 mod place;
 mod query;
@@ -111,6 +112,7 @@ pub use update::{Change, FENCE_INODE, Update, Updated};
 
 use channels::Channels;
 use drive::{Ended, Item};
+use list::ListOp;
 use metrics::Metrics;
 use place::TargetHealth;
 use query::QueryOp;

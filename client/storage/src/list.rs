@@ -63,8 +63,7 @@ impl<E: Env> Operation<E> for ListOp {
         let told = told.map_err(Failed::malformed)?;
         let status = Status::from_code(told.status);
         let installed = ChainVersion::new(told.chain_version);
-        let answer =
-            if status.is_ok() { Some(page(op.behind, reply.payload())?) } else { None };
+        let answer = if status.is_ok() { Some(page(op.behind, reply.payload())?) } else { None };
         Ok(vec![Said { status, installed, answer }])
     }
 }
@@ -73,7 +72,9 @@ impl<E: Env> Operation<E> for ListOp {
 fn page(behind: ChunkId, payload: &[u8]) -> Result<Vec<(ChunkId, u32)>, Failed> {
     let (entries, rest) = payload.as_chunks::<ENTRY_BYTES>();
     let listed = |entry: &[u8; ENTRY_BYTES]| {
-        let [inode, rest] = entry.as_chunks::<8>().0 else { unreachable!("16 bytes are two words") };
+        let [inode, rest] = entry.as_chunks::<8>().0 else {
+            unreachable!("16 bytes are two words")
+        };
         let (words, _) = rest.as_chunks::<4>();
         let inode = InodeId::new(u64::from_le_bytes(*inode));
         (ChunkId { inode, index: u32::from_le_bytes(words[0]) }, u32::from_le_bytes(words[1]))

@@ -17,7 +17,7 @@ use std::rc::Rc;
 
 use client_storage::{At, Change, Holding, Storage, StorageError};
 use engine_runtime::Env;
-use engine_types::{ChainId, ChainTableId, InodeId, Instant, SessionId, Status};
+use engine_types::{ChainId, ChainTableId, ChunkId, InodeId, Instant, SessionId, Status};
 use mgmt_client::{Follower, Managers};
 
 #[cfg(test)]
@@ -59,6 +59,15 @@ pub enum ChunksError {
     },
 }
 
+/// A chunk that a chain has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ListedChunk {
+    /// Which.
+    pub chunk: ChunkId,
+    /// Its bytes.
+    pub len: u32,
+}
+
 /// Chunks of a cluster, as the metadata service sees them.
 pub trait Chunks: Clone + 'static {
     /// The session under which this process cuts and removes.
@@ -66,6 +75,25 @@ pub trait Chunks: Clone + 'static {
 
     /// The chains of a table; none when it is not known.
     fn with_table<T>(&self, table: ChainTableId, read: impl FnOnce(&[ChainId]) -> T) -> T;
+
+    /// All chains of the newest routing info; none where nobody checks file systems.
+    fn all_chains(&self) -> Vec<ChainId> {
+        Vec::new()
+    }
+
+    /// A page of the chunks that a chain has, of whatever files, behind one of them; in the order
+    /// of inodes and indices. None is the end.
+    ///
+    /// # Errors
+    /// [`ChunksError::Chain`].
+    fn listed(
+        &self,
+        _chain: ChainId,
+        _behind: Option<ChunkId>,
+        _by: Instant,
+    ) -> impl Future<Output = Result<Vec<ListedChunk>, ChunksError>> {
+        core::future::ready(Ok(Vec::new()))
+    }
 
     /// What a chain has of some chunks of a file; with the chunks themselves when `list` says so.
     ///
@@ -156,6 +184,21 @@ impl<E: Env> Chunks for NodeChunks<E> {
     fn with_table<T>(&self, table: ChainTableId, read: impl FnOnce(&[ChainId]) -> T) -> T {
         let routing = self.routing.routing();
         read(routing.tables.get(&table).map_or(&[], |table| &table.chains))
+    }
+
+    fn all_chains(&self) -> Vec<ChainId> {
+        self.routing.routing().chains.keys().copied().collect()
+    }
+
+    async fn listed(
+        &self,
+        chain: ChainId,
+        behind: Option<ChunkId>,
+        by: Instant,
+    ) -> Result<Vec<ListedChunk>, ChunksError> {
+        let page = self.storage.by(by).list(chain, behind).await;
+        let page = page.map_err(|error| failed(chain, &error))?;
+        Ok(page.into_iter().map(|(chunk, len)| ListedChunk { chunk, len }).collect())
     }
 
     async fn holding(

@@ -19,6 +19,7 @@ pub mod ctx;
 pub mod deletion;
 pub mod driver;
 pub mod files;
+pub mod fsck;
 pub mod halt;
 pub mod ids;
 pub(crate) mod join;

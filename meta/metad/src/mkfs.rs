@@ -81,6 +81,24 @@ pub async fn open<E: Env, K: Kv>(
     })
 }
 
+/// The superblock of the cluster's file system, if there is one.
+///
+/// # Errors
+/// The store does not answer, or holds something else.
+pub async fn existing<K: Kv>(kv: &K, cluster: ClusterId) -> Result<Option<Superblock>, OpenError> {
+    let policy = Policy { idempotent: true, ..Policy::default() };
+    let found = transact(kv, &policy, async |transaction: &K::Transaction| {
+        match transaction.get(&key::superblock(), ReadMode::Snapshot).await? {
+            Some(found) => check(&found, FsId::new(cluster.get())).map(Some).map_err(Abort::Own),
+            None => Ok(None),
+        }
+    });
+    found.await.map_err(|abort| match abort {
+        Abort::Own(error) => error,
+        Abort::Kv(error) => OpenError::Store(error),
+    })
+}
+
 fn check(found: &[u8], expected: FsId) -> Result<Superblock, OpenError> {
     let found = Superblock::decode(found)?;
     if found.format != FORMAT {

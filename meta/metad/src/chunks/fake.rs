@@ -165,6 +165,30 @@ impl<E: Env> Chunks for FakeChunks<E> {
         read(if table == ChainTableId::new(1) { &chains } else { &[] })
     }
 
+    fn all_chains(&self) -> Vec<ChainId> {
+        (1..=TABLE_CHAINS).filter_map(ChainId::new).collect()
+    }
+
+    async fn listed(
+        &self,
+        chain: ChainId,
+        behind: Option<ChunkId>,
+        by: Instant,
+    ) -> Result<Vec<ListedChunk>, ChunksError> {
+        let listed = move |shared: &Shared| {
+            let chunks = shared.chunks.borrow();
+            let first = behind.map_or((InodeId::new(0), 0), |chunk| (chunk.inode, chunk.index));
+            let own =
+                chunks.range((chain, first.0, first.1)..).take_while(|(key, _)| key.0 == chain);
+            let own = own.map(|(&(_, inode, index), chunk)| ListedChunk {
+                chunk: ChunkId { inode, index },
+                len: u32::try_from(chunk.bytes.len()).unwrap(),
+            });
+            own.filter(|listed| Some(listed.chunk) != behind).take(LIST_MAX).collect()
+        };
+        self.request(chain, by, listed).await
+    }
+
     async fn holding(
         &self,
         chain: ChainId,
