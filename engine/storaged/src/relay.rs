@@ -7,7 +7,8 @@ use std::rc::Rc;
 
 use engine_links::{Chunklet, Item, Links, Owner, Room, ShardId, StreamId};
 use engine_runtime::{Env, First, first, yield_now};
-use engine_shard::{ReadError, Shipment};
+use engine_shard::{ReadError, Shipment, Shipped, Which};
+use engine_types::Instant;
 use engine_types::limits::SEGMENT_BYTES_MAX;
 
 use crate::fair::{self, Class};
@@ -139,6 +140,54 @@ fn pass_new<E: Env, O: Owner<E>>(
     ended.is_some()
 }
 
+/// A chunk of a resync that may not leave yet.
+struct Waiting<'a, E: Env> {
+    target: &'a Target<E>,
+    shard: &'a Shard<E>,
+    links: &'a Links<E, Shard<E>>,
+    there: ShardId,
+    id: StreamId,
+}
+
+impl<E: Env> Waiting<'_, E> {
+    /// Waits until it may leave as a whole. Meanwhile nothing is held: a pinned version would keep
+    /// all blocks from being used again that were dropped since (S1), and room in a lane would keep
+    /// clients' payloads waiting. Gives the same version, pinned again; nothing when nobody wants
+    /// it any more.
+    async fn for_turn(self, head: Shipped, sum: u32, mut turn: Instant) -> Option<Shipment<E>> {
+        let Self { target, shard, links, there, id } = self;
+        engine_types::reached!("R12: a chunk of a resync waits for its turn");
+        let chain = target.version();
+        loop {
+            shard.env.sleep_until(turn).await;
+            if !links.is_up(there) || target.is_closed() {
+                return None;
+            }
+            match shard.resync_turn(sum) {
+                Ok(()) => break,
+                Err(next) => turn = next,
+            }
+        }
+        // The successor has passed this chunk: without its answer nothing newer commits (E352).
+        match target.home.store.start_content(head.key, Which::Committed) {
+            Ok(again) if (again.head.version, again.head.digest) == (head.version, head.digest) => {
+                Some(again)
+            }
+            // In another version of the chain nobody waits for it.
+            _ if chain != target.version() => {
+                links.send(there, Item::Piece { stream: id, end: Some(false) }, Vec::new());
+                None
+            }
+            other => {
+                let key = head.key;
+                tracing::error!(%there, %key, found = ?other, "what is being sent cannot be read");
+                links.cut(there);
+                None
+            }
+        }
+    }
+}
+
 /// Sends what the store holds, piece by piece. If it cannot be read, the link is cut: the receiver
 /// must not wait for the rest.
 pub(crate) fn send_shipment<E: Env>(
@@ -154,6 +203,13 @@ pub(crate) fn send_shipment<E: Env>(
     let links = way.links.clone();
     drop(shard.env.clone().spawn(async move {
         yield_now().await;
+        if resync && let Err(turn) = shard.resync_turn(sum) {
+            let head = shipment.head;
+            drop(shipment);
+            let waited = Waiting { target: &target, shard: &shard, links: &links, there, id };
+            let Some(again) = waited.for_turn(head, sum, turn).await else { return };
+            shipment = again;
+        }
         if !way.begin(&shard).await {
             return;
         }
@@ -188,9 +244,6 @@ pub(crate) fn send_shipment<E: Env>(
                     return links.cut(there);
                 }
             };
-            if resync && let Some(turn) = shard.resync_turn(piece.bytes.len()) {
-                shard.env.sleep_until(turn).await;
-            }
             let phase = piece.offset & (block - 1);
             let known = piece.checksums.iter().map(|crc| crc.get()).collect::<Vec<u32>>();
             let crcs = (!known.is_empty()).then_some(known);

@@ -267,14 +267,20 @@ impl<E: Env> Shard<E> {
         self.peers_wanted.notify();
     }
 
-    /// When `bytes` of a resync may leave; nothing if that is not limited.
-    pub(crate) fn resync_turn(&self, bytes: usize) -> Option<Instant> {
+    /// Whether `bytes` of a resync may leave now, which puts off what comes next; else when to ask
+    /// again.
+    pub(crate) fn resync_turn(&self, bytes: u32) -> Result<(), Instant> {
         let rate = u128::from(self.settings.resync_bytes_per_second);
-        let nanos = (bytes as u128 * 1_000_000_000).checked_div(rate)?;
+        let Some(nanos) = (u128::from(bytes) * 1_000_000_000).checked_div(rate) else {
+            return Ok(()); // no limit
+        };
+        let (now, next) = (self.env.now(), self.resync_next.get());
+        if now < next {
+            return Err(next);
+        }
         let time = Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX));
-        let turn = self.resync_next.get().max(self.env.now());
-        self.resync_next.set(turn + time);
-        Some(turn)
+        self.resync_next.set(now + time);
+        Ok(())
     }
 
     /// Takes a link down, outside of the present turn.
