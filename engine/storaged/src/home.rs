@@ -12,6 +12,8 @@ use engine_shard::{ChunkStore, StoreConfig};
 use engine_store::{Slot, TargetPhase, TargetRecord};
 use engine_types::{SessionId, StoreId};
 
+use crate::scrub::Verified;
+
 /// Share of a store, in 1/1000, that stays free for what frees space and for what is in flight
 /// (R18), beside what the store itself keeps back.
 const RESERVE_PERMILLE: u64 = 10;
@@ -32,6 +34,7 @@ pub(crate) struct Home<E: Env> {
     forgetting: RefCell<BTreeSet<SessionId>>,
     /// Sessions that were forgotten.
     pub(crate) forgotten: Cell<u64>,
+    pub(crate) verified: Verified,
 }
 
 impl<E: Env> Home<E> {
@@ -70,6 +73,7 @@ impl<E: Env> Home<E> {
             asked_to: Cell::new(None),
             forgetting: RefCell::default(),
             forgotten: Cell::new(0),
+            verified: Verified::default(),
         };
         for (slot, record) in home.store.targets() {
             if record.phase == TargetPhase::Dropping {

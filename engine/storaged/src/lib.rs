@@ -31,6 +31,7 @@ mod refusals;
 mod relay;
 mod repair;
 mod role;
+mod scrub;
 mod service;
 mod sessions;
 mod shard;

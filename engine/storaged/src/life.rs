@@ -53,9 +53,11 @@ pub(crate) enum Told {
     /// How it is.
     State { core: CoreId, state: ShardState },
     /// All its leases are dropped; a state that says so was sent before.
-    Closed,
+    Closed { core: CoreId },
     /// Its stores are closed.
-    Ended,
+    Ended { core: CoreId },
+    /// It has panicked, on a core of its own: it says nothing any more.
+    Panicked { core: CoreId, why: String },
 }
 
 /// What a shard is given.
@@ -87,8 +89,7 @@ pub(crate) async fn run<E: Env>(
     }
     let stop = CancelToken::default();
     let rate = shard.settings.scrub_bytes_per_second;
-    let scrubbed = shard.homes.iter().filter(|_| rate != 0);
-    let scrubs = scrubbed.map(|home| {
+    let scrubs = shard.homes.iter().map(|home| {
         let (shard, home, stop) = (shard.clone(), home.clone(), stop.clone());
         env.spawn(async move {
             let _stopped = first(stop.cancelled(), shard.scrub(home, rate)).await;
@@ -110,7 +111,7 @@ pub(crate) async fn run<E: Env>(
                 }
                 let state = shard.state();
                 let _ = told.send(Told::State { core, state }).await;
-                let _ = told.send(Told::Closed).await;
+                let _ = told.send(Told::Closed { core }).await;
             }
             Control::Stop => break,
         }
@@ -129,7 +130,7 @@ pub(crate) async fn run<E: Env>(
             tracing::error!(store = %home.id, %error, "a store was not closed in order");
         }
     }
-    let _ = told.send(Told::Ended).await;
+    let _ = told.send(Told::Ended { core }).await;
 }
 
 async fn start<E: Env>(env: &E, given: Given) -> Result<(Rc<Shard<E>>, Server<E>), RoleError> {

@@ -15,7 +15,7 @@ use mgmt_client::{Agent, Follower, Managers, NodeState, Report};
 use mgmt_cluster::heartbeat::{Move, ShardReport};
 use mgmt_cluster::lease::Grant;
 
-use crate::life::Control;
+use crate::life::{Control, Told};
 use crate::shard::ShardState;
 
 /// Time for the answer which sessions have ended: it is memory of the primary, and a shard asks
@@ -38,6 +38,8 @@ pub(crate) struct Node<E: Env> {
     agent: RefCell<Weak<Agent<E, Self>>>,
     name: Cell<Option<NodeId>>,
     lanes: RefCell<BTreeMap<CoreId, Rc<Lane>>>,
+    /// Shards that have panicked, and what they said.
+    panicked: RefCell<BTreeMap<CoreId, String>>,
 }
 
 /// What a shard is to be told, beside what is in its mailbox. A shard that hangs keeps nobody
@@ -79,6 +81,7 @@ impl<E: Env> Node<E> {
             agent: RefCell::default(),
             name: Cell::new(None),
             lanes: RefCell::default(),
+            panicked: RefCell::default(),
         })
     }
 
@@ -97,8 +100,38 @@ impl<E: Env> Node<E> {
         self.known.borrow_mut().insert(core, Known::default());
     }
 
-    pub(crate) fn shard_count(&self) -> usize {
-        self.lanes.borrow().len()
+    /// Those that have not panicked.
+    pub(crate) fn shards(&self) -> impl Iterator<Item = CoreId> {
+        let panicked = self.panicked.borrow();
+        let live = |core: &CoreId| !panicked.contains_key(core);
+        let live: Vec<CoreId> = self.lanes.borrow().keys().copied().filter(live).collect();
+        live.into_iter()
+    }
+
+    /// The first shard that has panicked, and what it said.
+    pub(crate) fn panicked(&self) -> Option<(CoreId, String)> {
+        self.panicked.borrow().first_key_value().map(|(core, why)| (*core, why.clone()))
+    }
+
+    /// A shard says something.
+    pub(crate) fn told(self: &Rc<Self>, told: Told) {
+        match told {
+            Told::State { core, state } => self.heard(core, state),
+            Told::Panicked { core, why } => {
+                tracing::error!(%core, why, "a shard has panicked");
+                self.panicked.borrow_mut().insert(core, why);
+                // Nobody serves its targets, and no lease of theirs is used (E384): a target that
+                // is not named counts as offline. The other shards go on.
+                if let Some(known) = self.known.borrow_mut().get_mut(&core) {
+                    known.state.targets.clear();
+                }
+                let agent = self.agent.borrow().upgrade();
+                if let Some(agent) = agent {
+                    agent.beat_now();
+                }
+            }
+            Told::Started { .. } | Told::Failed(_) | Told::Closed { .. } | Told::Ended { .. } => {}
+        }
     }
 
     pub(crate) fn set_agent(&self, agent: &Rc<Agent<E, Self>>) {

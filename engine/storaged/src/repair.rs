@@ -5,7 +5,7 @@
 //! only bytes that match the checksum it holds, whoever they come from, so a replica that is
 //! behind, or damaged itself, harms nothing.
 
-use core::cell::{Cell, RefCell};
+use core::cell::RefCell;
 use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
@@ -13,16 +13,14 @@ use std::rc::Rc;
 use engine_links::ShardId;
 use engine_net::{Call, Client};
 use engine_runtime::{Env, yield_now};
-use engine_shard::{ReadError, RepairError, ScrubLimits};
+use engine_shard::{ReadError, RepairError};
 use engine_types::{ChunkId, ChunkVersion, Status, TargetId};
 use engine_wire::Priority;
 use engine_wire::bodies;
 use engine_wire::bodies::storage::{READ_BYTES, ReadItem, StorageReadReply, StorageReadRequest};
 
-use crate::fair::Class;
-use crate::home::Home;
 use crate::shard::Shard;
-use crate::target::Target;
+use crate::target::{Target, add};
 
 /// Time for the bytes of one block: an update waits for it, and its client for five seconds.
 const FETCH_TIME: Duration = Duration::from_secs(2);
@@ -30,30 +28,16 @@ const FETCH_TIME: Duration = Duration::from_secs(2);
 const REPAIRS_MAX: usize = 64;
 /// Damaged blocks of one chunk that are replaced together: a place of a chunk is 4 MiB.
 const BLOCKS_MAX: usize = 64;
-/// What a pass takes of the shard at once: it reads piece by piece, at its own rate.
-const SCRUB_COST: u64 = 4;
-/// Pause between two passes of a scrub, and before one that failed is begun anew.
-const SCRUB_PAUSE: Duration = Duration::from_secs(60);
 
-/// Blocks repaired and not, and the connections that brought them.
+/// Repairs that wait, and the connections that bring blocks.
 pub(crate) struct Repairs<E: Env> {
     clients: RefCell<BTreeMap<ShardId, Client<E>>>,
     waiting: RefCell<BTreeSet<(TargetId, ChunkId)>>,
-    pub(crate) done: Cell<u64>,
-    pub(crate) failed: Cell<u64>,
-    /// Damaged blocks that scrubs have found.
-    pub(crate) found: Cell<u64>,
 }
 
 impl<E: Env> Default for Repairs<E> {
     fn default() -> Self {
-        Self {
-            clients: RefCell::default(),
-            waiting: RefCell::default(),
-            done: Cell::new(0),
-            failed: Cell::new(0),
-            found: Cell::new(0),
-        }
+        Self { clients: RefCell::default(), waiting: RefCell::default() }
     }
 }
 
@@ -94,18 +78,18 @@ impl<E: Env> Shard<E> {
             match outcome {
                 Ok(()) => {
                     engine_types::reached!("S16: a damaged block is repaired from a replica");
+                    add(&target.home.verified.repaired, blocks.len() as u64);
                     let (target, blocks) = (target.own.target, blocks.len());
                     tracing::warn!(%target, ?chunk, %version, blocks, "repaired from a replica");
-                    self.repairs.done.set(self.repairs.done.get() + 1);
                     return true;
                 }
                 Err(Some(RepairError::Read(ReadError::Corrupt { block, .. })))
                     if blocks.len() < BLOCKS_MAX && blocks.insert(block) => {}
                 Err(why) => {
                     let why = why.map_or("nobody has it".to_owned(), |why| why.to_string());
+                    add(&target.home.verified.failed, blocks.len() as u64);
                     let target = target.own.target;
                     tracing::error!(%target, ?chunk, %version, block, why, "not repaired");
-                    self.repairs.failed.set(self.repairs.failed.get() + 1);
                     return false;
                 }
             }
@@ -191,40 +175,5 @@ impl<E: Env> Shard<E> {
         let whole =
             Status::from_code(answer.status).is_ok() && reply.payload().len() == len as usize;
         whole.then(|| reply.payload().to_vec())
-    }
-
-    /// Reads everything of a store, again and again, and repairs what is damaged; never ends.
-    pub(crate) async fn scrub(self: Rc<Self>, home: Rc<Home<E>>, bytes_per_second: u64) {
-        let mut after = None;
-        loop {
-            // A few chunks at a time, so that what they show is repaired soon.
-            let limits = ScrubLimits { bytes_per_second, chunks: Some(64) };
-            let permit = self.admission.enter(Class::Scrub, home.id.get(), SCRUB_COST).await;
-            let passed = home.store.scrub(after, limits, |_| ()).await;
-            drop(permit);
-            let Ok(progress) = passed else {
-                if home.store.failure().is_some() {
-                    return;
-                }
-                self.env.sleep_until(self.env.now() + SCRUB_PAUSE).await;
-                continue;
-            };
-            for damage in &progress.damage {
-                self.repairs.found.set(self.repairs.found.get() + 1);
-                let holds = |target: &&Rc<Target<E>>| {
-                    Rc::ptr_eq(&target.home, &home) && target.slot == damage.key.slot
-                };
-                let targets = self.all_targets();
-                if let Some(target) = targets.iter().find(holds) {
-                    let version = (damage.key.chunk, damage.version);
-                    self.repair(target, version, damage.block).await;
-                }
-            }
-            after = progress.after;
-            if progress.finished {
-                after = None;
-                self.env.sleep_until(self.env.now() + SCRUB_PAUSE).await;
-            }
-        }
     }
 }

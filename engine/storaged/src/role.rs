@@ -3,11 +3,12 @@
 use core::future::Future;
 use core::net::SocketAddr;
 use core::time::Duration;
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::rc::Rc;
 
 use engine_net::NetConfig;
-use engine_runtime::{CancelToken, CoreSpec, Env, First, Receiver, Sender, first};
+use engine_runtime::{CancelToken, CoreEnd, CoreSpec, Env, First, Receiver, Sender, first};
 use engine_shard::StoreConfig;
 use engine_types::{CoreId, NodeRole, StoreId};
 use engine_wire::bodies::storage::ShardAt;
@@ -89,6 +90,15 @@ pub enum RoleError {
         /// Why.
         why: String,
     },
+    /// A shard has panicked: what it served was taken over by others, and its stores were not
+    /// closed in order.
+    #[error("shard {core} has panicked: {why}")]
+    Panicked {
+        /// Which.
+        core: CoreId,
+        /// What the panic said.
+        why: String,
+    },
     /// The managers do not let it take part.
     #[error("the cluster refuses this node: {why}")]
     Refused {
@@ -167,13 +177,7 @@ pub async fn run_with<E: Env>(
         }
     });
     drop(env.spawn(node.clone().follow()));
-    let hear = async {
-        while let Some(told) = telling.recv().await {
-            if let Told::State { core, state } = told {
-                node.heard(core, state);
-            }
-        }
-    };
+    let hear = async { while telling.recv().await.map(|told| node.told(told)).is_some() {} };
     let ended = {
         let life = first(stop, first(&mut beats, first(hear, keep_name(&mut registered))));
         match life.await {
@@ -184,6 +188,9 @@ pub async fn run_with<E: Env>(
     };
     stop_shards(env, &node, &agent, &telling).await;
     beating.cancel();
+    if let Some((core, why)) = node.panicked() {
+        return Err(RoleError::Panicked { core, why });
+    }
     let refused = |why: String| Err(RoleError::Refused { why });
     match ended {
         None | Some(AgentEnd::Stopped) => Ok(()),
@@ -222,13 +229,15 @@ async fn start_shards<E: Env>(
         net.local.identity.process = StoreId::new(process);
         net.local.identity.incarnation = incarnation;
         let given = Given { core, spec: spec.clone(), net, store, settings };
-        let told = told.clone();
+        let (told, told_of_panic) = (told.clone(), told.clone());
         match spec.core.clone() {
             None => drop(env.spawn(crate::life::run(env.clone(), given, controlled, told))),
             Some(place) => {
                 let life = move |env| crate::life::run(env, given, controlled, told);
                 let what = format!("shard {core}");
-                drop(env.on_core(place, life).map_err(|source| RoleError::Io { what, source })?);
+                let end = env.on_core(place, life);
+                let end = end.map_err(|source| RoleError::Io { what, source })?;
+                drop(env.spawn(watch(core, end, told_of_panic)));
             }
         }
         node.add_shard(env, core, control);
@@ -237,6 +246,9 @@ async fn start_shards<E: Env>(
                 Some(Told::Started { core: started, address }) if started == core => break address,
                 Some(Told::State { core, state }) => node.heard(core, state),
                 Some(Told::Failed(error)) => return Err(error),
+                Some(Told::Panicked { core, why }) => {
+                    return Err(RoleError::Panicked { core, why });
+                }
                 Some(_) => {}
                 None => unreachable!("one sender is kept here"),
             }
@@ -260,24 +272,40 @@ async fn stop_shards<E: Env>(
 ) {
     tracing::info!("storage stops");
     node.tell_all(|| Control::Close);
-    wait_for(node, telling, |told| matches!(told, Told::Closed)).await;
+    let closed = |told: &Told| match told {
+        Told::Closed { core } => Some(*core),
+        _ => None,
+    };
+    wait_for(node, telling, closed).await;
     agent.beat_heard(env.now() + FAREWELL_TIME).await;
     node.tell_all(|| Control::Stop);
-    wait_for(node, telling, |told| matches!(told, Told::Ended)).await;
+    let ended = |told: &Told| match told {
+        Told::Ended { core } => Some(*core),
+        _ => None,
+    };
+    wait_for(node, telling, ended).await;
 }
 
-/// Until every shard has said it.
+/// Until every shard has said it that is there to say something.
 async fn wait_for<E: Env>(
     node: &Rc<Node<E>>,
     telling: &Receiver<Told>,
-    wanted: impl Fn(&Told) -> bool,
+    said_by: impl Fn(&Told) -> Option<CoreId>,
 ) {
-    let mut left = node.shard_count();
-    while 0 < left {
+    let mut said = BTreeSet::new();
+    while node.shards().any(|core| !said.contains(&core)) {
         let Some(told) = telling.recv().await else { return };
-        left -= usize::from(wanted(&told));
-        if let Told::State { core, state } = told {
-            node.heard(core, state);
-        }
+        said.extend(said_by(&told));
+        node.told(told);
     }
 }
+
+/// Says when the core of a shard ends by a panic.
+async fn watch(core: CoreId, end: impl Future<Output = CoreEnd>, told: Sender<Told>) {
+    if let CoreEnd::Panicked(why) = end.await {
+        let _nobody_listens = told.send(Told::Panicked { core, why }).await;
+    }
+}
+
+#[cfg(test)]
+mod tests;

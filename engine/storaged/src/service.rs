@@ -52,6 +52,7 @@ impl<E: Env> Service<E> for Shard<E> {
                 request.respond(&StorageSpaceReply { stores }, &[]).await;
             }
             Kind::STORAGE_TARGETS => self.targets_asked(request).await,
+            Kind::STORAGE_SCRUB => self.scrub_asked(request).await,
             _ => request.refuse(Status::UnsupportedKind).await,
         }
     }
@@ -146,6 +147,9 @@ impl<E: Env> Shard<E> {
             let full = LISTED_MAX <= listed.len();
             reply.resume = listed.last().filter(|_| full).map_or(0, |last| last.0 + 1);
         }
+        if asked.list == 2 {
+            listed = list_behind(&target, asked.inode, asked.first);
+        }
         let found = target.home.store.query(target.slot, asked.inode, range).await;
         if version != target.version().get() || !target.is_leased_tail() {
             return request.respond(&refused(Status::NotLeased, version), &[]).await;
@@ -167,8 +171,22 @@ impl<E: Env> Shard<E> {
     }
 }
 
-/// Index, version, length, allocated bytes.
+/// Index, version, length, allocated bytes; or both halves of an inode, index, length.
 type Row = (u32, u32, u32, u32);
+
+/// Chunks of any files behind one chunk: what a check of the whole file system goes through.
+fn list_behind<E: Env>(target: &crate::target::Target<E>, inode: u64, index: u32) -> Vec<Row> {
+    let inode = engine_types::InodeId::new(inode);
+    let behind = target.key(engine_types::ChunkId { inode, index });
+    let page = target.home.store.list(target.slot, Some(behind), LISTED_MAX);
+    let row = |one: engine_shard::Listed| {
+        let id = one.key.chunk;
+        #[expect(clippy::cast_possible_truncation, reason = "each half is taken by itself")]
+        let (low, high) = (id.inode.get() as u32, (id.inode.get() >> 32) as u32);
+        (low, high, id.index, one.head.len)
+    };
+    page.into_iter().map(row).collect()
+}
 
 fn list<E: Env>(
     target: &crate::target::Target<E>,

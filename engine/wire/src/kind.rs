@@ -67,6 +67,8 @@ kinds! {
     STORAGE_SPACE = 0x0104;
     /// Storage: the targets of a shard.
     STORAGE_TARGETS = 0x0105;
+    /// Storage: what was verified and repaired; a pass is begun.
+    STORAGE_SCRUB = 0x0107;
     /// Storage: a shard opens a link to another one.
     STORAGE_LINK = 0x0110;
     /// Storage: messages between replicas.

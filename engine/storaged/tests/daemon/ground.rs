@@ -11,16 +11,17 @@ use engine_net::{Call, Client, NetConfig, NetLimits, Part};
 use engine_runtime::sim::{NodeSpec, Sim, SimConfig, SimEnv};
 use engine_runtime::{Env, Signal};
 use engine_shard::{ChunkStore, CreateOptions, StoreConfig};
-use engine_storaged::{Role, ShardSpec};
+use engine_storaged::{Role, Settings, ShardSpec};
 use engine_types::{
     ChainId, ClusterId, CoreId, Incarnation, NodeId, NodeRole, PublicState, RoutingInfo, Status,
     StoreId, TargetId, WallTime,
 };
 use engine_wire::bodies;
 use engine_wire::bodies::storage::{
-    ReadAnswer, ReadItem, StorageReadReply, StorageReadRequest, StorageSpaceReply,
-    StorageSpaceRequest, StorageTargetsReply, StorageTargetsRequest, StorageUpdateReply,
-    StorageUpdateRequest, StoreSpace, TargetStatus, UpdateAnswer, UpdateItem,
+    ReadAnswer, ReadItem, StorageReadReply, StorageReadRequest, StorageScrubReply,
+    StorageScrubRequest, StorageSpaceReply, StorageSpaceRequest, StorageTargetsReply,
+    StorageTargetsRequest, StorageUpdateReply, StorageUpdateRequest, StoreScrub, StoreSpace,
+    TargetStatus, UpdateAnswer, UpdateItem,
 };
 use engine_wire::handshake::{ClusterSecret, Identity, Local, Versions};
 use meta_kv::OwnKv;
@@ -54,6 +55,7 @@ pub(crate) struct Ground {
     pub(crate) sim: Sim,
     /// Of the storage nodes.
     limits: NetLimits,
+    settings: Settings,
     store_bytes: u64,
     stores: RefCell<Vec<StoreId>>,
     ended: Rc<RefCell<Vec<String>>>,
@@ -69,7 +71,15 @@ impl Ground {
     /// remembers.
     pub(crate) fn with_tables(seed: u64, channels: &[Option<u32>]) -> Self {
         let sim = Sim::new(SimConfig::new(seed));
-        Self::on(sim, channels, &NetLimits::default(), None, STORE_BYTES)
+        let settings = Settings::default();
+        Self::on(sim, channels, (&NetLimits::default(), settings), None, STORE_BYTES)
+    }
+
+    /// The same with `nodes` storage nodes of other settings.
+    pub(crate) fn with_settings(seed: u64, nodes: usize, settings: Settings) -> Self {
+        let sim = Sim::new(SimConfig::new(seed));
+        let limits = NetLimits::default();
+        Self::on(sim, &vec![None; nodes], (&limits, settings), None, STORE_BYTES)
     }
 
     /// The same with `nodes` storage nodes that have a pool of so many bytes, half of it for bulk.
@@ -77,19 +87,21 @@ impl Ground {
         let credit_bytes = pool_bytes as u64 / 2;
         let limits = NetLimits { credit_bytes, ..NetLimits::default() };
         let sim = Sim::new(SimConfig::new(seed));
-        Self::on(sim, &vec![None; nodes], &limits, Some(pool_bytes), STORE_BYTES)
+        let given = (&limits, Settings::default());
+        Self::on(sim, &vec![None; nodes], given, Some(pool_bytes), STORE_BYTES)
     }
 
     /// The same with `nodes` storage nodes that have stores of so many bytes.
     pub(crate) fn with_stores(seed: u64, nodes: usize, store_bytes: u64) -> Self {
         let sim = Sim::new(SimConfig::new(seed));
-        Self::on(sim, &vec![None; nodes], &NetLimits::default(), None, store_bytes)
+        let given = (&NetLimits::default(), Settings::default());
+        Self::on(sim, &vec![None; nodes], given, None, store_bytes)
     }
 
     fn on(
         sim: Sim,
         channels: &[Option<u32>],
-        limits: &NetLimits,
+        (limits, settings): (&NetLimits, Settings),
         pool_bytes: Option<usize>,
         store_bytes: u64,
     ) -> Self {
@@ -101,7 +113,8 @@ impl Ground {
             sim.add_node(spec);
         }
         let (limits, stores) = (limits.clone(), RefCell::default());
-        let ground = Self { sim, limits, store_bytes, stores, ended: Rc::default() };
+        let ended = Rc::default();
+        let ground = Self { sim, limits, settings, store_bytes, stores, ended };
         ground.serve_kv();
         ground.manage();
         for (index, &channels) in channels.iter().enumerate() {
@@ -182,7 +195,7 @@ impl Ground {
     pub(crate) fn node(&self, index: usize) {
         let node = NODES[index];
         let (listen, manager) = (self.sim.address(node, PORT), self.sim.address(MANAGER, PORT));
-        let ended = self.ended.clone();
+        let (ended, settings) = (self.ended.clone(), self.settings);
         let mut net = NetConfig::clone(&net(NodeRole::Storage, node));
         net.limits = self.limits.clone();
         self.sim.start(node, move |env| async move {
@@ -197,7 +210,7 @@ impl Ground {
                 store: StoreConfig { cluster: Some(CLUSTER), ..StoreConfig::default() },
             };
             let stop = async move { while signals.recv().await != Some(Signal::Terminate) {} };
-            let end = engine_storaged::run(&env, role, |_| (), stop).await;
+            let end = engine_storaged::run_with(&env, role, settings, |_| (), stop).await;
             ended.borrow_mut().push(format!("node {index}: {end:?}"));
         });
     }
@@ -373,6 +386,11 @@ impl Caller {
         node.addresses[0].parse().unwrap()
     }
 
+    /// The address of a storage node by its machine.
+    pub(crate) fn machine(&self, machine: NodeId) -> SocketAddr {
+        (self.env_ip(machine), PORT).into()
+    }
+
     pub(crate) fn client(&self, target: TargetId) -> Client<SimEnv> {
         Client::new(&self.env, net(NodeRole::Client, CLIENT), self.address(target))
     }
@@ -403,6 +421,21 @@ impl Caller {
         let reply = client.call(call).await.unwrap();
         let told = reply.body::<StorageSpaceReply>().unwrap();
         bodies::to_owned::<StorageSpaceReply>(told).unwrap().stores[0]
+    }
+
+    /// What the node at `address` has verified, by who asks in this role; `begin` begins a pass.
+    pub(crate) async fn scrub_at(
+        &self,
+        address: SocketAddr,
+        role: NodeRole,
+        begin: bool,
+    ) -> Result<StoreScrub, Status> {
+        let client = Client::new(&self.env, net(role, CLIENT), address);
+        let body = StorageScrubRequest { begin: begin.into(), ..StorageScrubRequest::default() };
+        let call = Call::new(&body, self.env.now() + Duration::from_secs(10));
+        let reply = client.call(call).await.map_err(|error| error.status())?;
+        let told = reply.body::<StorageScrubReply>().unwrap();
+        Ok(bodies::to_owned::<StorageScrubReply>(told).unwrap().stores[0])
     }
 
     /// Targets of the node at `address`.

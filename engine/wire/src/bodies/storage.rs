@@ -166,6 +166,8 @@ pub struct StorageQueryRequest {
     /// The chunk behind the range.
     pub end: u32,
     /// 1: list the chunks, too; u32 index, version, length, allocated bytes each, as payload.
+    /// 2: list chunks of any files behind chunk `first` of `inode`, in the order of inodes and
+    /// indices; u64 inode, u32 index, length each, as payload. None is the end.
     pub list: u32,
 }
 
@@ -333,6 +335,49 @@ pub struct StorageLinkReply {
     pub generation: u128,
 }
 
+/// Asks a shard what it has verified and repaired; an operator begins a pass with it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Archive, Serialize, Deserialize)]
+pub struct StorageScrubRequest {
+    /// The store; 0 for all stores of the shard.
+    pub store: u128,
+    /// 1: a pass begins now, from the first chunk on; one that is under way begins anew.
+    pub begin: u8,
+    /// 0.
+    pub reserved: [u8; 15],
+}
+
+/// What was verified and repaired of one store since its shard started.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Archive, Serialize, Deserialize)]
+pub struct StoreScrub {
+    /// The store.
+    pub store: u128,
+    /// Bytes that were verified.
+    pub bytes: u64,
+    /// Chunks, over all passes.
+    pub chunks: u64,
+    /// Passes that reached the last chunk.
+    pub passes: u64,
+    /// Checksum blocks that were found damaged by a pass.
+    pub damaged: u64,
+    /// Repairs from another replica that were done, whoever found the damage.
+    pub repaired: u64,
+    /// Repairs that were not.
+    pub failed: u64,
+    /// Chunks of the pass that is under way; 0 between two passes.
+    pub under_way: u64,
+    /// 1: a pass is under way, or was begun by this request.
+    pub running: u8,
+    /// 0.
+    pub reserved: [u8; 7],
+}
+
+/// What was verified and repaired of the stores that were asked for.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Archive, Serialize, Deserialize)]
+pub struct StorageScrubReply {
+    /// Ascending by store.
+    pub stores: Vec<StoreScrub>,
+}
+
 /// One message of one replica to another. `code` says which fields mean something; the others
 /// are 0. `engine-storaged` lists them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Archive, Serialize, Deserialize)]
@@ -427,6 +472,7 @@ bodies! {
     StorageShardsRequest = STORAGE_SHARDS, 1;
     StorageSpaceRequest = STORAGE_SPACE, 1;
     StorageTargetsRequest = STORAGE_TARGETS, 1;
+    StorageScrubRequest = STORAGE_SCRUB, 1;
     StorageLinkRequest = STORAGE_LINK, 1;
     StorageLinkReply = STORAGE_LINK, 1;
     StorageRelayReply = STORAGE_RELAY, 1;
@@ -450,6 +496,7 @@ listed! {
     StorageShardsReply = STORAGE_SHARDS, 1;
     StorageSpaceReply = STORAGE_SPACE, 1;
     StorageTargetsReply = STORAGE_TARGETS, 1;
+    StorageScrubReply = STORAGE_SCRUB, 1;
     StorageRelayRequest = STORAGE_RELAY, 1;
 }
 

@@ -108,6 +108,23 @@ fn golden_bytes() {
     check(&relay, &GOLDEN_RELAY);
     let shards = vec![ShardAt { core: 1, port: 7000 }, ShardAt { core: 2, port: 7001 }];
     check(&StorageShardsReply { shards }, &GOLDEN_SHARDS);
+    let scrub = StorageScrubRequest { store: 1, begin: 1, reserved: [0; 15] };
+    check(&scrub, &GOLDEN_SCRUB);
+    let (store, bytes, chunks, passes, damaged) = (1, 2, 3, 4, 5);
+    let (repaired, failed, under_way, running, reserved) = (6, 7, 8, 1, [0; 7]);
+    let scrub = StoreScrub {
+        store,
+        bytes,
+        chunks,
+        passes,
+        damaged,
+        repaired,
+        failed,
+        under_way,
+        running,
+        reserved,
+    };
+    check(&StorageScrubReply { stores: vec![scrub] }, &GOLDEN_SCRUB_REPLY);
 }
 
 #[test]
@@ -142,3 +159,11 @@ const GOLDEN_RELAY: [&str; 7] = [
     "40ffffff010000000000000000000000",
 ];
 const GOLDEN_SHARDS: [&str; 1] = ["0100581b0200591bf8ffffff02000000"];
+const GOLDEN_SCRUB: [&str; 1] =
+    ["0100000000000000000000000000000001000000000000000000000000000000"];
+const GOLDEN_SCRUB_REPLY: [&str; 4] = [
+    "0100000000000000000000000000000002000000000000000300000000000000",
+    "0400000000000000050000000000000006000000000000000700000000000000",
+    "08000000000000000100000000000000",
+    "b0ffffff01000000",
+];
