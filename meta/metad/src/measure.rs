@@ -120,10 +120,6 @@ impl<E: Env, K: Kv, C: Chunks> Measures<E, K, C> {
         let (mark, inode) = transact(&self.kv, &policy, read).await.map_err(abort(ino))?;
         let Some(mark) = mark else { return Ok(None) };
         let inode = decode(ino, inode)?;
-        // Its mark is for its removal, which asks the chains for all chunks then.
-        if inode.as_ref().is_some_and(|inode| inode.nlink == 0) {
-            return Ok(None);
-        }
         let file = inode.as_ref().and_then(Inode::file);
         let file = match file {
             Some(file) => {

@@ -204,3 +204,25 @@ fn requests_of_files_are_answered_once() {
         assert_eq!(mount.stat(file.ino).await.size, 10);
     });
 }
+
+/// M3 without a name: who has the file open sees what another synced, links or none.
+#[test]
+fn the_length_of_a_file_without_links_is_asked_for() {
+    with_bed(21, async |bed| {
+        let chunks = fake(&bed);
+        let [one, two] = [1001, 1002].map(|session| service(&bed, &chunks, session));
+        let (a, b) = (Mount::new(&one, 5), Mount::new(&two, 6));
+        let mut file = a.create("a").await;
+        let other = b.open(file.ino, WRITE).await;
+        a.write(&mut file, 0, &[9; 100]).await;
+        a.sync(&file).await.unwrap();
+        b.truncate(other.ino, 10).await.unwrap();
+        b.unlink("a", false).await;
+        // In a chunk that the cut did not meet, under the old epoch.
+        let (index, _) = file.place.split(3 << 20);
+        assert!(chunks.write(file.place.at(index, 0), 0, &[7; 50]));
+        file.end = (3 << 20) + 50;
+        assert_eq!(a.sync(&file).await.unwrap().size, file.end);
+        assert_eq!(b.stat(file.ino).await.size, file.end);
+    });
+}
