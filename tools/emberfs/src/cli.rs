@@ -8,8 +8,8 @@ use clap::{Parser, Subcommand};
 use crate::exit::{Exit, Failure};
 use crate::output::{Colour, Style};
 use crate::{
-    chain, chain_table, cluster, config, kv, meta, mgmt, node, routing, session, settings, storage,
-    store, target,
+    chain, chain_table, cluster, config, fsck, kv, meta, mgmt, node, routing, session, settings,
+    storage, store, target,
 };
 
 #[cfg(test)]
@@ -25,6 +25,7 @@ Examples:
   emberfs mgmt status                          how the managers and the cluster are
   emberfs storage serve --config storage.toml  serve stores as a node of the cluster
   emberfs meta serve --cluster cluster.toml    serve metadata; start several with other --node
+  emberfs fsck --repair                        check the file system, and repair it
   emberfs node drain node-3 --wait             take a node out of service
   emberfs chain list --unwhole                 what needs attention, and why
   emberfs store format /dev/nvme1n1            make a store of a whole disk
@@ -33,7 +34,7 @@ Examples:
 
 Exit codes: 0 done, nothing found wrong; 1 a problem was found (damage, foreign data, no store);
             2 wrong arguments or configuration; 3 the machine is in the way (no such file, in use,
-            I/O error, nobody answers)";
+            I/O error, nobody answers); fsck alone: 1 all that was wrong is repaired, 4 some is left";
 
 /// EmberFS: a distributed file system for flash.
 #[derive(Debug, Parser)]
@@ -73,6 +74,8 @@ enum Noun {
     Store(store::Args),
     /// Metadata services as processes.
     Meta(meta::Args),
+    /// Check the file system, metadata and chunks, and repair it.
+    Fsck(fsck::Args),
 }
 
 /// Parses the arguments, does what they say, and gives the exit code.
@@ -92,6 +95,7 @@ pub(crate) fn main() -> ExitCode {
         Noun::Storage(args) => storage::run(args),
         Noun::Store(args) => store::run(args),
         Noun::Meta(args) => meta::run(args),
+        Noun::Fsck(args) => fsck::run(args),
     };
     match done {
         Ok(exit) => exit.into(),

@@ -19,6 +19,8 @@ pub(crate) enum Exit {
     /// Something around it is in the way: no such file, no permission, in use, an I/O error, nobody
     /// who answers.
     Environment = 3,
+    /// Something that is wrong was left as it is, as fsck(8) says it; `emberfs fsck` alone.
+    Left = 4,
 }
 
 impl From<Exit> for ExitCode {

@@ -7,7 +7,8 @@
 //! Promises to scripts
 //!   exit codes are those of [`exit::Exit`]; results go to standard output, everything else to
 //!   standard error; with `--json` a failure is a document on standard output as well; nothing is
-//!   asked interactively; colours and progress appear on terminals only
+//!   asked interactively, but by `fsck --repair` on a terminal; colours and progress appear on
+//!   terminals only
 
 mod chain;
 mod chain_table;
@@ -15,6 +16,7 @@ mod cli;
 mod cluster;
 mod config;
 mod exit;
+mod fsck;
 mod ids;
 mod kv;
 mod log;
