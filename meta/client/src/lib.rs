@@ -4,7 +4,7 @@
 //!   call(operation) ── tag: a channel of the session ──> choose a service ──> attempt ──> answer
 //!                                                           ^                   │
 //!       routing info: services that are alive ──────────────┤                   v
-//!                                                           └── another one, the same tag and bytes
+//!                                                           └── another one, same tag and bytes
 //! ```
 //! Owner: one core; clones share everything. Nothing is cached.
 //!

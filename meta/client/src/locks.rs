@@ -3,6 +3,9 @@
 //! A request that waits has a ticket and a place in the line of the inode; services tell it to ask
 //! again every few seconds. Who no longer waits says so: nobody behind it should.
 
+use core::cell::Cell;
+use std::rc::Rc;
+
 use engine_runtime::Env;
 use engine_types::{InodeId, Instant};
 use meta_protocol::op::{CancelLock, LockAsk, LockWait, SetLock};
@@ -27,11 +30,26 @@ impl<E: Env> Drop for Place<'_, E> {
         if !self.waits {
             return;
         }
+        self.client.cancel(self.caller.clone(), self.cancel);
+    }
+}
+
+/// Says that the caller is no longer there.
+struct Gone(Rc<Cell<bool>>);
+
+impl Drop for Gone {
+    fn drop(&mut self) {
+        self.0.set(true);
+    }
+}
+
+impl<E: Env> MetaClient<E> {
+    /// Leaves the line, in the background.
+    fn cancel(&self, caller: Caller, cancel: CancelLock) {
         engine_types::reached!("a caller who waited for a lock has gone");
-        let (client, caller, cancel) = (self.client.clone(), self.caller.clone(), self.cancel);
-        let env = client.inner().env.clone();
-        drop(self.client.inner().env.spawn(async move {
-            let by = env.now() + CANCEL_TIME;
+        let client = self.clone();
+        drop(self.inner().env.spawn(async move {
+            let by = client.inner().env.now() + CANCEL_TIME;
             if let Err(error) = client.locked(&caller, cancel, by).await {
                 tracing::warn!(%error, ino = %cancel.ino, "a place in the line of a lock is left");
             }
@@ -59,7 +77,18 @@ impl<E: Env> MetaClient<E> {
         let patience = self.inner().config.deadline;
         let queue = if wait { LockWait::Queue } else { LockWait::No };
         let first_by = by.max(env.now() + patience);
-        let mut told = self.locked(caller, SetLock { ino, lock, wait: queue }, first_by).await?;
+        let gone = Gone(Rc::default());
+        let (client, asker, left) = (self.clone(), caller.clone(), gone.0.clone());
+        // In a task of its own: whoever gives up before the ticket is known could not cancel it.
+        let asked = env.spawn(async move {
+            let told = client.locked(&asker, SetLock { ino, lock, wait: queue }, first_by).await;
+            if let (Ok(LockTold::Waiting { ticket }), true) = (&told, left.get()) {
+                let (owner, ticket) = (lock.owner, *ticket);
+                client.cancel(asker, CancelLock { ino, owner, ticket });
+            }
+            told
+        });
+        let mut told = asked.await?;
         let LockTold::Waiting { ticket } = told else { return Ok(told) };
         let cancel = CancelLock { ino, owner: lock.owner, ticket };
         let mut place = Place { client: self, caller, cancel, waits: true };

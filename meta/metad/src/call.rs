@@ -19,7 +19,6 @@
 //! something that an earlier one read was changed since, and then that one can no longer land.
 
 use core::cell::{Cell, RefCell};
-use core::pin::Pin;
 use core::time::Duration;
 use std::rc::Rc;
 
@@ -175,28 +174,17 @@ fn ended(stop: Stop) -> Abort<End> {
     }
 }
 
-/// The operation in memory of its own: the future of all operations has some hundred kilobytes, and
-/// would be moved through the stack by everything that it is a part of.
-#[inline(never)]
-fn boxed<'a, T: Transaction>(
-    view: &'a View<'_, T>,
-    ctx: &'a Ctx<'_>,
-    request: &'a Request,
-) -> Pin<Box<dyn Future<Output = Result<Answer, Stop>> + 'a>> {
-    Box::pin(op::run(view, ctx, &request.operation))
-}
-
 async fn attempt<T: Transaction>(
     view: &View<'_, T>,
     ctx: &Ctx<'_>,
     request: &Request,
 ) -> Result<Answer, Abort<End>> {
     if !request.operation.mutates() {
-        return boxed(view, ctx, request).await.map_err(ended);
+        return op::run(view, ctx, &request.operation).await.map_err(ended);
     }
     // At the same time, and the record decides first: what the operation makes of a state that has
     // its own result in it is nothing to look at.
-    let (before, done) = zip(recorded(view, request), boxed(view, ctx, request)).await;
+    let (before, done) = zip(recorded(view, request), op::run(view, ctx, &request.operation)).await;
     if let Some(answer) = before.map_err(ended)? {
         reached!("E426: a request was done before");
         return Err(Abort::Own(End::Before(answer)));

@@ -1,7 +1,7 @@
 //! Ends what sessions have left that are over: finds them, waits for their turn, prunes them.
 //!
 //! ```text
-//!   routing info: revoked sessions ──> which of them have something in the KV? (a scan that skips)
+//!   routing info: revoked sessions ──> which have something in the KV? (a scan that skips)
 //!        │ a change wakes the driver            │
 //!        │                                      v
 //!        └── floor: one fence for all    turn of this service ──> Files::prune: over? fence, files,

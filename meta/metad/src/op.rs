@@ -1,6 +1,8 @@
 //! The operations: each is a function over one transaction, in a file of its own that says which
 //! rules it follows, what conflicts with it and how many round trips it takes.
 
+use core::pin::Pin;
+
 use meta_kv::Transaction;
 use meta_protocol::{Answer, Operation};
 use meta_schema::Errno;
@@ -45,6 +47,13 @@ pub(crate) const fn creates(operation: &Operation) -> bool {
     )
 }
 
+/// An operation in memory of its own. Each has some ten to hundred kilobytes, and a frame that could
+/// begin any of them has room for all.
+#[inline(never)]
+fn heap<F: Future>(make: impl FnOnce() -> F) -> Pin<Box<F>> {
+    Box::pin(make())
+}
+
 /// Does `operation`.
 ///
 /// Its future is on the heap: that of the largest operation has some kilobytes, is a part of every
@@ -64,18 +73,20 @@ async fn read<T: Transaction>(
     operation: &Operation,
 ) -> Result<Answer, Stop> {
     match operation {
-        Operation::Lookup(ask) => lookup::run(view, ctx, ask.parent, &ask.name).await,
-        Operation::Walk(ask) => walk::run(view, ctx, ask.start, &ask.path, ask.follow).await,
-        Operation::Stat(ask) => stat::run(view, ask.ino).await,
-        Operation::StatBatch(ask) => stat::many(view, &ask.inos).await,
-        Operation::Access(ask) => stat::may(view, ctx, ask.ino, ask.wanted).await,
-        Operation::Readlink(ask) => stat::readlink(view, ask.ino).await,
-        Operation::Readdir(ask) => readdir::run(view, ctx, ask).await,
-        Operation::GetXattr(ask) => xattr::get(view, ctx, ask.ino, &ask.name).await,
-        Operation::ListXattr(ask) => xattr::list(view, ctx, ask.ino).await,
-        Operation::GetLayout(ask) => layout::get(view, ask.ino).await,
-        Operation::GetLock(ask) => locks::get(view, ctx, ask).await,
-        Operation::Open(ask) => open::run(view, ctx, ask.ino, ask.mode).await,
+        Operation::Lookup(ask) => heap(|| lookup::run(view, ctx, ask.parent, &ask.name)).await,
+        Operation::Walk(ask) => {
+            heap(|| walk::run(view, ctx, ask.start, &ask.path, ask.follow)).await
+        }
+        Operation::Stat(ask) => heap(|| stat::run(view, ask.ino)).await,
+        Operation::StatBatch(ask) => heap(|| stat::many(view, &ask.inos)).await,
+        Operation::Access(ask) => heap(|| stat::may(view, ctx, ask.ino, ask.wanted)).await,
+        Operation::Readlink(ask) => heap(|| stat::readlink(view, ask.ino)).await,
+        Operation::Readdir(ask) => heap(|| readdir::run(view, ctx, ask)).await,
+        Operation::GetXattr(ask) => heap(|| xattr::get(view, ctx, ask.ino, &ask.name)).await,
+        Operation::ListXattr(ask) => heap(|| xattr::list(view, ctx, ask.ino)).await,
+        Operation::GetLayout(ask) => heap(|| layout::get(view, ask.ino)).await,
+        Operation::GetLock(ask) => heap(|| locks::get(view, ctx, ask)).await,
+        Operation::Open(ask) => heap(|| open::run(view, ctx, ask.ino, ask.mode)).await,
         changes => Box::pin(change(view, ctx, changes)).await,
     }
 }
@@ -87,24 +98,28 @@ async fn change<T: Transaction>(
     operation: &Operation,
 ) -> Result<Answer, Stop> {
     match operation {
-        Operation::Create(ask) => create::run(view, ctx, ask).await,
-        Operation::Mkdir(ask) => mkdir::run(view, ctx, ask).await,
-        Operation::Mknod(ask) => mkdir::node(view, ctx, ask).await,
-        Operation::Symlink(ask) => mkdir::symlink(view, ctx, ask).await,
-        Operation::Link(ask) => link::run(view, ctx, ask.ino, ask.parent, &ask.name).await,
-        Operation::Unlink(ask) => unlink::run(view, ctx, ask.parent, &ask.name, ask.hold).await,
-        Operation::Rmdir(ask) => rmdir::run(view, ctx, ask.parent, &ask.name).await,
-        Operation::Rename(ask) => rename::run(view, ctx, ask).await,
-        Operation::SetAttr(ask) => setattr::run(view, ctx, ask.ino, &ask.change).await,
-        Operation::SetXattr(ask) => xattr::set(view, ctx, ask).await,
-        Operation::Fallocate(ask) => fallocate::run(view, ctx, ask).await,
-        Operation::SetLock(ask) => locks::set(view, ctx, ask).await,
-        Operation::CancelLock(ask) => locks::cancel(view, ctx, ask).await,
-        Operation::ReleaseLocks(ask) => locks::release(view, ctx, ask).await,
-        Operation::SetBlocks(ask) => blocks::run(view, ask).await,
-        Operation::RemoveTree(ask) => remove_tree::run(view, ctx, ask).await,
-        Operation::RemoveXattr(ask) => xattr::remove(view, ctx, ask.ino, &ask.name).await,
-        Operation::SetLayout(ask) => layout::set(view, ctx, ask.ino, ask.layout.as_ref()).await,
+        Operation::Create(ask) => heap(|| create::run(view, ctx, ask)).await,
+        Operation::Mkdir(ask) => heap(|| mkdir::run(view, ctx, ask)).await,
+        Operation::Mknod(ask) => heap(|| mkdir::node(view, ctx, ask)).await,
+        Operation::Symlink(ask) => heap(|| mkdir::symlink(view, ctx, ask)).await,
+        Operation::Link(ask) => heap(|| link::run(view, ctx, ask.ino, ask.parent, &ask.name)).await,
+        Operation::Unlink(ask) => {
+            heap(|| unlink::run(view, ctx, ask.parent, &ask.name, ask.hold)).await
+        }
+        Operation::Rmdir(ask) => heap(|| rmdir::run(view, ctx, ask.parent, &ask.name)).await,
+        Operation::Rename(ask) => heap(|| rename::run(view, ctx, ask)).await,
+        Operation::SetAttr(ask) => heap(|| setattr::run(view, ctx, ask.ino, &ask.change)).await,
+        Operation::SetXattr(ask) => heap(|| xattr::set(view, ctx, ask)).await,
+        Operation::Fallocate(ask) => heap(|| fallocate::run(view, ctx, ask)).await,
+        Operation::SetLock(ask) => heap(|| locks::set(view, ctx, ask)).await,
+        Operation::CancelLock(ask) => heap(|| locks::cancel(view, ctx, ask)).await,
+        Operation::ReleaseLocks(ask) => heap(|| locks::release(view, ctx, ask)).await,
+        Operation::SetBlocks(ask) => heap(|| blocks::run(view, ask)).await,
+        Operation::RemoveTree(ask) => heap(|| remove_tree::run(view, ctx, ask)).await,
+        Operation::RemoveXattr(ask) => heap(|| xattr::remove(view, ctx, ask.ino, &ask.name)).await,
+        Operation::SetLayout(ask) => {
+            heap(|| layout::set(view, ctx, ask.ino, ask.layout.as_ref())).await
+        }
         other => {
             let why = format_args!("{} is not done in a transaction of its own", other.name());
             Err(refused(Errno::ENOSYS, why))

@@ -101,7 +101,7 @@ fn e459_who_is_revoked_is_pruned_once_and_who_lives_stays() {
         chunks.fence(SessionId::new(6));
         bed.wait(Duration::from_secs(60)).await;
         assert_eq!(left(&bed).await, [2, 3, 4, 5, 7, 8, 9], "only what is over everywhere");
-        [2, 3, 8].map(|session| chunks.fence(SessionId::new(session)));
+        [2, 3, 8].into_iter().for_each(|session| chunks.fence(SessionId::new(session)));
         bed.wait(Duration::from_secs(60)).await;
         assert_eq!(left(&bed).await, [4, 5, 7, 9]);
         assert!(5 <= driver.driven().pruned + other.driven().pruned);
