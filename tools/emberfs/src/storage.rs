@@ -14,6 +14,7 @@ use crate::run;
 use crate::size::ByteSize;
 
 mod ask;
+mod scrub;
 mod serve;
 mod space;
 mod status;
@@ -44,6 +45,8 @@ enum Verb {
     Space(space::Args),
     /// Ask a node what its targets do, and how far those are that catch up.
     Targets(targets::Args),
+    /// Have the stores of a node verified now.
+    Scrub(scrub::Args),
 }
 
 /// Runs a verb.
@@ -54,6 +57,7 @@ pub(crate) fn run(args: Args) -> Result<Exit, Failure> {
         Verb::Status(args) => run::on_core(args.node.json, operator(), |env| status(env, args)),
         Verb::Space(args) => run::on_core(args.node.json, operator(), |env| space(env, args)),
         Verb::Targets(args) => run::on_core(args.node.json, operator(), |env| targets(env, args)),
+        Verb::Scrub(args) => run::on_core(args.node.json, operator(), |env| scrub(env, args)),
     }
 }
 
@@ -74,6 +78,13 @@ async fn space<E: Env>(env: E, args: space::Args) -> Result<Exit, Failure> {
 async fn targets<E: Env>(env: E, args: targets::Args) -> Result<Exit, Failure> {
     let mut out = Output::standard(args.node.json);
     let done = targets::run(&env, &args, &mut out).await;
+    out.flush()?;
+    done
+}
+
+async fn scrub<E: Env>(env: E, args: scrub::Args) -> Result<Exit, Failure> {
+    let mut out = Output::standard(args.node.json);
+    let done = scrub::run(&env, &args, &mut out).await;
     out.flush()?;
     done
 }

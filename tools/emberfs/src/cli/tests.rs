@@ -25,7 +25,7 @@ fn the_command_line_is_well_formed_and_shows_examples() {
             }
         }
     }
-    assert_eq!(verbs, 60);
+    assert_eq!(verbs, 61);
 }
 
 const GOOD: &[&str] = &[
@@ -54,6 +54,8 @@ const GOOD: &[&str] = &[
     "emberfs mgmt serve --config f --kv h:1 --json --test-primary-lease 500ms",
     "emberfs mgmt status --config f --timeout 500ms",
     "emberfs mgmt handover",
+    "emberfs fsck --cluster c --kv h:1 --managers h:1,i:2 --no-chunks --json",
+    "emberfs fsck --repair --yes",
     "emberfs meta serve --cluster c --node 2 --listen 0.0.0.0:0 --advertise h:1 --kv h:1",
     "emberfs meta serve --config f --managers h:1,i:2 --requests 8 --chunk-size 1MiB --stripe 4",
     "emberfs meta status --config f --operations --json",
@@ -106,6 +108,8 @@ const GOOD: &[&str] = &[
     "emberfs storage space h:1 --timeout 500ms",
     "emberfs storage targets h:1 --unwhole --json",
     "emberfs storage targets --config f",
+    "emberfs storage scrub h:1 --store 01234567-89ab-cdef-0123-456789abcdef",
+    "emberfs storage scrub --config f --json",
     "emberfs store format s --size 10GiB",
     "emberfs store format s --size 10G --cluster random --journal 64M --index 1G --force",
     "emberfs store format /dev/x --cluster 01234567-89ab-cdef-0123-456789abcdef",

@@ -290,6 +290,8 @@ fn refused(error: RoleError, listen: SocketAddr) -> Failure {
         }
         error @ RoleError::Store { .. } => Failure::problem(error)
             .hint("emberfs store check says what is wrong; emberfs store format makes a new one"),
+        error @ RoleError::Panicked { .. } => Failure::environment(error)
+            .hint("this is a mistake of the program: please report it with the log of the node"),
         error @ RoleError::Refused { .. } => {
             Failure::problem(error).hint("emberfs node list and emberfs mgmt status show more")
         }

@@ -1,5 +1,6 @@
 //! What operators see of storage nodes.
 
+use core::time::Duration;
 use std::fs;
 
 use tools_cluster::{Name, Plan};
@@ -7,7 +8,7 @@ use tools_cluster::{Name, Plan};
 use crate::client::{sum, targets, told};
 use crate::ground::{plan, start};
 use crate::load::Load;
-use crate::support::Folder;
+use crate::support::{Folder, pause};
 
 const NODE: Name = Name::Storage(1);
 
@@ -40,9 +41,24 @@ fn a_node_with_shards_tells_of_each_and_of_its_stores() {
         assert_eq!((&target["state"], &target["leased"]), (&"serving".into(), &true.into()));
     }
     assert!(0 < sum(&targets, "reads") && 0 < sum(&targets, "updates"), "{targets:?}");
+    let store = stores[0]["store"].as_str().unwrap();
+    let begun = told(&cluster, &["storage", "scrub", &address, "--store", store], 0);
+    assert_eq!((begun.len(), &begun[0]["running"]), (1, &true.into()), "{begun:?}");
+    let begun = told(&cluster, &["storage", "scrub", &address], 0);
+    assert_eq!(begun.len(), 4, "{begun:?}");
+    let passes = sum(&begun, "passes") + 4;
+    let nobody = "00000000-0000-0000-0000-000000000001";
+    told(&cluster, &["storage", "scrub", &address, "--store", nobody], 1);
+    let mut looks = (0..600).map(|_| {
+        pause(Duration::from_millis(100));
+        told(&cluster, &["storage", "status", &address], 0)
+    });
+    let verified = looks.find(|shards| passes <= sum(shards, "scrub_passes")).unwrap();
+    assert!(0 < sum(&verified, "scrubbed_bytes"), "{verified:?}");
+    assert_eq!(sum(&verified, "damaged_blocks") + sum(&verified, "repaired_blocks"), 0);
     cluster.kill(NODE).unwrap();
     cluster.start_one(NODE).unwrap_or_else(|error| panic!("{error}"));
-    cluster.until_whole(core::time::Duration::from_secs(60)).unwrap();
+    cluster.until_whole(Duration::from_secs(60)).unwrap();
     assert_eq!(told(&cluster, &["storage", "status", &address], 0).len(), 2);
     cluster.stop().unwrap_or_else(|error| panic!("{error}"));
 }

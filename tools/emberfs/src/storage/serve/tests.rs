@@ -119,9 +119,12 @@ fn the_end_of_a_role_has_an_exit_code() {
     use std::io;
     let io = |kind| RoleError::Io { what: "listen".to_owned(), source: io::Error::from(kind) };
     let store = RoleError::Store { path: "s".to_owned(), why: "it is none".to_owned() };
+    let core = engine_types::CoreId::new(1);
+    let panicked = RoleError::Panicked { core, why: "own mistake".to_owned() };
     for (error, exit, expected) in [
         (io(io::ErrorKind::AddrInUse), Exit::Environment, "listen: "),
         (store, Exit::Problem, "store s: it is none"),
+        (panicked, Exit::Environment, "shard core-1 has panicked: own mistake"),
         (RoleError::Refused { why: "no".to_owned() }, Exit::Problem, "the cluster refuses"),
     ] {
         let failure = refused(error, ([127, 0, 0, 1], 1).into());
