@@ -24,7 +24,8 @@ is for the cluster. Scrubbed: what was read and verified since the shard has sta
 checksum blocks that did not match; repaired: those that another replica replaced, also where a read
 or a write found the damage. `emberfs storage scrub` begins a pass.
 
-Exit code 1 if a store has failed or is damaged, or a shard does not answer; 3 if the node does not.";
+Exit code 1 if a store has failed or is damaged, or a shard does not answer; 3 if the node does
+not.";
 
 /// Arguments of `status`.
 #[derive(Debug, clap::Args)]
