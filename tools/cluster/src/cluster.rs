@@ -349,8 +349,8 @@ impl Cluster {
         first
     }
 
-    /// Ends everything in order: metadata services, nodes, managers, key-value store. Everything has ended afterwards,
-    /// whatever comes of it.
+    /// Ends everything in order: metadata services, nodes, managers, key-value store. Everything
+    /// has ended afterwards, whatever comes of it.
     ///
     /// # Errors
     /// The first process that did not stop in order.

@@ -38,8 +38,8 @@ Examples:
   emberfs config validate /etc/emberfs/kv.toml
   emberfs config validate kv.toml --json
 
-A file for `emberfs kv serve`, `emberfs mgmt serve`, `emberfs storage serve` and `emberfs meta serve`,
-with --config:
+A file for `emberfs kv serve`, `emberfs mgmt serve`, `emberfs storage serve` and
+`emberfs meta serve`, with --config:
   [cluster]
   file = \"cluster.toml\"          # made by `emberfs cluster create`; relative to this file
 

@@ -1,5 +1,5 @@
-//! Tells whoever started a manager or a metadata service when the key-value store behind it does not
-//! answer. Both wait for it by themselves: they may be started in any order.
+//! Tells whoever started a manager or a metadata service when the key-value store behind it does
+//! not answer. Both wait for it by themselves: they may be started in any order.
 
 use core::net::SocketAddr;
 use core::time::Duration;

@@ -49,8 +49,8 @@ pub(crate) fn stop(cluster: Cluster) {
     cluster.stop().unwrap_or_else(|error| panic!("{error}"));
 }
 
-/// A client of the services, under the session of `member`.
-pub(crate) fn mount(member: &Member) -> Meta {
+/// A client of the services, under the session of `member`, which has one only: its channels.
+fn mount(member: &Member) -> Meta {
     let config = MetaConfig { deadline: DEADLINE, ..MetaConfig::default() };
     let (net, follower) = (member.net.clone(), member.follower.clone());
     MetaClient::new(&member.env, net, follower, member.session.clone(), config)
