@@ -10,6 +10,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 
+use engine_types::{InodeId, SessionId};
 use meta_protocol::{Answer, Refusal, Request};
 
 use crate::model::{Divergence, Model};
@@ -55,6 +56,20 @@ pub struct Event {
     pub when: When,
 }
 
+/// What the end of a session took from one inode, in a transaction of its own: a session is pruned
+/// one inode after the other, while others go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Left {
+    /// Where it stands.
+    pub place: Place,
+    /// Whose.
+    pub session: SessionId,
+    /// Of which inode.
+    pub ino: InodeId,
+    /// Locks and waits; otherwise that it wrote or kept the file.
+    pub locks: bool,
+}
+
 /// A history that no order explains.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Unexplained {
@@ -82,14 +97,23 @@ impl fmt::Display for Unexplained {
 
 impl core::error::Error for Unexplained {}
 
-/// Judges a whole history, in any order of `events`.
+/// Judges a whole history, in any order of `events` and of what sessions `left`.
 ///
 /// # Errors
 /// What no order explains.
-pub fn judge(model: &mut Model, mut events: Vec<Event>) -> Result<(), Unexplained> {
+pub fn judge(
+    model: &mut Model,
+    mut events: Vec<Event>,
+    mut left: Vec<Left>,
+) -> Result<(), Unexplained> {
     events.sort_by_key(|event| event.place.rank());
+    left.sort_by_key(|left| left.place.rank());
     check_order(&events)?;
+    let mut left = left.into_iter().peekable();
     for event in &events {
+        while let Some(left) = left.next_if(|left| left.place.rank() < event.place.rank()) {
+            model.left(&left);
+        }
         match &event.found {
             Some(found) => model.check(&event.request, found, event.when),
             None => model.happened(&event.request, event.when),

@@ -49,7 +49,7 @@ mod who;
 mod world;
 
 pub use generate::{Weights, generate, simpler};
-pub use history::{Event, Place, Unexplained, judge};
+pub use history::{Event, Left, Place, Unexplained, judge};
 pub use model::{Divergence, Model, TooManyWorlds, WORLDS_MAX};
 pub use moment::When;
 pub use shrink::{SHRINK_TRIALS_MAX, shrink};

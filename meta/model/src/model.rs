@@ -16,6 +16,7 @@ use meta_schema::Errno;
 
 use crate::dispatch;
 use crate::expect::Expect;
+use crate::history::Left;
 use crate::moment::When;
 use crate::run::{Errors, Run};
 use crate::who::Who;
@@ -133,6 +134,12 @@ impl Model {
         let mut first = None;
         for world in &self.worlds {
             let mut after = world.clone();
+            after.sweep();
+            let named = dispatch::inodes(&request.operation);
+            if after.fog || named.iter().any(|ino| after.doomed.contains(&ino.get())) {
+                next.push(after); // half removed: nothing can be said of it
+                continue;
+            }
             match imagine(&mut after, request, when) {
                 Ok(_) => next.push(after),
                 Err(errors) if first.is_none() => first = Some((errors, world.describe(request))),
@@ -147,6 +154,22 @@ impl Model {
         }
         self.worlds = next;
         Ok(())
+    }
+
+    /// A session that was pruned has lost what it had of an inode.
+    pub fn left(&mut self, left: &Left) {
+        let session = left.session.get();
+        for world in &mut self.worlds {
+            let known = world.inos.get(&left.ino.get()).copied();
+            let Some(id) = known.filter(|id| world.nodes.contains_key(id)) else { continue };
+            if left.locks {
+                world.locks.release(|at, held| at == id && held.owner.0 == session);
+            } else {
+                let node = world.node_mut(id);
+                node.writers.remove(&session);
+                node.holders.remove(&session);
+            }
+        }
     }
 
     /// Histories that are possible.

@@ -2,6 +2,7 @@
 //! as long as it takes to believe it.
 
 mod fuzz;
+mod meta;
 mod storage;
 mod storage_processes;
 mod store;
@@ -35,6 +36,8 @@ pub(crate) struct Args {
 enum Which {
     /// Coverage-guided fuzzing of every decoder; needs a nightly toolchain and cargo-fuzz
     Fuzz(fuzz::Args),
+    /// The metadata service beside its reference, over 10,000,000 operations
+    Meta(meta::Args),
     /// Every planted bug is found, the correct version survives 20,000 seeds
     PlantedBugs,
     /// Replicated storage under faults, over 20,000 worlds, with what they have reached
@@ -66,6 +69,11 @@ const CAMPAIGNS: &[Campaign] = &[
         name: "fuzz",
         proves: "no input makes a decoder panic, hang or allocate beyond its limits",
         takes: "60 s per target, or --seconds",
+    },
+    Campaign {
+        name: "meta",
+        proves: "the metadata service does as its reference over 10,000,000 operations, in trouble",
+        takes: "an hour or two on two cores, or --operations, --minutes; sums of runs with --sums",
     },
     Campaign {
         name: "planted-bugs",
@@ -127,6 +135,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<bool> {
     match &args.which {
         None => list(args.json),
         Some(Which::Fuzz(args)) => fuzz::run(args),
+        Some(Which::Meta(args)) => meta::run(args),
         Some(Which::PlantedBugs) => {
             let (variable, seeds) = PLANTED_BUGS_SEEDS;
             let mut command = child::cargo(PLANTED_BUGS);

@@ -46,14 +46,14 @@ fn the_order_of_the_store_explains_what_clients_saw() {
     let mut events = history();
     events.reverse();
     events.swap(1, 3);
-    judge(&mut Model::new(&EMPTY), events).unwrap();
+    judge(&mut Model::new(&EMPTY), events, Vec::new()).unwrap();
 }
 
 #[test]
 fn an_answer_of_another_version_is_found() {
     let mut events = history();
     events[3].place = Place::Read { version: 4 };
-    let end = judge(&mut Model::new(&EMPTY), events);
+    let end = judge(&mut Model::new(&EMPTY), events, Vec::new());
     assert!(matches!(end, Err(Unexplained::Answer(_))), "{end:?}");
 }
 
@@ -61,9 +61,12 @@ fn an_answer_of_another_version_is_found() {
 fn a_lost_answer_is_filled_in() {
     let mut events = history();
     events[1].found = None;
-    judge(&mut Model::new(&EMPTY), events.clone()).unwrap();
+    judge(&mut Model::new(&EMPTY), events.clone(), Vec::new()).unwrap();
     events.remove(1);
-    assert!(judge(&mut Model::new(&EMPTY), events).is_err(), "nobody made what is looked up");
+    assert!(
+        judge(&mut Model::new(&EMPTY), events, Vec::new()).is_err(),
+        "nobody made what is looked up"
+    );
 }
 
 #[test]
@@ -71,6 +74,6 @@ fn what_had_ended_does_not_stand_behind_what_began_later() {
     let mut events = history();
     events[0].when = When { earliest: 5_000, latest: 6_000 };
     events[1].when = When { earliest: 1_000, latest: 2_000 };
-    let end = judge(&mut Model::new(&EMPTY), events);
+    let end = judge(&mut Model::new(&EMPTY), events, Vec::new());
     assert!(matches!(end, Err(Unexplained::Order { .. })), "{end:?}");
 }
