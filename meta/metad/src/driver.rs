@@ -4,8 +4,8 @@
 //!   routing info: revoked sessions ──> which have something in the KV? (a scan that skips)
 //!        │ a change wakes the driver            │
 //!        │                                      v
-//!        └── floor: one fence for all    turn of this service ──> Files::prune: over? fence, files,
-//!            below it (SESX)                                      locks, records
+//!        └── floor: one fence for all    turn of this service ──> Files::prune: over? fence,
+//!            below it (SESX)                                      files, locks, records
 //! ```
 //! Owner: one core of one service; any number of services do the same, mostly each for other
 //! sessions ([`turn`]). Removal, unfinished cuts and lengths are the collector's.

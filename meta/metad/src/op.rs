@@ -47,8 +47,8 @@ pub(crate) const fn creates(operation: &Operation) -> bool {
     )
 }
 
-/// An operation in memory of its own. Each has some ten to hundred kilobytes, and a frame that could
-/// begin any of them has room for all.
+/// An operation in memory of its own. Each has some ten to hundred kilobytes, and a frame that
+/// could begin any of them has room for all.
 #[inline(never)]
 fn heap<F: Future>(make: impl FnOnce() -> F) -> Pin<Box<F>> {
     Box::pin(make())

@@ -104,7 +104,8 @@ fn e426_the_same_request_twice_in_one_batch_is_done_once() {
         else {
             panic!("it is made")
         };
-        let append = |channel, seq| asked(1, channel, seq, op::Append { ino: attr.ino, length: 10 });
+        let append =
+            |channel, seq| asked(1, channel, seq, op::Append { ino: attr.ino, length: 10 });
         // The first one is under way alone; the others become one batch behind it.
         let requests =
             [append(9, 1), append(1, 1), append(1, 1), append(2, 4), append(2, 5), append(2, 5)];
