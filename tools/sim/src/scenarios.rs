@@ -6,6 +6,7 @@ pub mod disk;
 pub mod election;
 pub mod kv;
 pub mod manager;
+pub mod meta;
 pub mod rpc;
 pub mod storage;
 pub mod store;
@@ -24,4 +25,5 @@ pub const ALL: &[Scenario] = &[
     manager::SCENARIO,
     takeover::SCENARIO,
     storage::SCENARIO,
+    meta::SCENARIO,
 ];
