@@ -48,9 +48,11 @@ pub(crate) const fn creates(operation: &Operation) -> bool {
 }
 
 /// An operation in memory of its own. Each has some ten to hundred kilobytes, and a frame that
-/// could begin any of them has room for all.
+/// could begin or go on with any of them has room for all: so it is made and polled elsewhere.
 #[inline(never)]
-fn heap<F: Future>(make: impl FnOnce() -> F) -> Pin<Box<F>> {
+fn heap<'a, F: Future + 'a>(
+    make: impl FnOnce() -> F,
+) -> Pin<Box<dyn Future<Output = F::Output> + 'a>> {
     Box::pin(make())
 }
 
