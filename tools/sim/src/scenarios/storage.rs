@@ -15,7 +15,7 @@ use core::time::Duration;
 use std::rc::Rc;
 
 use engine_runtime::Signal;
-use engine_types::{NodeState, PublicState, Rng};
+use engine_types::{ChainId, ChainVersion, Member, NodeId, NodeState, PublicState, Rng};
 use meta_kv::engine::memory::MemoryEngine;
 
 use super::manager::{cluster, start};
@@ -117,7 +117,7 @@ fn run(world: &mut World, ground: &Rc<Ground>, plan: &FaultPlan) -> Verdict {
         let ground = ground.clone();
         world.start_supervised(node, move |env| user::run(env, ground.clone(), number));
     }
-    let backup = ground.setting.restores.then(|| ground.cluster.store.backup());
+    let backup = ground.cluster.store.backup();
     world.set_plan(plan.clone());
     ground.suffers.set(true);
     world.run(ground.setting.faults_for)?;
@@ -126,7 +126,7 @@ fn run(world: &mut World, ground: &Rc<Ground>, plan: &FaultPlan) -> Verdict {
     ground.heals.set(true);
     mend(world, plan);
     settle(world, ground, WHOLE_FOR)?;
-    if let Some(backup) = backup {
+    for _ in 0..ground.setting.restores {
         restore(world, ground, &backup)?;
     }
     quiet(world, ground)?;
@@ -151,9 +151,10 @@ fn restore(world: &mut World, ground: &Ground, backup: &MemoryEngine) -> Verdict
     world.set_plan(FaultPlan::of(still.into_iter().map(stop).collect()));
     world.run(RESTORED_AFTER / 2)?;
     ground.cluster.store.restore(backup);
+    ground.confirmed.set(false);
     world.run(RESTORED_AFTER / 2)?;
-    ground.restored.set(true);
-    if !world.run_while(RAISED_MAX, |_| !ground.raised.get())? {
+    ground.restored.set(ground.restored.get() + 1);
+    if !world.run_while(RAISED_MAX, |_| ground.raised.get() < ground.restored.get())? {
         return fail(T96, format!("the timeline is not raised; {}", ground.reasons()));
     }
     world.stop_faults();
@@ -196,10 +197,10 @@ fn settle(world: &mut World, ground: &Ground, lasts: Duration) -> Verdict {
         if !world
             .run_while(end.saturating_since(world.sim().now()), |_| unwhole(ground).is_some())?
         {
-            let ended = ground.ended();
             let why = unwhole(ground);
             let reasons = ground.reasons();
-            return fail(T96, format!("{why:?} after {WHOLE_MAX:?}: {reasons}; ended: {ended:?}"));
+            let what = format!("{why:?} after {WHOLE_MAX:?}: {reasons}; {}", ground.waiting());
+            return fail(T96, what);
         }
         if !world.run_while(lasts, |_| unwhole(ground).is_none())? {
             return Ok(());
@@ -207,26 +208,45 @@ fn settle(world: &mut World, ground: &Ground, lasts: Duration) -> Verdict {
     }
 }
 
-/// Why not all chains are served by all of their members.
-fn unwhole(ground: &Ground) -> Option<String> {
-    let Some(routing) = ground.routing() else { return Some("nobody follows".to_owned()) };
+/// Why not all chains are served by all of their members. Looked at at every step of a world, so
+/// that it is short.
+#[derive(Clone, Copy, Debug)]
+#[expect(dead_code, reason = "for people, by its `Debug`")]
+enum Unwhole {
+    NobodyFollows,
+    Chains(usize),
+    /// An operator still undoes what it did.
+    Undoes,
+    /// No primary says that they are, since faults have stopped.
+    Unconfirmed,
+    Node(NodeId, NodeState),
+    Members(ChainId, ChainVersion, usize),
+    Member(ChainId, ChainVersion, Member),
+}
+
+fn unwhole(ground: &Ground) -> Option<Unwhole> {
+    let Some(routing) = ground.routing() else { return Some(Unwhole::NobodyFollows) };
     if routing.chains.len() < ground.setting.chains.len() {
-        return Some(format!("{} chains", routing.chains.len()));
+        return Some(Unwhole::Chains(routing.chains.len()));
     }
     if ground.heals.get() && !ground.undone.get() {
-        return Some(format!("an operator undoes what it did; {}", ground.waiting()));
+        return Some(Unwhole::Undoes);
     }
-    let down = |node: &&engine_types::NodeInfo| node.state != NodeState::Alive;
-    if let Some(node) = routing.nodes.values().find(down) {
-        return Some(format!("{node:?}"));
+    // What the follower shows may be from before.
+    if ground.heals.get() && !ground.confirmed.get() {
+        return Some(Unwhole::Unconfirmed);
     }
-    routing.chains.iter().find_map(|(chain, info)| {
-        let expected = ground.members_of(*chain);
-        if expected.is_some_and(|expected| info.members.len() != expected) {
-            return Some(format!("{chain} {} has {expected:?} members", info.version));
+    let mut nodes = routing.nodes.iter();
+    if let Some((node, info)) = nodes.find(|(_, info)| info.state != NodeState::Alive) {
+        return Some(Unwhole::Node(*node, info.state));
+    }
+    routing.chains.iter().find_map(|(&chain, info)| {
+        let count = info.members.len();
+        if ground.members_of(chain).is_some_and(|expected| count != expected) {
+            return Some(Unwhole::Members(chain, info.version, count));
         }
         let member = info.members.iter().find(|member| member.state != PublicState::Serving);
-        member.map(|member| format!("{chain} {}: {member:?}", info.version))
+        member.map(|member| Unwhole::Member(chain, info.version, *member))
     })
 }
 

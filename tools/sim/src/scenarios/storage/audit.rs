@@ -20,6 +20,8 @@ const SLOTS: u16 = 64;
 pub(super) struct Audit {
     /// By target: its chain, and its chunks by their number.
     targets: BTreeMap<TargetId, (ChainId, BTreeMap<usize, Held>)>,
+    /// Versions that are pending, with their target.
+    pendings: Vec<(Option<TargetId>, String)>,
     /// What should not be there, or cannot be read.
     wrong: Vec<String>,
 }
@@ -39,7 +41,8 @@ pub(super) async fn look(env: &SimEnv, ground: &Ground) -> Audit {
         };
         for (key, version) in opened.pendings {
             let target = store.target(key.slot).map(|target| target.target);
-            audit.wrong.push(format!("store {number}: {key} {version} of {target:?} is pending"));
+            let what = format!("store {number}: {key} {version} of {target:?} is pending");
+            audit.pendings.push((target, what));
         }
         for slot in (0..SLOTS).map(Slot::new) {
             let Some(target) = store.target(slot) else { continue };
@@ -97,16 +100,25 @@ pub(super) fn judge(ground: &Ground) -> Verdict {
         }
     }
     let routing = ground.routing().expect("the operator never fails");
+    // A target that was removed while its node was away stays there: that routing info does not
+    // name it is no proof (R20).
+    let is_gone = |target: &TargetId| !routing.targets.contains_key(target);
     for (node, audit) in audits.iter() {
-        let gone = |target: &&TargetId| !routing.targets.contains_key(*target);
-        if let Some(target) = audit.targets.keys().find(gone) {
+        let gone = audit.targets.keys().find(|target| is_gone(target));
+        if let Some(target) = gone.filter(|_| !ground.setting.operates) {
             return fail(T98, format!("node {node} holds {target}, which is in no chain"));
+        }
+        let mut pendings = audit.pendings.iter();
+        let pending = pendings.find(|(target, _)| !target.is_some_and(|target| is_gone(&target)));
+        if let Some((_, what)) = pending {
+            return fail(T98, format!("node {node}: {what}"));
         }
     }
     for (index, history) in ground.histories.iter().enumerate() {
         let chain = ground.chain_of(index);
         let members = audits.iter().flat_map(|(node, audit)| {
-            let own = audit.targets.iter().filter(|(_, (of, _))| *of == chain);
+            let of_chain = |target, of| of == chain && !is_gone(target);
+            let own = audit.targets.iter().filter(move |(target, (of, _))| of_chain(target, *of));
             own.map(move |(target, (_, chunks))| {
                 let held = chunks.get(&index).cloned();
                 let nothing = || Held { digest: None, saw: Saw::absent() };

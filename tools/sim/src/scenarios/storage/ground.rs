@@ -55,9 +55,9 @@ pub(super) struct Ground {
     pub(super) heals: Cell<bool>,
     /// They have.
     pub(super) undone: Cell<bool>,
-    /// The KV came back from a backup: the operator raises the timeline, and has.
-    pub(super) restored: Cell<bool>,
-    pub(super) raised: Cell<bool>,
+    /// How often the KV came back from a backup, and how often the operator has seen to that.
+    pub(super) restored: Cell<u32>,
+    pub(super) raised: Cell<u32>,
     /// Nodes that are to end because a store of them was taken away.
     ending: RefCell<BTreeSet<usize>>,
     /// Stores that were taken away: faults, too.
@@ -76,6 +76,8 @@ pub(super) struct Ground {
     /// What operators did, and why chains are not whole, in the words of the primary.
     orders: RefCell<VecDeque<String>>,
     pub(super) reasons: RefCell<Vec<String>>,
+    /// The primary said last, since faults have stopped, that all chains are whole.
+    pub(super) confirmed: Cell<bool>,
     /// The last operations that failed, and why.
     refusals: RefCell<VecDeque<String>>,
 }
@@ -99,8 +101,8 @@ impl Ground {
             suffers: Cell::new(false),
             heals: Cell::new(false),
             undone: Cell::new(false),
-            restored: Cell::new(false),
-            raised: Cell::new(false),
+            restored: Cell::new(0),
+            raised: Cell::new(0),
             ending: RefCell::default(),
             taken: Cell::new(0),
             quiet: Cell::new(false),
@@ -111,6 +113,7 @@ impl Ground {
             ended: RefCell::default(),
             orders: RefCell::default(),
             reasons: RefCell::default(),
+            confirmed: Cell::new(false),
             refusals: RefCell::default(),
         }
     }

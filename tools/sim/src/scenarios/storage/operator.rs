@@ -23,12 +23,14 @@ const PAUSE: Duration = Duration::from_millis(200);
 const PAUSE_MS: u64 = 1_500;
 /// Longest time for which all chains are stopped, milliseconds.
 const STOPPED_MS: u64 = 1_000;
+/// Longer than a lease, and two heartbeats.
+const FENCED_AFTER: Duration = Duration::from_millis(4_500);
 /// How long an operator waits for a node to have given its chains up.
 const DRAINED_MAX: Duration = Duration::from_secs(5);
 /// A primary that answers has heard all nodes after this time.
 const HEARD_AFTER: Duration = Duration::from_secs(5);
-/// How often it asks why chains are not whole.
-const WHY_EVERY: Duration = Duration::from_secs(20);
+/// How often it asks a primary whether chains are whole: what followers show may be old.
+const WHY_EVERY: Duration = Duration::from_millis(500);
 /// The newest sessions: older ones have ended.
 const SESSIONS: usize = 4;
 
@@ -62,13 +64,10 @@ pub(super) async fn run(env: SimEnv, ground: Rc<Ground>) {
     operator.ground.undone.set(true);
     loop {
         operator.ask_why().await;
-        let end = operator.env.now() + WHY_EVERY;
-        while operator.env.now() < end {
-            if operator.ground.restored.get() && !operator.ground.raised.get() {
-                operator.raise().await;
-            }
-            operator.rest(PAUSE).await;
+        if operator.ground.raised.get() < operator.ground.restored.get() {
+            operator.raise().await;
         }
+        operator.rest(WHY_EVERY).await;
     }
 }
 
@@ -128,14 +127,18 @@ impl Operator {
         }
     }
 
-    /// What keeps chains from being whole.
+    /// What keeps chains from being whole, in the words of a primary, or that nobody says so now.
     async fn ask_why(&self) {
         let asked = Question::Chains { after: None, unwhole: true };
         let told = self.managers.call(&asked, self.env.now() + CALL_TIME).await;
-        if let Ok(Answer::Chains { rows, .. }) = told {
-            let why = rows.iter().map(|row| format!("{}: {:?}", row.chain, row.reasons));
-            *self.ground.reasons.borrow_mut() = why.collect();
-        }
+        let reasons: Vec<String> = match told {
+            Ok(Answer::Chains { rows, .. }) => {
+                rows.iter().map(|row| format!("{}: {:?}", row.chain, row.reasons)).collect()
+            }
+            _ => vec!["no primary has said that chains are whole".to_owned()],
+        };
+        self.ground.confirmed.set(reasons.is_empty());
+        *self.ground.reasons.borrow_mut() = reasons;
     }
 
     async fn create(&mut self) {
@@ -176,15 +179,18 @@ impl Operator {
         }
     }
 
-    /// The KV came back from a backup (R20).
+    /// The KV came back from a backup (R20). If it was the same one before, stores know of the
+    /// timelines that were raised since: it takes a raise for each of them, and one more.
     async fn raise(&self) {
         while self.rows().await.is_none() {
             self.rest(PAUSE).await;
         }
         self.rest(HEARD_AFTER).await;
-        self.insist(Operation::Cluster(Command::RaiseTimeline)).await;
-        reached!("R20: the timeline is raised after a restore");
-        self.ground.raised.set(true);
+        let times = self.ground.restored.get();
+        for _ in 0..times {
+            self.insist(Operation::Cluster(Command::RaiseTimeline)).await;
+        }
+        self.ground.raised.set(times);
     }
 
     /// Something that operators do.
@@ -214,12 +220,7 @@ impl Operator {
                 self.rng.shuffle(&mut order);
                 Command::SetPreferredOrder(chain, order)
             }
-            11 => {
-                self.order(Operation::Cluster(Command::StopChains(true))).await;
-                let ms = self.rng.below(STOPPED_MS);
-                self.rest(Duration::from_millis(ms)).await;
-                Command::StopChains(false)
-            }
+            11 => return self.stop_chains().await,
             12 => {
                 self.order(Operation::HandOver).await;
                 return;
@@ -251,6 +252,19 @@ impl Operator {
             Ok(Answer::Chains { rows, .. }) => Some(rows),
             _ => None,
         }
+    }
+
+    /// All chains stop for a while. A client that is declared dead meanwhile is fenced when leases
+    /// have run out, and what it had begun is still pending (R16).
+    async fn stop_chains(&mut self) {
+        self.order(Operation::Cluster(Command::StopChains(true))).await;
+        let ms = self.rng.below(STOPPED_MS);
+        self.rest(Duration::from_millis(ms)).await;
+        if self.rng.chance(500) {
+            self.revoke().await;
+            self.rest(FENCED_AFTER).await;
+        }
+        self.order(Operation::Cluster(Command::StopChains(false))).await;
     }
 
     /// A client is declared dead while it writes (L6).

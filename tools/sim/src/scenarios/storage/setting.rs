@@ -49,6 +49,18 @@ fn client(rng: &mut Rng, is_tight: bool) -> StorageConfig {
     config
 }
 
+/// Bytes per second of a resync of so many bytes, and whether links end under it.
+fn resync(rng: &mut Rng, bytes: u64) -> (u64, bool) {
+    if rng.chance(750) {
+        return (Settings::default().resync_bytes_per_second, false);
+    }
+    ((bytes / RESYNC_SECONDS).max(RESYNC_LEAST), rng.chance(400))
+}
+
+fn restores(rng: &mut Rng) -> u32 {
+    if rng.chance(RESTORED) { u32::try_from(rng.range(1..=2)).expect("small") } else { 0 }
+}
+
 /// A store keeps two segments in reserve, and a segment has blocks of one size: with fewer than
 /// this, a replica of chunks of so many bytes can be without room for what its chain holds.
 fn least_segments(chunk_bytes: u32) -> u64 {
@@ -86,8 +98,8 @@ pub(super) struct Setting {
     pub(super) faults_for: Duration,
     /// Connections have the times that ship.
     pub(super) patient: bool,
-    /// The KV comes back from a backup when faults have stopped.
-    pub(super) restores: bool,
+    /// So often the KV comes back from a backup when faults have stopped, each time the same one.
+    pub(super) restores: u32,
     /// Operators drain, exchange and rotate while clients write.
     pub(super) operates: bool,
     /// The links of a node end while it is brought up to date.
@@ -128,12 +140,7 @@ impl Setting {
         let is_tight = rng.chance(120);
         let bytes = *rng.pick(if is_tight { &SIZES[3..] } else { &SIZES }).expect("some");
         let chunks = chains.len() as u64 * chunks_each;
-        let is_slow = rng.chance(250);
-        let loses_resync = is_slow && rng.chance(400);
-        let resync = match is_slow {
-            true => (chunks * u64::from(bytes) / RESYNC_SECONDS).max(RESYNC_LEAST),
-            false => Settings::default().resync_bytes_per_second,
-        };
+        let (resync, loses_resync) = resync(rng, chunks * u64::from(bytes));
         let operates = rng.chance(OPERATED) && !rots;
         Self {
             nodes,
@@ -160,7 +167,7 @@ impl Setting {
             },
             patient: rng.chance(500),
             operates,
-            restores: rng.chance(RESTORED) && !rots && !operates,
+            restores: if rots || operates { 0 } else { restores(rng) },
             resync,
             scrub: if rots { 256 * MIB } else { *rng.pick(&[0, 0, 64 * MIB]).expect("some") },
             rots: rots.then(|| small(rng, 0, nodes as u64 - 1)),

@@ -56,9 +56,18 @@ const EXEMPT: &[(&str, &str)] = &[
         "cargo test -p engine-store; a store behind a replica is not asked",
     ),
     (
+        "R16: a session that has ended is not forgotten yet",
+        "nobody: a node asks about sessions one beat after it has dropped what was in flight; \
+         only one whose lease ran out under a stop of all chains can be slower",
+    ),
+    (
         "R18: an update waits for blocks that were dropped",
         "cargo x sim --scenario store; a segment has 64 MiB, all chunks of a world together 18: \
          what is full here is the host (`Fault::Space`), not the store",
+    ),
+    (
+        "R20: routing info of an older timeline",
+        "nobody: followers refuse it before it comes to a target (E334)",
     ),
     (
         "W2: a payload waits for room among all peers",
