@@ -155,8 +155,8 @@ fn narrow_links(
     FaultPlan::of(events)
 }
 
-/// A node starts anew, and while it is brought up to date the other nodes do not reach it for longer
-/// than it takes to give a link up; managers hear all of them, so that the chain stays as it is.
+/// A node starts anew, and while it is brought up to date the other nodes do not reach it, for
+/// longer than it takes to give a link up; managers hear all of them: the chain stays as it is.
 fn lost_resync(random: &Rng, nodes: &[NodeId]) -> FaultPlan {
     let mut rng = random.fork("lost resync");
     let node = *rng.pick(nodes).expect("there are some");
