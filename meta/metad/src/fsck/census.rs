@@ -310,7 +310,8 @@ impl Census {
     /// So is one that only directories have.
     fn about_directory(&mut self, key: Key, dir: InodeId) {
         let known = self.inodes.get(&dir).copied().unwrap_or_default();
-        if !known.has(UNREADABLE) && !(known.has(SEEN) && known.kind.is_directory()) {
+        let is_well = known.has(SEEN) && known.kind.is_directory();
+        if !is_well && !known.has(UNREADABLE) {
             self.strays.push((dir, Finding::Stray { key }));
         }
     }

@@ -276,7 +276,7 @@ impl<T: Transaction> Mend<'_, '_, T> {
                     self.view.touch(&Loaded::plain(at, above), self.now, -1)?;
                 }
             }
-            self.into_lost(found, place)
+            self.name_in_lost(found, place)
         })
     }
 
@@ -358,7 +358,7 @@ impl<T: Transaction> Mend<'_, '_, T> {
             Finding::WrongSum { dir, expected, .. } => self.sum(*dir, found, *expected),
             Finding::Nameless { .. } => {
                 let place = self.lost_place(ino).await?;
-                self.so(|| self.into_lost(found, place))
+                self.so(|| self.name_in_lost(found, place))
             }
             Finding::Unqueued { .. } => {
                 self.so(|| deletion::enqueue(self.view, ino, &found.inode, self.now))
@@ -418,7 +418,7 @@ impl<T: Transaction> Mend<'_, '_, T> {
         Ok(Some((directory, free, name)))
     }
 
-    fn into_lost(
+    fn name_in_lost(
         &self,
         mut found: Loaded,
         place: Option<(Loaded, Slot, Vec<u8>)>,
