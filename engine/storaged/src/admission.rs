@@ -23,12 +23,13 @@ pub(crate) struct Admission {
 /// The right to work; it goes when the work has ended.
 pub(crate) struct Permit {
     admission: Rc<Admission>,
+    class: Class,
     cost: u64,
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        self.admission.fair.borrow_mut().done(self.cost);
+        self.admission.fair.borrow_mut().done(self.class, self.cost);
         self.admission.choose();
     }
 }
@@ -56,7 +57,7 @@ impl Admission {
             }
             Asked::Full => return None,
         }
-        Some(Permit { admission: self.clone(), cost })
+        Some(Permit { admission: self.clone(), class, cost })
     }
 
     /// Work that waits, and the cost of what is running.
@@ -107,7 +108,7 @@ impl Drop for Place<'_> {
         admission.waiting.borrow_mut().remove(&self.ticket);
         let mut fair = admission.fair.borrow_mut();
         if !fair.leave(self.class, self.client, self.ticket) {
-            fair.done(cost); // it was chosen and is gone
+            fair.done(self.class, cost); // it was chosen and is gone
         }
         drop(fair);
         admission.choose();

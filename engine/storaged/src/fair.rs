@@ -6,8 +6,13 @@
 //! client with ten thousand requests thus delays another one's single request by one turn.
 //!
 //! Invariants
-//!   E389  work waits only while the limit is reached; who waits in a class that has a weight is
-//!         chosen after work of at most one round of all weights and clients
+//!   E389  work waits only while the limit is reached and other work of its class runs; who waits
+//!         in a class that has a weight is chosen after work of at most one round of all weights and
+//!         clients
+//!
+//! Each class has a place of its own, whatever the others do. An update holds what it was given
+//! until its chain has it, and may wait for a replica that catches up: if what is read for that
+//! stood behind such updates, both would wait for ever.
 
 use core::ops::RangeInclusive;
 use std::collections::VecDeque;
@@ -104,6 +109,8 @@ struct Client {
 struct Line {
     weight: u64,
     deficit: u64,
+    /// Work of the class that runs.
+    running: u64,
     clients: Map<u128, Client>,
     /// Those with work that waits, in turn.
     turn: VecDeque<u128>,
@@ -115,6 +122,7 @@ pub(crate) struct Fair {
     limit: u64,
     waiting_max: usize,
     client_waiting_max: usize,
+    /// Cost of what runs.
     running: u64,
     waiting: usize,
     tickets: u64,
@@ -149,11 +157,12 @@ impl Fair {
 
     /// Work of a client comes.
     pub(crate) fn ask(&mut self, class: Class, client: u128, cost: u64) -> Asked {
-        if self.waiting == 0 && self.running < self.limit {
+        let line = &mut self.lines[class as usize];
+        if line.running == 0 || (self.waiting == 0 && self.running < self.limit) {
+            line.running += 1;
             self.running += cost;
             return Asked::Now;
         }
-        let line = &mut self.lines[class as usize];
         let own = line.clients.get(&client).map_or(0, |queue| queue.waiting.len());
         if self.client_waiting_max <= own || self.waiting_max <= self.waiting {
             return Asked::Full;
@@ -169,8 +178,11 @@ impl Fair {
     }
 
     /// Work has ended, or what was chosen is not wanted any more.
-    pub(crate) fn done(&mut self, cost: u64) {
+    pub(crate) fn done(&mut self, class: Class, cost: u64) {
+        let line = &mut self.lines[class as usize];
         assert!(cost <= self.running, "E389: {cost} ends, {} is running", self.running);
+        assert!(0 < line.running, "E389: work of {class:?} ends, and none is running");
+        line.running -= 1;
         self.running -= cost;
     }
 
@@ -192,7 +204,14 @@ impl Fair {
 
     /// Whose turn it is, if there is room: its ticket.
     pub(crate) fn next(&mut self) -> Option<u64> {
-        if self.waiting == 0 || self.limit <= self.running {
+        if self.waiting == 0 {
+            return None;
+        }
+        if let Some((ticket, cost)) = self.lines.iter_mut().find_map(Line::own_place) {
+            self.started(cost);
+            return Some(ticket);
+        }
+        if self.limit <= self.running {
             return None;
         }
         loop {
@@ -205,14 +224,20 @@ impl Fair {
                     self.begun = true;
                 }
                 if let Some((ticket, cost)) = line.choose() {
-                    self.waiting -= 1;
-                    self.running += cost;
+                    line.running += 1;
+                    self.started(cost);
                     return Some(ticket);
                 }
             }
             self.class = (self.class + 1) % CLASSES;
             self.begun = false;
         }
+    }
+
+    /// What waited runs.
+    fn started(&mut self, cost: u64) {
+        self.waiting -= 1;
+        self.running += cost;
     }
 
     /// Work that waits, and the cost of what is running.
@@ -225,27 +250,48 @@ impl Line {
     /// The next one, if what the class has left is enough for it. Costs above a quantum are paid
     /// over several rounds.
     fn choose(&mut self) -> Option<(u64, u64)> {
+        let (client, cost) = self.first()?;
+        if self.deficit < cost {
+            return None;
+        }
+        Some(self.take(client))
+    }
+
+    /// The next one, whatever the class has left, if none of it runs.
+    fn own_place(&mut self) -> Option<(u64, u64)> {
+        if 0 < self.running {
+            return None;
+        }
+        let (client, _) = self.first()?;
+        self.running += 1;
+        Some(self.take(client))
+    }
+
+    /// The client whose turn it is, which can pay for its first work, and what that costs.
+    fn first(&mut self) -> Option<(u128, u64)> {
         loop {
             let client = *self.turn.front()?;
             let queue = self.clients.get_mut(&client).expect("who has a turn waits");
-            let &(ticket, cost) = queue.waiting.front().expect("who has a turn waits");
-            if queue.deficit < cost {
-                // Its turn is over; with the next one it has more.
-                queue.deficit += QUANTUM;
-                self.turn.rotate_left(1);
-                continue;
+            let &(_, cost) = queue.waiting.front().expect("who has a turn waits");
+            if cost <= queue.deficit {
+                return Some((client, cost));
             }
-            if self.deficit < cost {
-                return None;
-            }
-            self.deficit -= cost;
-            queue.deficit -= cost;
-            queue.waiting.pop_front();
-            if queue.waiting.is_empty() {
-                self.clients.remove(&client);
-                self.turn.pop_front();
-            }
-            return Some((ticket, cost));
+            // Its turn is over; with the next one it has more.
+            queue.deficit += QUANTUM;
+            self.turn.rotate_left(1);
         }
+    }
+
+    /// Takes the first work of the client whose turn it is.
+    fn take(&mut self, client: u128) -> (u64, u64) {
+        let queue = self.clients.get_mut(&client).expect("who has a turn waits");
+        let (ticket, cost) = queue.waiting.pop_front().expect("who has a turn waits");
+        self.deficit = self.deficit.saturating_sub(cost);
+        queue.deficit -= cost;
+        if queue.waiting.is_empty() {
+            self.clients.remove(&client);
+            self.turn.pop_front();
+        }
+        (ticket, cost)
     }
 }

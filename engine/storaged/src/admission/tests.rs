@@ -43,7 +43,7 @@ fn who_goes_away_leaves_its_turn_to_others() {
     let mut last = pin!(admission.enter(Class::Client, 3, 1));
     {
         let mut chosen = pin!(admission.enter(Class::Client, 1, 1));
-        let mut waits = pin!(admission.enter(Class::Resync, 2, 1));
+        let mut waits = pin!(admission.enter(Class::Client, 2, 1));
         assert!(poll(&mut chosen).is_pending() && poll(&mut waits).is_pending());
         assert!(poll(&mut last).is_pending());
         drop(first); // one of them is chosen, and none is polled again
