@@ -172,7 +172,7 @@ impl Held {
             if inode.file_type() != dirent.kind {
                 return fail(T115, format!("{text} is called {:?}: {inode:?}", dirent.kind));
             }
-            if !self.inodes.get(dir).is_some_and(|dir| dir.file_type() == FileType::Directory) {
+            if self.inodes.get(dir).is_none_or(|dir| dir.file_type() != FileType::Directory) {
                 return fail(T115, format!("{text}: it is in no directory"));
             }
             let first = Slot::first_of(superblock.hash_key, &dirent.name).get();

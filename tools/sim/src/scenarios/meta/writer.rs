@@ -263,10 +263,9 @@ impl Writer {
             let wrote = self.chunks.write(at, inside, tag, by).await;
             let now = self.asker.now();
             let open = self.open.get_mut(&file).expect("it is open");
-            let mut deeds = self.asker.ground.deeds.borrow_mut();
             match wrote {
                 Wrote::Done => {
-                    deeds.writes[number].done = Some(now);
+                    self.asker.ground.deeds.borrow_mut().writes[number].done = Some(now);
                     open.end = open.end.max((cell + 1) * CELL);
                     open.unsynced.push(number);
                 }
@@ -275,8 +274,7 @@ impl Writer {
                     open.in_doubt = true;
                 }
                 Wrote::Stale => {
-                    deeds.writes[number].refused = true;
-                    drop(deeds);
+                    self.asker.ground.deeds.borrow_mut().writes[number].refused = true;
                     return self.renew(file).await;
                 }
             }

@@ -21,12 +21,10 @@ fn seen(began: i64, cells: &[u64]) -> Seen {
 
 /// The check that fails, of two writes, some cuts and one look.
 fn check(writes: &[Write], cuts: &[Cut], look: Seen) -> Option<&'static str> {
-    let deeds = Deeds {
-        writes: writes.to_vec(),
-        cuts: cuts.to_vec(),
-        seen: vec![look],
-        ..Deeds::default()
-    };
+    let mut deeds = Deeds::default();
+    deeds.writes.extend(writes);
+    deeds.cuts.extend(cuts);
+    deeds.seen.push(look);
     judge(&deeds).err().map(|(_, failure)| failure.check)
 }
 
