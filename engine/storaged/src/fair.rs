@@ -6,9 +6,8 @@
 //! client with ten thousand requests thus delays another one's single request by one turn.
 //!
 //! Invariants
-//!   E389  work waits only while the limit is reached and other work of its class runs; who waits
-//!         in a class that has a weight is chosen after work of at most one round of all weights and
-//!         clients
+//!   E389  work waits only while the limit is reached and other work of its class runs; who
+//!         waits is chosen after work of at most one round of all weights and clients
 //!
 //! Each class has a place of its own, whatever the others do. An update holds what it was given
 //! until its chain has it, and may wait for a replica that catches up: if what is read for that

@@ -79,8 +79,8 @@ counter!(/// A client's session; ids ascend, so that revocation can name everyth
     SessionId(u64), "session-");
 counter!(/// Version of the routing info as a whole.
     RoutingVersion(u64), "r");
-counter!(/// How often a file was cut (M1): writes and removals of chunks carry it, and a chunk keeps that of
-    /// its newest write.
+counter!(/// How often a file was cut (M1): writes and removals of chunks carry it, and a chunk
+    /// keeps that of its newest write.
     TruncateEpoch(u32), "epoch-");
 counter!(/// Raised when the KV is restored from a backup (R20).
     Timeline(u32), "timeline-");

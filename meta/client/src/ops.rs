@@ -19,7 +19,7 @@ impl<E: Env> MetaClient<E> {
     ) -> Result<(), MetaError> {
         self.of_kind(caller, operation.into(), None, |answer| match answer {
             Answer::Done => Ok(()),
-            other => Err(other),
+            other => Err(Box::new(other)),
         })
         .await
     }
@@ -40,7 +40,7 @@ impl<E: Env> MetaClient<E> {
             | Answer::Walked { attr, .. }
             | Answer::Fallocated { attr, .. }
             | Answer::Appended { attr, .. } => Ok(attr),
-            other => Err(other),
+            other => Err(Box::new(other)),
         })
         .await
     }
@@ -56,7 +56,7 @@ impl<E: Env> MetaClient<E> {
     ) -> Result<(Attr, bool), MetaError> {
         self.of_kind(caller, operation.into(), None, |answer| match answer {
             Answer::Opened { attr, created } => Ok((attr, created)),
-            other => Err(other),
+            other => Err(Box::new(other)),
         })
         .await
     }
@@ -72,7 +72,7 @@ impl<E: Env> MetaClient<E> {
     ) -> Result<(Vec<Entry>, bool), MetaError> {
         self.of_kind(caller, operation.into(), None, |answer| match answer {
             Answer::Entries { entries, end } => Ok((entries, end)),
-            other => Err(other),
+            other => Err(Box::new(other)),
         })
         .await
     }
@@ -88,7 +88,7 @@ impl<E: Env> MetaClient<E> {
     ) -> Result<(u64, Attr), MetaError> {
         self.of_kind(caller, operation.into(), None, |answer| match answer {
             Answer::Appended { offset, attr } => Ok((offset, attr)),
-            other => Err(other),
+            other => Err(Box::new(other)),
         })
         .await
     }
@@ -102,7 +102,7 @@ impl<E: Env> MetaClient<E> {
     ) -> Result<LockTold, MetaError> {
         self.of_kind(caller, operation.into(), Some(by), |answer| match answer {
             Answer::Lock(told) => Ok(told),
-            other => Err(other),
+            other => Err(Box::new(other)),
         })
         .await
     }
@@ -112,7 +112,7 @@ impl<E: Env> MetaClient<E> {
         caller: &Caller,
         operation: Operation,
         by: Option<Instant>,
-        kind: impl FnOnce(Answer) -> Result<T, Answer>,
+        kind: impl FnOnce(Answer) -> Result<T, Box<Answer>>,
     ) -> Result<T, MetaError> {
         let name = operation.name();
         let answer = match by {

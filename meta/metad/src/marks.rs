@@ -1,8 +1,8 @@
 //! Values of this service's own work: stamps under `LENQ`, claims under `DELC`.
 //!
 //! ```text
-//! LENQ   le64 stamp                 a time, raised above the stamp that it replaces: equal ones are
-//!                                   of one mark
+//! LENQ   le64 stamp                 a time, raised above the stamp that it replaces: equal
+//!                                   ones are of one mark
 //! DELC   le64 session, le64 beat    who collects a shard of the deletion queue
 //! ```
 

@@ -206,10 +206,11 @@ impl<E: Env, K: Kv, C: Chunks> Service<E> for MetaService<E, K, C> {
     async fn call(self: Rc<Self>, request: Request<E>) {
         match request.kind() {
             Kind::META_CALL => self.serve(request).await,
-            Kind::META_STATUS => match asked::<StatusAsk, E>(request).await {
-                Ok((request, _)) => self.tell::<StatusAsk>(request, 0, &self.status()).await,
-                Err(()) => {}
-            },
+            Kind::META_STATUS => {
+                if let Ok((request, _)) = asked::<StatusAsk, E>(request).await {
+                    self.tell::<StatusAsk>(request, 0, &self.status()).await;
+                }
+            }
             _ => request.refuse(Status::UnsupportedKind).await,
         }
     }

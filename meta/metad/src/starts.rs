@@ -82,7 +82,7 @@ pub async fn count<E: Env, K: Kv>(env: &E, kv: &K, number: u32) -> Result<Start,
         let former = match &stored {
             None => fresh,
             Some(bytes) => decode(bytes)
-                .ok_or_else(|| Abort::Own(StartError::Corrupt { number, found: bytes.len() }))?,
+                .ok_or(Abort::Own(StartError::Corrupt { number, found: bytes.len() }))?,
         };
         // Epochs of sessions have 32 bits.
         if u64::from(u32::MAX) <= former.count {

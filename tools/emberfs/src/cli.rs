@@ -34,7 +34,8 @@ Examples:
 
 Exit codes: 0 done, nothing found wrong; 1 a problem was found (damage, foreign data, no store);
             2 wrong arguments or configuration; 3 the machine is in the way (no such file, in use,
-            I/O error, nobody answers); fsck alone: 1 all that was wrong is repaired, 4 some is left";
+            I/O error, nobody answers); fsck alone: 1 all that was wrong is repaired, 4 some is \
+            left";
 
 /// EmberFS: a distributed file system for flash.
 #[derive(Debug, Parser)]

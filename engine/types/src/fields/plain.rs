@@ -15,7 +15,10 @@
 /// that of what `get` gives), and for truth and options of fields.
 #[macro_export]
 macro_rules! plain_fields {
-    (numbers { $($number:ident, $bytes:literal;)* } ids { $($id:ty, $raw:ident, $wide:literal;)* }) => {
+    (
+        numbers { $($number:ident, $bytes:literal;)* }
+        ids { $($id:ty, $raw:ident, $wide:literal;)* }
+    ) => {
         $(impl Field for $number {
             const BYTES_MIN: usize = $bytes;
 

@@ -1,7 +1,7 @@
 use core::cell::RefCell;
 
-use engine_runtime::sim::SimEnv;
 use engine_runtime::Notify;
+use engine_runtime::sim::SimEnv;
 use engine_types::{ChannelId, ClusterId};
 use meta_protocol::{Caller, OpenMode, Operation, Request, Tag, op};
 use meta_schema::{INODE_ROOT, Mode};
@@ -107,9 +107,9 @@ fn e459_who_is_revoked_is_pruned_once_and_who_lives_stays() {
         assert!(5 <= driver.driven().pruned + other.driven().pruned);
         let fences = bed.dump().await.into_iter().filter(|(key, _)| key.starts_with(b"SESX"));
         let fences: Vec<Vec<u8>> = fences.map(|(key, _)| key).collect();
-        let expected = [key::fenced_below().to_vec()].into_iter().chain(
-            [6, 8].map(|session| key::fenced(SessionId::new(session)).to_vec()),
-        );
+        let expected = [key::fenced_below().to_vec()]
+            .into_iter()
+            .chain([6, 8].map(|session| key::fenced(SessionId::new(session)).to_vec()));
         assert_eq!(fences, expected.collect::<Vec<_>>(), "one number for all below the floor");
     });
 }

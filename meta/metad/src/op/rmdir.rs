@@ -4,8 +4,8 @@
 //! (EACCES), the sticky bit (EPERM), ENOTDIR, ENOTEMPTY. The root has no name.
 //!
 //! Conflict set: inode of the parent, the eight slots, inode of the directory, all its entries
-//! (M8), its locks. Written: the entry, all keys of the directory, sums and times of the parent. A create in
-//! the directory reads its inode in conflict mode, so that one of the two fails.
+//! (M8), its locks. Written: the entry, all keys of the directory, sums and times of the parent. A
+//! create in the directory reads its inode in conflict mode, so that one of the two fails.
 //! Round trips: 2 (parent and slots; the inode and its first entry).
 
 use engine_types::InodeId;

@@ -5,8 +5,8 @@
 //! the file is: what its chunks take is given back later, when no session holds it any more.
 //!
 //! Conflict set: inode of the directory, the eight slots, inode of the file; with `hold` the
-//! caller's session on it; of a special file or link its locks. Written: the entry, the inode, sums and times of the directory; of a
-//! last link the deletion queue, with `hold` the session.
+//! caller's session on it; of a special file or link its locks. Written: the entry, the inode, sums
+//! and times of the directory; of a last link the deletion queue, with `hold` the session.
 //! Round trips: 2 (directory and slots; the inode).
 
 use engine_types::InodeId;

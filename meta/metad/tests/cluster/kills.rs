@@ -157,7 +157,7 @@ fn what_is_given_up_is_overtaken() {
         // They are back: the channel is overtaken before it is used again.
         user.pause(Duration::from_secs(60)).await;
         let found = names(&meta, INODE_ROOT).await;
-        assert_eq!(found.contains("late"), false, "nobody was there to do it: {late}");
+        assert!(!found.contains("late"), "nobody was there to do it: {late}");
         meta.opened(&root, create(INODE_ROOT, "after")).await.unwrap();
         let metrics = meta.metrics();
         assert_eq!(metrics.abandoned, metrics.overtaken, "{metrics:?}");

@@ -20,6 +20,7 @@ fn exclusive(owner: u64) -> LockAsk {
 const FENCED: Duration = Duration::from_secs(50);
 
 #[test]
+#[expect(clippy::disallowed_methods, reason = "a second process, as far as services can see")]
 fn locks_exclude_across_services_and_go_with_the_session() {
     let folder = Folder::new("meta-locks");
     let mut cluster = start(plan(&folder));

@@ -12,7 +12,8 @@ type Row = (&'static str, Operation, u64, &'static [&'static str], &'static [&'s
 #[rustfmt::skip]
 fn rows(file: &Opened) -> Vec<Row> {
     let ino = file.ino;
-    let told = Some(ask::Hint { truncate_epoch: file.epoch, end: 50, modified: true, in_doubt: false });
+    let truncate_epoch = file.epoch;
+    let told = Some(ask::Hint { truncate_epoch, end: 50, modified: true, in_doubt: false });
     let doubt = told.map(|hint| ask::Hint { in_doubt: true, ..hint });
     let plain: &[&str] = &["inode f", "mark f", "session f"];
     let whole: &[&str] = &["cut f", "inode f", "mark f", "sessions f"];

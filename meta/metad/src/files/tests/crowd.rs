@@ -2,7 +2,7 @@
 //! there in the end is what some serial order of them makes, and no length grows again (M1-M5).
 
 use std::cell::RefCell;
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 
 use engine_types::Rng;
 
@@ -67,7 +67,7 @@ fn after(file: &[u8], did: Did) -> Option<Vec<u8>> {
 /// Whether an order of `events`, in which nothing comes before what had ended when it began, makes
 /// `end` of an empty file.
 fn explains(events: &[Event], end: &[u8]) -> bool {
-    let mut seen: HashSet<(u64, Vec<u8>)> = HashSet::new();
+    let mut seen: BTreeSet<(u64, Vec<u8>)> = BTreeSet::new();
     let mut open = vec![(0u64, Vec::new())];
     while let Some((done, file)) = open.pop() {
         if !seen.insert((done, file.clone())) {
@@ -179,7 +179,7 @@ fn a_crowd_ends_in_what_some_serial_order_makes() {
                 service.measures().settle(made.ino, bed.env.now() + TIME).await.unwrap();
             }
             let end = maker.read(&made).await;
-            let events = history.events.borrow();
+            let events = history.events.take();
             assert_eq!(events.len(), 16);
             assert!(explains(&events, &end), "seed {seed}: {events:?} end in {end:?}");
             for letters in ["TRUN", "LENQ", "SESS", "SESI"] {

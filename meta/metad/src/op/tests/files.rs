@@ -98,7 +98,7 @@ fn blocks_are_remembered_until_the_file_changes() {
         assert_eq!(file.blocks, Some(0), "a new file has none");
         root.ask(ask(file.ino, file.change, 8192)).await.unwrap();
         let told = root.attr(stat(file.ino)).await;
-        assert_eq!(told, Attr { blocks: Some(16), ..file.clone() }, "no time moves");
+        assert_eq!(told, Attr { blocks: Some(16), ..file }, "no time moves");
         root.ask(ask(file.ino, file.change + 1, 4096)).await.unwrap();
         root.ask(ask(file.ino, file.change - 1, 4096)).await.unwrap();
         assert_eq!(root.attr(stat(file.ino)).await, told, "what is out of date is dropped");
