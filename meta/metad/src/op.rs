@@ -47,12 +47,17 @@ pub(crate) const fn creates(operation: &Operation) -> bool {
     )
 }
 
-/// An operation in memory of its own. Each has some ten to hundred kilobytes, and a frame that
-/// could begin or go on with any of them has room for all: so it is made and polled elsewhere.
+/// Bytes of the future of one operation at most, whatever the store. It is allocated for each
+/// request, and threads have 2 MiB of stack, which frames of unoptimised builds share.
+const OPERATION_BYTES_MAX: usize = 4 << 10;
+
+/// An operation in memory of its own. A frame that could begin or go on with any of them has room
+/// for all: so it is made and polled elsewhere.
 #[inline(never)]
 fn heap<'a, F: Future + 'a>(
     make: impl FnOnce() -> F,
 ) -> Pin<Box<dyn Future<Output = F::Output> + 'a>> {
+    const { assert!(size_of::<F>() <= OPERATION_BYTES_MAX, "an operation's future is too large") };
     Box::pin(make())
 }
 

@@ -17,7 +17,7 @@
 use core::cell::Cell;
 
 use engine_types::InodeId;
-use meta_kv::{AtomicOp, KeyRange, RangeRead, ReadMode, Transaction};
+use meta_kv::{AtomicOp, KeyRange, Page, RangeRead, ReadMode, Transaction};
 use meta_schema::codec::Record;
 use meta_schema::slot::PROBES;
 use meta_schema::{
@@ -83,7 +83,14 @@ impl<'t, T: Transaction> View<'t, T> {
     /// The bytes at `key`.
     pub(crate) async fn get_raw(&self, key: &Key, mode: ReadMode) -> Result<Option<Vec<u8>>, Stop> {
         self.reads();
-        Ok(self.transaction.get(&key.encode(), mode).await?)
+        Ok(Box::pin(self.transaction.get(&key.encode(), mode)).await?)
+    }
+
+    /// A page of a range. Its future, and that of a single read, is on the heap: a transaction's are
+    /// some ten kilobytes, and an operation asks several things at the same time, each a part of it.
+    /// A read is a message or two; an allocation beside it is not seen.
+    async fn page(&self, read: RangeRead, mode: ReadMode) -> Result<Page, Stop> {
+        Ok(Box::pin(self.transaction.range(read, mode)).await?)
     }
 
     /// All entries of `range`, at most `limit`, page by page.
@@ -97,7 +104,7 @@ impl<'t, T: Transaction> View<'t, T> {
         let mut entries = Vec::new();
         loop {
             self.reads();
-            let page = self.transaction.range(read.clone(), mode).await?;
+            let page = self.page(read.clone(), mode).await?;
             let last = page.entries.last().map(|(key, _)| key.clone());
             entries.extend(page.entries);
             match last.filter(|_| page.more && entries.len() < limit) {
@@ -135,7 +142,7 @@ impl<'t, T: Transaction> View<'t, T> {
             self.transaction.add_read_conflict(KeyRange::single(&key::inode(ino)))?;
         }
         let read = RangeRead::new(inode_range(ino)).limit(3);
-        let page = self.transaction.range(read, ReadMode::Snapshot).await?;
+        let page = self.page(read, ReadMode::Snapshot).await?;
         let (mut inode, mut counts, mut times) = (None, None, None);
         for (key, value) in page.entries {
             match Key::parse(&key) {
@@ -199,7 +206,7 @@ impl<'t, T: Transaction> View<'t, T> {
         let first = Slot::first_of(self.superblock.hash_key, name);
         let range = KeyRange::new(key::dirent(dir, first.probe(0)), key::dirent_end(dir, first));
         let read = RangeRead::new(range).limit(PROBES.into());
-        let page = self.transaction.range(read, mode).await?;
+        let page = self.page(read, mode).await?;
         let mut slots = Slots { found: None, free: None };
         let mut taken = [false; PROBES as usize];
         for (key, value) in page.entries {

@@ -28,7 +28,7 @@ fn a_section_is_read_and_becomes_settings() {
 #[test]
 fn mistakes_are_told_with_what_is_expected() {
     for (text, expected) in [
-        ("chunk_size = '3MiB'", "[meta] chunk_size: found 3.0MiB, expected a power of two"),
+        ("chunk_size = '3MiB'", "[meta] chunk_size: found 3 MiB, expected a power of two"),
         ("stripe = 0", "[meta] stripe: found 0, expected 1 to 1024"),
         ("requests = 100000", "[meta] requests: found 100000, expected 1 to 65536"),
         ("listen = '0.0.0.0:1'", "[meta] listen: nobody can connect to 0.0.0.0:1"),
