@@ -3,8 +3,8 @@
 //! All of them end before an error is looked at, and the first in the order of the arguments is
 //! the answer: which of two errors a caller sees does not hang on which read was faster.
 //!
-//! What is joined is on the heap: an async function holds its arguments once more while it waits for
-//! them, so that joins of joins would double at each level.
+//! What is joined is on the heap: an async function holds its arguments once more while it waits
+//! for them, so that joins of joins would double at each level.
 
 use futures_lite::future::zip;
 

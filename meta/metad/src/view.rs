@@ -86,9 +86,9 @@ impl<'t, T: Transaction> View<'t, T> {
         Ok(Box::pin(self.transaction.get(&key.encode(), mode)).await?)
     }
 
-    /// A page of a range. Its future, and that of a single read, is on the heap: a transaction's are
-    /// some ten kilobytes, and an operation asks several things at the same time, each a part of it.
-    /// A read is a message or two; an allocation beside it is not seen.
+    /// A page of a range. Its future, and that of a single read, is on the heap: a transaction's
+    /// are some kilobytes, and an operation asks several things at the same time, each a part of
+    /// it. A read is a message or two; an allocation beside it is not seen.
     async fn page(&self, read: RangeRead, mode: ReadMode) -> Result<Page, Stop> {
         Ok(Box::pin(self.transaction.range(read, mode)).await?)
     }
