@@ -63,8 +63,8 @@ pub(crate) enum Outcome {
 struct Table {
     held: Vec<Held>,
     waiters: Vec<Waiter>,
-    /// Tickets of those who waited and were granted their locks.
-    granted: BTreeSet<u64>,
+    /// Tickets of those who waited and were granted their locks, and which.
+    granted: BTreeMap<u64, Held>,
 }
 
 /// All locks.
@@ -127,7 +127,7 @@ impl Table {
         });
         if let Some(index) = next {
             let waiter = self.waiters.remove(index);
-            self.granted.extend(waiter.ticket);
+            self.granted.extend(waiter.ticket.map(|ticket| (ticket, waiter.lock)));
             self.put(waiter.lock);
         }
     }
@@ -235,7 +235,7 @@ impl Locks {
         if let Some(new) = table.waiters.iter_mut().rfind(|waiter| waiter.ticket.is_none()) {
             new.ticket = Some(ticket);
         }
-        !known && !table.granted.contains(&ticket)
+        !known && !table.granted.contains_key(&ticket)
     }
 
     /// Whether somebody waits under `ticket`, or was granted his lock; nothing if nobody had it.
@@ -245,7 +245,13 @@ impl Locks {
         if table.waiters.iter().any(|waiter| is_it(&waiter)) {
             return Some(true);
         }
-        table.granted.contains(&ticket).then_some(false)
+        table.granted.contains_key(&ticket).then_some(false)
+    }
+
+    /// Whether somebody was granted his lock under `ticket`, and has all of it still.
+    pub(crate) fn keeps(&self, id: NodeId, ticket: u64) -> bool {
+        let granted = self.tables.get(&id).and_then(|table| table.granted.get(&ticket));
+        granted.is_some_and(|lock| self.covers(id, lock))
     }
 
     /// Somebody no longer waits.

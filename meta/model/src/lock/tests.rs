@@ -36,6 +36,7 @@ fn e467_who_waits_is_next_in_the_order_of_arrival() {
     locks.unlock(ROOT, &lock(1, true, 0, 9));
     assert_eq!(locks.waits(ROOT, (1, 2), 20), Some(false));
     assert_eq!(locks.waits(ROOT, (1, 3), 30), Some(true));
+    assert!(locks.keeps(ROOT, 20) && !locks.keeps(ROOT, 30));
     // Who does not wait overtakes; who does goes behind.
     assert_eq!(locks.set(ROOT, lock(5, true, 0, 0), true), Outcome::Queued);
     locks.cancel(ROOT, 30);
@@ -50,4 +51,17 @@ fn waits_that_would_never_end_are_refused() {
     assert_eq!(locks.set(ROOT, lock(2, true, 1, 1), true), Outcome::Granted);
     assert_eq!(locks.set(ROOT, lock(1, true, 1, 1), true), Outcome::Queued);
     assert_eq!(locks.set(ROOT, lock(2, true, 0, 0), true), Outcome::Deadlock);
+}
+
+#[test]
+fn what_was_granted_to_a_waiter_may_be_given_back() {
+    let mut locks = Locks::default();
+    assert_eq!(locks.set(ROOT, lock(1, false, 2, 4), true), Outcome::Granted);
+    assert_eq!(locks.set(ROOT, lock(2, true, 2, 4), true), Outcome::Queued);
+    assert!(locks.name(ROOT, 20));
+    locks.unlock(ROOT, &lock(1, false, 2, 4));
+    assert!(locks.keeps(ROOT, 20));
+    locks.unlock(ROOT, &lock(2, false, 4, 4));
+    assert_eq!(locks.waits(ROOT, (1, 2), 20), Some(false), "he was granted it");
+    assert!(!locks.keeps(ROOT, 20), "and has only a part of it");
 }

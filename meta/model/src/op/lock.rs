@@ -134,8 +134,9 @@ impl Run<'_> {
                 self.world.locks.cancel(id, ticket);
                 Told::Cancelled
             }
-            Some(false) => Told::Granted,
-            None => self.anything(),
+            Some(false) if self.world.locks.keeps(id, ticket) => Told::Granted,
+            // It was given back since.
+            Some(false) | None => self.anything(),
         }))
     }
 

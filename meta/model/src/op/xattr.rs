@@ -151,8 +151,8 @@ impl Run<'_> {
         errors.when(VALUE_MAX < value.len(), Errno::E2BIG);
         errors.join(self.may_set(id, name));
         match class(name) {
-            Class::AccessList => return self.set_access_list(id, value, flags, errors),
-            Class::DefaultList => return self.set_default_list(id, value, flags, errors),
+            Class::AccessList => return self.set_access_list(id, value, errors),
+            Class::DefaultList => return self.set_default_list(id, value, errors),
             _ => {}
         }
         let there = self.world.node(id).xattrs.contains_key(name);
@@ -195,11 +195,9 @@ impl Run<'_> {
         &mut self,
         id: NodeId,
         value: &[u8],
-        flags: XattrFlags,
         errors: Errors,
     ) -> Result<Expect, Errors> {
-        let there = self.world.node(id).acl.is_some();
-        let list = self.parsed(value, flags, there, errors)?;
+        let list = self.parsed(value, errors)?;
         self.put_list(id, true, list);
         Ok(Expect::Done)
     }
@@ -209,11 +207,9 @@ impl Run<'_> {
         &mut self,
         id: NodeId,
         value: &[u8],
-        flags: XattrFlags,
         mut errors: Errors,
     ) -> Result<Expect, Errors> {
         let node = self.world.node(id);
-        let there = node.default_acl.is_some();
         if !node.is_directory() {
             if Acl::parse(value) == Parsed::Nothing {
                 self.allowed.when(true, Errno::EACCES);
@@ -222,21 +218,13 @@ impl Run<'_> {
                 errors.join(Err(Errors::any(&[Errno::EACCES, Errno::EOPNOTSUPP, Errno::EINVAL])));
             }
         }
-        let list = self.parsed(value, flags, there, errors)?;
+        let list = self.parsed(value, errors)?;
         self.put_list(id, false, list);
         Ok(Expect::Done)
     }
 
-    fn parsed(
-        &mut self,
-        value: &[u8],
-        flags: XattrFlags,
-        there: bool,
-        mut errors: Errors,
-    ) -> Result<Option<Acl>, Errors> {
-        // Linux ignores the flags for lists.
-        self.allowed.when(flags.create && there, Errno::EEXIST);
-        self.allowed.when(flags.replace && !there, Errno::ENODATA);
+    fn parsed(&mut self, value: &[u8], mut errors: Errors) -> Result<Option<Acl>, Errors> {
+        // Linux ignores the flags for lists: they come no farther than its system call.
         // Linux takes no bytes for no list, which no document says.
         self.allowed.when(value.is_empty(), Errno::EINVAL);
         match Acl::parse(value) {
