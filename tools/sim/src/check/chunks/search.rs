@@ -21,7 +21,7 @@ use crate::history::{End, Operation};
 
 /// Configurations looked at for each operation, and at least: a history without gaps takes one.
 const STEPS_EACH: usize = 20;
-const STEPS_MIN: usize = 20_000;
+const STEPS_MIN: usize = 1_000_000;
 /// Of them, before the search begins anew for the first time.
 const STEPS_FIRST_EACH: usize = 2;
 const STEPS_FIRST: usize = 1_000;
