@@ -3,6 +3,9 @@
 //! Owner: one client connection. A slot per request, found by index; the generation tells a late
 //! answer from the answer to the slot's next request (E50). A slot is free again when it has been
 //! answered (or the connection has ended) and its caller has gone, in either order (E51).
+//!
+//! Who gives up a call gives back the room for its answer (E59). The answer may still come, and has
+//! to be received: the segments of all such answers land in one scrap, one after the other.
 
 use core::cell::{Cell, RefCell};
 use core::fmt;
@@ -10,12 +13,16 @@ use core::task::{Poll, Waker};
 use std::rc::Rc;
 
 use engine_runtime::{Buf, Bytes, Env, Gate, Notify, PoolExhausted, Reserved};
+use engine_types::limits::SEGMENT_BYTES_MAX;
 use engine_types::{Instant, RequestId, Retry, Status};
 use engine_wire::bodies::{self, Body};
 use engine_wire::{Assembly, FrameHeader, Progress, SegmentHeader, WireError};
 
 use crate::link::EndReason;
 use crate::payload::Inline;
+
+mod scrap;
+use scrap::{Room, Scrap};
 
 /// An answer, whatever its status.
 pub struct Reply<E: Env> {
@@ -144,9 +151,8 @@ struct Slot<E: Env> {
     room: u32,
     /// Bytes of the window for payloads without credit.
     small: u32,
-    /// Memory for that payload, set aside; taken when the payload comes, so that it is warm.
-    reserved: Option<Reserved<E::Memory>>,
-    landing: Option<Buf<E::Memory>>,
+    /// Memory for that payload while somebody waits for it; none while a segment lands in it.
+    memory: Option<Room<E>>,
     incoming: Option<Incoming<E>>,
     outcome: Option<Result<Reply<E>, CallError>>,
 }
@@ -172,6 +178,7 @@ pub(crate) struct Calls<E: Env> {
     /// Payload bytes that may be sent without credit.
     pub(crate) small: Gate,
     open: Cell<u32>,
+    scrap: RefCell<Scrap<E>>,
     /// Told whenever a slot becomes free.
     pub(crate) freed: Notify,
 }
@@ -187,8 +194,7 @@ impl<E: Env> Calls<E> {
             deadline: Instant::NEVER,
             room: 0,
             small: 0,
-            reserved: None,
-            landing: None,
+            memory: None,
             incoming: None,
             outcome: None,
         });
@@ -198,6 +204,7 @@ impl<E: Env> Calls<E> {
             window: Gate::new(u64::from(window)),
             small: Gate::new(u64::from(small_bytes)),
             open: Cell::new(0),
+            scrap: RefCell::default(),
             freed: Notify::default(),
         }
     }
@@ -226,7 +233,7 @@ impl<E: Env> Calls<E> {
         slot.deadline = deadline;
         slot.room = room;
         slot.small = small;
-        slot.reserved = reserved;
+        slot.memory = reserved.map(Room::Reserved);
         self.open.set(self.open.get() + 1);
         RequestId::new(index, slot.generation)
     }
@@ -279,6 +286,10 @@ impl<E: Env> Calls<E> {
         slot.waker = None;
         slot.outcome = None;
         let unanswered = slot.unanswered;
+        if unanswered && 0 < slot.room {
+            let segment = slot.room.min(SEGMENT_BYTES_MAX) as usize;
+            self.scrap.borrow_mut().join(slot.memory.take(), segment);
+        }
         drop(slots);
         if !unanswered {
             self.release(id.slot());
@@ -314,7 +325,7 @@ impl<E: Env> Calls<E> {
         assert!(slot.caller && slot.generation == id.generation(), "E50: leaves once");
         slot.caller = false;
         slot.unanswered = false;
-        slot.reserved = None;
+        slot.memory = None;
         slot.outcome = None;
         drop(slots);
         self.release(id.slot());
@@ -365,13 +376,12 @@ impl<E: Env> Calls<E> {
         let slot = &mut slots[id.slot() as usize];
         let assembly = &slot.incoming.as_ref().ok_or(EndReason::UnexpectedSegment(id))?.assembly;
         assembly.check(segment)?; // so that the data lies inside the landing (E53)
-        let landing = match (slot.landing.take(), slot.reserved.take()) {
-            (Some(landing), _) => landing,
-            (None, reserved) => reserved
-                .expect("E53: room was reserved, and one task lands segments")
-                .into_buf()
-                .map_err(EndReason::Pool)?,
-        };
+        if !slot.caller {
+            engine_types::reached!("E59: an answer lands that nobody waits for");
+            return Ok((self.scrap.borrow_mut().take()?, 0));
+        }
+        let memory = slot.memory.take().expect("E53: room was reserved, one task lands segments");
+        let landing = memory.into_buf().map_err(EndReason::Pool)?;
         Ok((landing, segment.offset as usize))
     }
 
@@ -386,8 +396,11 @@ impl<E: Env> Calls<E> {
         let mut slots = self.slots.borrow_mut();
         self.slot(&slots, id)?;
         let slot = &mut slots[id.slot() as usize];
-        if landing.is_some() {
-            slot.landing = landing;
+        match landing.map(Room::Landing) {
+            // Whoever has left while it landed has joined the others.
+            Some(landing) if !slot.caller => self.scrap.borrow_mut().keep(landing),
+            Some(landing) => slot.memory = Some(landing),
+            None => {}
         }
         let incoming = slot.incoming.as_mut().ok_or(EndReason::UnexpectedSegment(id))?;
         match incoming.assembly.accept(segment).map_err(EndReason::Wire)? {
@@ -397,12 +410,18 @@ impl<E: Env> Calls<E> {
                 self.finish(id, Err(CallError::Refused(Status::Aborted)));
                 Ok(())
             }
+            Progress::Complete if !slot.caller => {
+                drop(slots);
+                self.finish(id, Err(CallError::Refused(Status::Cancelled)));
+                Ok(())
+            }
             Progress::Complete => {
                 let Incoming { status, body, assembly } =
                     slot.incoming.take().expect("looked at above");
-                let mut landing = slot.landing.take().expect("put back above or before");
-                landing.set_len(assembly.len() as usize);
+                let landing = slot.memory.take().expect("put back above or before");
                 drop(slots);
+                let mut landing = landing.into_buf().map_err(EndReason::Pool)?;
+                landing.set_len(assembly.len() as usize);
                 self.complete(id, Reply { status, body, payload: Some(landing.freeze()), arrived });
                 Ok(())
             }
@@ -446,8 +465,7 @@ impl<E: Env> Calls<E> {
         assert!(slot.unanswered, "E50: {id} is answered once");
         slot.unanswered = false;
         slot.incoming = None;
-        slot.reserved = None;
-        slot.landing = None;
+        slot.memory = None;
         if slot.caller {
             // A caller whose deadline has passed keeps that outcome.
             slot.outcome.get_or_insert(outcome);
@@ -455,6 +473,9 @@ impl<E: Env> Calls<E> {
                 waker.wake();
             }
         } else {
+            if 0 < slot.room {
+                self.scrap.borrow_mut().part();
+            }
             drop(slots);
             self.release(id.slot());
         }

@@ -24,6 +24,9 @@
 //!        its receiver learns it before it sees `complete` (R3)
 //!   E57  a draining connection takes no new request, answers those in flight, then closes
 //!   E58  a request that has arrived has a worker that is awake for it
+//!   E59  of the rooms for answers of calls that were given up, a connection keeps one at most, a
+//!        segment large unless an answer had begun to land: a reader never waits for memory to
+//!        receive what nobody wants, and giving up calls holds nothing that grows
 //!
 //! [`Env`]: engine_runtime::Env
 //! [`Region`]: engine_runtime::Region

@@ -248,6 +248,19 @@ impl<M: Memory> Reserved<M> {
         pool.take(len)
     }
 
+    /// Bytes set aside.
+    #[expect(clippy::len_without_is_empty, reason = "nobody sets nothing aside")]
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Gives back what exceeds `len` bytes, rounded up as an allocation is.
+    pub fn shrink(&mut self, len: usize) {
+        let kept = round_up(len).min(self.len);
+        self.pool.inner.room.give((self.len - kept) as u64);
+        self.len = kept;
+    }
+
     /// Ends the reservation without giving its bytes back.
     fn dissolve(mut self) {
         self.len = 0;

@@ -5,6 +5,9 @@
 //! and the [`Session`] of a client. Each is owned by one core.
 //!
 //! Invariants
+//!   E328  memory for answers is held for calls that somebody waits for (a poll of the follower, a
+//!         heartbeat, a question of the session, operators' commands: 2 MiB each at most, 4 MiB
+//!         for a page); of all that were given up an address holds one segment, 256 KiB (E59)
 //!   E331  a lease counts from a reading of the node's clock that was taken before the report that
 //!         the heartbeat carries, and only by the answer that names this very heartbeat
 //!   E332  a call that must not be repeated is never sent again once it may have had its effect

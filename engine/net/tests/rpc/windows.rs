@@ -4,8 +4,9 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use engine_net::{Call, CallError, Client, NetConfig, NetLimits, Part};
-use engine_runtime::Env;
-use engine_runtime::sim::NodeSpec;
+use engine_runtime::sim::{NodeSpec, SimConfig};
+use engine_runtime::{Env, until};
+use engine_types::limits::SEGMENT_BYTES_MAX;
 use engine_types::{NodeId, NodeRole};
 use engine_wire::bodies::EchoRequest;
 
@@ -185,6 +186,44 @@ fn w2_what_clients_hold_never_keeps_another_storage_node_waiting() {
             for (sequence, len) in [(0, 2 << 20), (1, 30_000), (2, 4 << 20)] {
                 check(&echo(&env, &client, sequence, len, 0).await.unwrap(), sequence, len);
             }
+        });
+    });
+}
+
+/// A follower of routing info gives up a question that may wait for seconds each time somebody has
+/// heard of something newer.
+#[test]
+fn calls_that_are_given_up_share_one_room_for_their_answers() {
+    const CALLS: u64 = 16;
+    const ROOM: u32 = 1 << 20;
+    worlds(|seed| {
+        // Answers take 300 ms each on the wire, so that some are given up while they land.
+        let slow = |sim: &mut SimConfig| sim.link.bandwidth = 4 << 20;
+        let ground = Ground::with(seed, NetLimits::default(), slow);
+        ground.client(move |env, client| async move {
+            check(&echo(&env, &client, 0, 10, 0).await.unwrap(), 0, 10);
+            let (idle, mut peak) = (env.pool().held(), 0);
+            for sequence in 1..=CALLS {
+                let delay = if sequence % 2 == 0 { 2_000_000 } else { 0 };
+                let body = request(sequence, ROOM, delay);
+                let call = Call::new(&body, soon(&env)).with_reply_room(ROOM);
+                let patience = Duration::from_millis(30 + env.random() % 200);
+                let given_up = until(&env, env.now() + patience, client.call(call)).await;
+                if let Ok(told) = given_up {
+                    check(&told.unwrap(), sequence, ROOM as usize);
+                }
+                peak = peak.max(env.pool().held());
+            }
+            // One room for those given up, one that lands, and what a connection reads into.
+            let limit = idle + (ROOM + SEGMENT_BYTES_MAX) as usize + (128 << 10);
+            assert!(peak <= limit, "{peak} bytes held between calls, {idle} idle");
+            env.sleep_until(env.now() + Duration::from_secs(20)).await;
+            check(&echo(&env, &client, 99, 100_000, 0).await.unwrap(), 99, 100_000);
+            let held = env.pool().held();
+            assert!(held <= idle + (128 << 10), "{held} bytes held in the end, {idle} idle");
+            let counters = client.metrics().counters;
+            assert_eq!(counters.connections, 1, "late answers end no connection");
+            assert!(8 < counters.abandoned, "{} of {CALLS} were given up", counters.abandoned);
         });
     });
 }

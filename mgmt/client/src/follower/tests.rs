@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use engine_runtime::sim::SimEnv;
+use engine_types::limits::SEGMENT_BYTES_MAX;
 use engine_types::{ChainId, ChainInfo, Incarnation, NodeId, NodeInfo, NodeRole, NodeState};
 
 use super::*;
@@ -288,4 +289,33 @@ fn an_image_is_shown_when_it_has_caught_up() {
     let shown = ground.sim.run_while(ms(5000), |_| version(&follower.routing()) == (0, 0));
     assert!(shown.unwrap());
     assert_eq!(*follower.routing(), info(1, 9), "never version 5");
+}
+
+/// Clients nudge whenever an operation fails, and polls wait for seconds (E328).
+#[test]
+fn polls_that_are_given_up_hold_one_room_together() {
+    const NUDGES: usize = 60;
+    let ground = Ground::new(1, 1);
+    let manager = ground.manager(0);
+    publish(&manager, info(1, 5), 1 << 20);
+    let place = follow(&ground);
+    let follower = place.borrow().clone().unwrap();
+    ground.run_ms(1000);
+    assert_eq!(*follower.routing(), info(1, 5));
+    let pool = follower.shared.managers.env().pool().clone();
+    let (mut peak, idle) = (0, pool.held());
+    for _ in 0..NUDGES {
+        follower.nudge();
+        // The question at once, and the one that waits: the next nudge gives that up.
+        ground.run_ms(250);
+        peak = peak.max(pool.held());
+    }
+    let given_up = polls(&manager).iter().filter(|poll| poll.wait == POLL_WAIT).count();
+    assert!(NUDGES <= given_up, "{given_up} polls waited");
+    let limit = idle + SEGMENT_BYTES_MAX as usize;
+    assert!(peak <= limit, "E328: {peak} bytes held after {NUDGES} nudges, {idle} before");
+    // The manager ends: nobody is told, and everything asked of it is given back after a while.
+    ground.kill(0);
+    ground.run_ms(60_000);
+    assert!(pool.held() <= idle, "{} bytes held of a dead manager", pool.held());
 }
