@@ -3,6 +3,8 @@
 
 mod fuzz;
 mod meta;
+mod meta_processes;
+mod row;
 mod storage;
 mod storage_processes;
 mod store;
@@ -38,6 +40,8 @@ enum Which {
     Fuzz(fuzz::Args),
     /// The metadata service beside its reference, over 10,000,000 operations
     Meta(meta::Args),
+    /// What removal of a big tree and deaths under load cost, with processes
+    MetaProcesses(meta_processes::Args),
     /// Every planted bug is found, the correct version survives 20,000 seeds
     PlantedBugs,
     /// Replicated storage under faults, over 20,000 worlds, with what they have reached
@@ -74,6 +78,11 @@ const CAMPAIGNS: &[Campaign] = &[
         name: "meta",
         proves: "the metadata service does as its reference over 10,000,000 operations, in trouble",
         takes: "an hour or two on two cores, or --operations, --minutes; sums of runs with --sums",
+    },
+    Campaign {
+        name: "meta-processes",
+        proves: "a big tree goes with all its space, and deaths under load lose no operation",
+        takes: "half an hour on two cores, or --files, --kills",
     },
     Campaign {
         name: "planted-bugs",
@@ -136,6 +145,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<bool> {
         None => list(args.json),
         Some(Which::Fuzz(args)) => fuzz::run(args),
         Some(Which::Meta(args)) => meta::run(args),
+        Some(Which::MetaProcesses(args)) => meta_processes::run(args),
         Some(Which::PlantedBugs) => {
             let (variable, seeds) = PLANTED_BUGS_SEEDS;
             let mut command = child::cargo(PLANTED_BUGS);

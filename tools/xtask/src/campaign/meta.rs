@@ -6,8 +6,6 @@
 //! Both run in portions, each a process, so that a campaign that is cut short has lost little:
 //! `--sums FILE` keeps what was found, a line of JSON per campaign.
 
-mod row;
-
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -15,10 +13,18 @@ use std::process::Command;
 use anyhow::{Context, ensure};
 
 use super::SIMULATOR_IN_SIM_PROFILE;
+use super::row::{Columns, Row, Sums, date};
 use super::store::KEEP_MEMORY;
 use crate::{child, tree};
 
-use row::{Row, Sums};
+/// Operations of histories are judged, those of worlds are asked.
+const COLUMNS: Columns = &[
+    ("histories", "histories"),
+    ("judged", "their operations"),
+    ("worlds", "worlds"),
+    ("asked", "their operations"),
+    ("faults", "faults"),
+];
 
 /// Histories of one process.
 const HISTORIES: u64 = 2_000;
@@ -65,10 +71,7 @@ pub(crate) struct Args {
 /// `Ok(false)` when an answer was wrong, or a check failed.
 pub(crate) fn run(args: &Args) -> anyhow::Result<bool> {
     let root = tree::root()?;
-    let mut sums = match &args.sums {
-        Some(path) => Sums::read(path)?,
-        None => Sums::default(),
-    };
+    let mut sums = Sums::read(COLUMNS, args.sums.as_deref())?;
     let began = seconds()?;
     let mut seed = match args.first {
         Some(first) => first,
@@ -76,9 +79,9 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<bool> {
     };
     if 0 < args.operations {
         let commit = child::output(Command::new("git").args(["rev-parse", "HEAD"]))?;
-        sums.0.push(Row::new(commit.trim(), &date()?, &args.command()));
+        sums.rows.push(Row::new(COLUMNS, commit.trim(), &date()?, &args.command()));
     }
-    while let Some(row) = sums.0.last_mut().filter(|row| row.operations() < args.operations) {
+    while let Some(row) = sums.rows.last_mut().filter(|row| operations(row) < args.operations) {
         histories(&root, seed, row)?;
         worlds(&root, seed, row)?;
         row.seconds = seconds()? - began;
@@ -96,10 +99,15 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<bool> {
         }
     }
     match args.json {
-        true => println!("{:#}", sums.to_json()),
+        true => println!("{:#}", sums.to_json(None)),
         false => print!("{}", sums.table()),
     }
-    Ok(sums.0.iter().all(|row| row.failures.is_empty()))
+    Ok(sums.failures().next().is_none())
+}
+
+/// Operations of both kinds.
+fn operations(row: &Row) -> u64 {
+    row.get("judged") + row.get("asked")
 }
 
 impl Args {
@@ -120,8 +128,8 @@ fn histories(root: &Path, first: u64, row: &mut Row) -> anyhow::Result<()> {
     let printed = String::from_utf8_lossy(&done.stdout).into_owned();
     match said(&printed) {
         Some(operations) if done.status.success() => {
-            row.histories += HISTORIES;
-            row.judged += operations;
+            row.add("histories", HISTORIES);
+            row.add("judged", operations);
             Ok(())
         }
         _ => {
@@ -154,7 +162,14 @@ fn worlds(root: &Path, first: u64, row: &mut Row) -> anyhow::Result<()> {
     let printed = String::from_utf8(done.stdout).context("what the simulator printed")?;
     // It ends with 1 when it found something, and has printed what.
     ensure!(!printed.is_empty(), "`{}` ended with {}", child::shown(&command), done.status);
-    row.add_worlds(&printed)
+    add(row, &printed)
+}
+
+/// Adds what the simulator printed.
+fn add(row: &mut Row, printed: &str) -> anyhow::Result<()> {
+    let found = serde_json::from_str(printed).context("reading the simulator's JSON")?;
+    let counts = [("worlds", "worlds"), ("operations", "asked"), ("faults_begun", "faults")];
+    row.add_worlds(&found, &counts)
 }
 
 /// A seed that nobody has run before, with room for others behind it.
@@ -169,12 +184,6 @@ fn fresh() -> anyhow::Result<u64> {
 fn seconds() -> anyhow::Result<f64> {
     let text = child::output(Command::new("date").arg("+%s"))?;
     text.trim().parse().context("what `date` printed")
-}
-
-/// Of a person's calendar.
-fn date() -> anyhow::Result<String> {
-    let text = child::output(Command::new("date").args(["-u", "+%Y-%m-%d %H:%M"]))?;
-    Ok(text.trim().to_owned())
 }
 
 #[cfg(test)]

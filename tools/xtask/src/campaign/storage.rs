@@ -7,7 +7,6 @@
 //! printed, for they ask for more worlds, or for other ones.
 
 mod marks;
-mod row;
 
 use std::io::{Write, stdout};
 use std::path::{Path, PathBuf};
@@ -16,10 +15,12 @@ use std::process::Command;
 use anyhow::{Context, ensure};
 
 use super::SIMULATOR_IN_SIM_PROFILE;
+use super::row::{self, Columns, Row, Sums, date};
 use super::store::KEEP_MEMORY;
 use crate::{child, tree};
 
-use row::{Row, Sums};
+const COLUMNS: Columns =
+    &[("worlds", "worlds"), ("operations", "operations"), ("faults", "faults")];
 
 /// Worlds of one process: a minute or two.
 const PORTION: u64 = 200;
@@ -54,24 +55,18 @@ pub(crate) struct Args {
 /// `Ok(false)` when a world failed.
 pub(crate) fn run(args: &Args) -> anyhow::Result<bool> {
     let root = tree::root()?;
-    let mut sums = match &args.sums {
-        Some(path) => Sums::read(path)?,
-        None => Sums::default(),
-    };
+    let mut sums = Sums::read(COLUMNS, args.sums.as_deref())?;
     if 0 < args.worlds {
-        let row = Row::new(&args.command(), date()?);
-        sums.0.push(row);
+        let commit = args.commit.as_deref().unwrap_or_default();
+        sums.rows.push(Row::new(COLUMNS, commit, &date()?, &args.command()));
     }
     let mut left = args.worlds;
     while 0 < left {
         let portion = left.min(PORTION);
         let done = args.worlds - left;
         let found = args.portion(&root, done..done + portion)?;
-        let row = sums.0.last_mut().context("a row was begun above")?;
-        row.add(&found)?;
-        if let Some(commit) = &args.commit {
-            row.commit.clone_from(commit);
-        }
+        let row = sums.rows.last_mut().context("a row was begun above")?;
+        add(row, &found, args.commit.is_some())?;
         left -= portion;
         if !args.json {
             println!("{row}");
@@ -85,9 +80,9 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<bool> {
             break;
         }
     }
-    let judged = marks::judge(&sums.marks(), &marks::of_tree(&root)?);
+    let judged = marks::judge(&sums.total().marks, &marks::of_tree(&root)?);
     if args.json {
-        println!("{:#}", sums.to_json(&judged));
+        println!("{:#}", sums.to_json(Some(("rare", serde_json::json!(judged.rare)))));
     } else {
         print!("{}{judged}", sums.table());
     }
@@ -129,10 +124,21 @@ impl Args {
     }
 }
 
-/// Of a person's calendar.
-fn date() -> anyhow::Result<String> {
-    let text = child::output(Command::new("date").args(["-u", "+%Y-%m-%d %H:%M"]))?;
-    Ok(text.trim().to_owned())
+/// Adds what the simulator printed; it says of which commit the tree is, unless somebody knows
+/// better.
+fn add(row: &mut Row, printed: &str, is_named: bool) -> anyhow::Result<()> {
+    let found = serde_json::from_str(printed).context("reading the simulator's JSON")?;
+    if !is_named {
+        let commit = row::text(&found, "commit")?;
+        let same = row.commit.is_empty() || row.commit == commit;
+        ensure!(same, "the tree is at {commit} now, not {}", row.commit);
+        row.commit = commit;
+    }
+    let counts = [("worlds", "worlds"), ("operations", "operations"), ("faults_begun", "faults")];
+    row.add_worlds(&found, &counts)?;
+    row.seconds += found["real_seconds"].as_f64().context("no `real_seconds`")?;
+    row.add_marks(&row::marks(&found)?);
+    Ok(())
 }
 
 #[cfg(test)]
