@@ -10,7 +10,7 @@
 //! when it asked; it is then the one before it, which is served, or another, and then the commit
 //! here is on its way and the read waits for it.
 
-use engine_types::{ChainVersion, ChunkId, ChunkVersion, reached};
+use engine_types::{ChainVersion, ChunkId, ChunkVersion};
 
 use super::{Effects, Replica};
 use crate::effect::Effect;
@@ -95,24 +95,19 @@ impl Replica {
         }
         let Some((chunk, read)) = self.reads.take_asked(query) else { return };
         let For::Answer { serial, .. } = read.waits else { return };
-        let asked = self.entries.get(&chunk).filter(|entry| entry.serial == serial);
         if self.bug(Bug::StaleAnswerCounts) {
             return out.push(Effect::Serve(read.id));
         }
-        match (asked, committed) {
-            (None, _) => {
-                reached!("E345: the chunk has changed while the tail was asked");
-                self.pick(read.id, chunk, read.asks, out);
-            }
-            (Some(entry), Some(committed)) if committed == entry.base => {
-                if self.leased || self.bug(Bug::ReadWithoutLease) {
-                    out.push(Effect::Serve(read.id));
-                } else {
-                    out.push(Effect::RefuseRead { id: read.id, why: Refusal::NotLeased });
-                }
-            }
+        // Whoever asked was woken when its version left flight, and this question forgotten.
+        let entry = self.entries.get(&chunk).filter(|entry| entry.serial == serial);
+        let entry = entry.expect("E345: an answer counts for the version that was in flight");
+        if committed != Some(entry.base) {
             // The tail has committed, or may not say: the end of the version will tell.
-            (Some(_), _) => self.reads.wait(chunk, WaitingRead { waits: For::Commit, ..read }),
+            self.reads.wait(chunk, WaitingRead { waits: For::Commit, ..read });
+        } else if self.leased || self.bug(Bug::ReadWithoutLease) {
+            out.push(Effect::Serve(read.id));
+        } else {
+            out.push(Effect::RefuseRead { id: read.id, why: Refusal::NotLeased });
         }
     }
 
