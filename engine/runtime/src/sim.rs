@@ -173,6 +173,17 @@ impl Sim {
         self.state().node(node.get()).finished
     }
 
+    /// Tasks of each node's process that have not ended, in the order of nodes.
+    pub fn tasks(&self) -> Vec<usize> {
+        let mut counts = vec![0; self.node_count() as usize];
+        for task in self.state().tasks.values() {
+            if let Some(count) = counts.get_mut(task.home.node as usize) {
+                *count += 1;
+            }
+        }
+        counts
+    }
+
     /// How often the node was started.
     pub fn starts(&self, node: NodeId) -> u64 {
         self.state().node(node.get()).incarnation

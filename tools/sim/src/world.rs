@@ -5,12 +5,14 @@
 //!
 //! Failure: a panic in any task, or a livelock, ends the run with [`Failure`]; the trace stays.
 
+use core::cell::{Cell, RefCell};
 use core::future::Future;
 use core::pin::Pin;
 use core::time::Duration;
 use std::rc::Rc;
 
 use engine_runtime::sim::{Failure, Sim, SimEnv};
+use engine_runtime::{Env, Pool};
 use engine_types::{Instant, NodeId};
 
 use crate::fault::{FaultPlan, Injector};
@@ -25,6 +27,16 @@ const SUPERVISION_PERIOD: Duration = Duration::from_millis(20);
 
 type Main = Rc<dyn Fn(SimEnv) -> Pin<Box<dyn Future<Output = ()>>>>;
 
+/// The most that any process of a machine has held at once.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Bytes of its first core's pool, exactly.
+    pub pool_bytes: usize,
+    /// Tasks that had not ended, of all its cores, seen every [`SUPERVISION_PERIOD`]: requests,
+    /// connections, and whatever else waits for something.
+    pub tasks: usize,
+}
+
 /// What runs on one machine.
 #[derive(Default)]
 pub(crate) struct Hosted {
@@ -32,6 +44,18 @@ pub(crate) struct Hosted {
     supervised: bool,
     /// Faults that keep it off now.
     pub(crate) held_down: u32,
+    usage: Cell<Usage>,
+    /// Of the newest process.
+    pool: Rc<RefCell<Option<Pool<<SimEnv as Env>::Memory>>>>,
+}
+
+impl Hosted {
+    /// So many tasks have not ended now.
+    fn look(&self, tasks: usize) {
+        let Usage { pool_bytes, tasks: most } = self.usage.get();
+        let peak = self.pool.borrow().as_ref().map_or(0, Pool::held_peak);
+        self.usage.set(Usage { pool_bytes: pool_bytes.max(peak), tasks: most.max(tasks) });
+    }
 }
 
 /// A simulated cluster.
@@ -167,6 +191,13 @@ impl World {
         }
     }
 
+    /// The most that the processes of `node` have held so far.
+    pub fn usage(&self, node: NodeId) -> Usage {
+        let hosted = &self.hosted[self.index(node)];
+        hosted.look(hosted.usage.get().tasks);
+        hosted.usage.get()
+    }
+
     /// Faults that took effect: of plans, and those that a scenario brings about by itself.
     pub fn faults(&self) -> u64 {
         self.faults
@@ -199,8 +230,14 @@ impl World {
 
     /// Starts what was started on `node` before.
     pub(crate) fn boot(&self, node: NodeId) {
-        if let Some(main) = self.hosted[self.index(node)].main.clone() {
-            self.sim.start(node, move |env| main(env));
+        let hosted = &self.hosted[self.index(node)];
+        if let Some(main) = hosted.main.clone() {
+            hosted.look(0); // at what the former process held
+            let pool = hosted.pool.clone();
+            self.sim.start(node, move |env| {
+                *pool.borrow_mut() = Some(env.pool().clone());
+                main(env)
+            });
         }
     }
 
@@ -215,6 +252,9 @@ impl World {
             return;
         }
         self.next_look = self.sim.now() + SUPERVISION_PERIOD;
+        for (&node, tasks) in self.nodes.iter().zip(self.sim.tasks()) {
+            self.hosted[self.index(node)].look(tasks);
+        }
         for (index, &node) in self.nodes.iter().enumerate() {
             let hosted = &self.hosted[index];
             let ended = self.sim.is_finished(node) && !self.sim.is_running(node);

@@ -65,6 +65,11 @@ impl<T> Arena<T> {
         Some(value)
     }
 
+    /// The values, in the order of their slots.
+    pub(super) fn values(&self) -> impl Iterator<Item = &T> {
+        self.slots.iter().filter_map(|slot| slot.value.as_ref())
+    }
+
     /// Keys of the values for which `wanted` holds, in the order of their slots.
     pub(super) fn keys(&self, mut wanted: impl FnMut(&T) -> bool) -> Vec<Key> {
         let mut keys = Vec::new();

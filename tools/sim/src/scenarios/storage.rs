@@ -10,6 +10,7 @@
 //!   T97  every operation ends by its deadline, and once faults have stopped, operations succeed
 //!   T98  in the end stores hold nothing but the chunks, and no version is pending
 //!   T99  buffers, and with them queues and windows, have come back when nobody asks any more
+//!   T101 what each process held at any moment is below a bound of its role ([`bounds`])
 
 use core::time::Duration;
 use std::rc::Rc;
@@ -27,6 +28,7 @@ use crate::topology::Topology;
 use crate::world::World;
 
 mod audit;
+mod bounds;
 mod chunks_of;
 mod faults;
 mod ground;
@@ -73,6 +75,7 @@ const T96: &str = "T96 chains become whole";
 const T97: &str = "T97 operations end";
 const T98: &str = "T98 nothing is left over";
 const T99: &str = "T99 memory comes back";
+const T101: &str = "T101 memory and tasks are bounded";
 
 /// Plays a world. Bugs are planted in the code that ships: `tests/storage_planted.rs`.
 pub fn play(seed: u64) -> Played {
@@ -123,6 +126,7 @@ fn run(world: &mut World, ground: &Rc<Ground>, plan: &FaultPlan) -> Verdict {
     world.run(ground.setting.faults_for)?;
     world.stop_faults();
     (0..ground.taken.get()).for_each(|_| world.count_fault());
+    bounds::judge(world, &ground.setting)?;
     ground.heals.set(true);
     mend(world, plan);
     settle(world, ground, WHOLE_FOR)?;
@@ -133,7 +137,8 @@ fn run(world: &mut World, ground: &Rc<Ground>, plan: &FaultPlan) -> Verdict {
     // What is at rest is checked together with all that led to it. What was wrong before that says
     // more about why.
     audit(world, ground).or_else(|failure| judge(ground).and(Err(failure)))?;
-    in_time(ground)
+    in_time(ground)?;
+    bounds::judge(world, &ground.setting)
 }
 
 /// R20, as operators do it: clients and managers stand still while the KV is restored and all
@@ -152,6 +157,11 @@ fn restore(world: &mut World, ground: &Ground, backup: &MemoryEngine) -> Verdict
     world.run(RESTORED_AFTER / 2)?;
     ground.cluster.store.restore(backup);
     ground.confirmed.set(false);
+    if 0 < ground.restored.get() {
+        // Whoever starts now hears of an older timeline than its stores know.
+        let node = world.role("storage")[0];
+        world.crash_and_return(node);
+    }
     world.run(RESTORED_AFTER / 2)?;
     ground.restored.set(ground.restored.get() + 1);
     if !world.run_while(RAISED_MAX, |_| ground.raised.get() < ground.restored.get())? {

@@ -9,7 +9,7 @@ use engine_net::NetConfig;
 use engine_runtime::sim::SimEnv;
 use engine_runtime::{Env, Signal, first};
 use engine_shard::{ChunkStore, StoreError};
-use engine_storaged::{Role, Settings, ShardSpec};
+use engine_storaged::{AdmissionSettings, Role, Settings, ShardSpec};
 use engine_types::NodeRole;
 
 use super::audit;
@@ -88,7 +88,10 @@ async fn serve(env: &SimEnv, ground: &Ground, index: usize) -> String {
     let settings = Settings {
         resync_bytes_per_second: ground.setting.resync,
         scrub_bytes_per_second: ground.setting.scrub,
-        ..Settings::default()
+        admission: AdmissionSettings {
+            running_max: ground.setting.running_max,
+            ..AdmissionSettings::default()
+        },
     };
     match engine_storaged::run_with(env, role, settings, |_| (), stop).await {
         Ok(()) => {

@@ -23,6 +23,8 @@ const OPERATED: u32 = 300;
 /// Worlds whose KV comes back from a backup, permille. Operators do nothing else there: the backup
 /// does not know of it.
 const RESTORED: u32 = 40;
+/// Worlds whose shards do little at once, permille.
+const FEW_RUN: u32 = 100;
 /// What all chunks take to a replica that catches up in a world of slow resyncs, seconds at most:
 /// long enough for something to happen to it, and short beside the time for all to be whole.
 const RESYNC_SECONDS: u64 = 3;
@@ -55,6 +57,13 @@ fn resync(rng: &mut Rng, bytes: u64) -> (u64, bool) {
         return (Settings::default().resync_bytes_per_second, false);
     }
     ((bytes / RESYNC_SECONDS).max(RESYNC_LEAST), rng.chance(400))
+}
+
+/// Mostly more than all clients have under way, sometimes so little that they, a resync and a scrub
+/// wait for their turns (W3, R12).
+fn running(rng: &mut Rng) -> u32 {
+    let usual = Settings::default().admission.running_max;
+    if rng.chance(FEW_RUN) { u32::try_from(rng.range(1..=8)).expect("small") } else { usual }
 }
 
 fn restores(rng: &mut Rng) -> u32 {
@@ -116,6 +125,8 @@ pub(super) struct Setting {
     pub(super) client: StorageConfig,
     /// Segments of a store: with few of them it becomes full.
     pub(super) segments: u64,
+    /// Cost of the work that a shard does at once.
+    pub(super) running_max: u32,
     pub(super) config: StoreConfig,
 }
 
@@ -186,6 +197,7 @@ impl Setting {
                 verify_small_reads: rng.chance(300) || rots,
                 ..StoreConfig::default()
             },
+            running_max: running(rng),
         }
     }
 

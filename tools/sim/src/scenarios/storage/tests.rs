@@ -196,3 +196,15 @@ fn a_seed_is_all_there_is() {
     let [one, other] = [4, 4].map(|seed| play(seed).world.sim().trace_hash());
     assert_eq!(one, other, "T10");
 }
+
+/// A node that starts while the KV is back from a backup for the second time, and the timeline not
+/// raised yet, hears of an older timeline than its stores know.
+#[test]
+fn a_node_starts_while_routing_info_is_of_an_older_timeline() {
+    const MARK: &str = "R20: routing info of an older timeline";
+    let restored = |seed: &u64| Setting::draw(&mut Rng::new(*seed).fork("storage")).restores == 2;
+    let seed = (0..).find(restored).expect("one of fifty");
+    let before = crate::marks::table()[MARK];
+    assert_eq!(play(seed).verdict, Ok(()), "seed {seed}");
+    assert!(before < crate::marks::table()[MARK], "seed {seed}");
+}

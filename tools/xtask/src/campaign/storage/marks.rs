@@ -48,10 +48,6 @@ const EXEMPT: &[(&str, &str)] = &[
         "tables of engine/craq; the daemon ends a stream once (E382)",
     ),
     (
-        "E345: the chunk has changed while the tail was asked",
-        "nobody: who has asked is woken when a version leaves, before an answer can come",
-    ),
-    (
         "R14: a repeated request is answered from memory",
         "cargo test -p engine-store; a store behind a replica is not asked",
     ),
@@ -64,10 +60,6 @@ const EXEMPT: &[(&str, &str)] = &[
         "R18: an update waits for blocks that were dropped",
         "cargo x sim --scenario store; a segment has 64 MiB, all chunks of a world together 18: \
          what is full here is the host (`Fault::Space`), not the store",
-    ),
-    (
-        "R20: routing info of an older timeline",
-        "nobody: followers refuse it before it comes to a target (E334)",
     ),
     (
         "W2: a payload waits for room among all peers",
