@@ -16,6 +16,9 @@ use crate::suite::Event;
 /// Filling a disk with several GiB takes a minute at the speed of a slow one, and some more.
 const PREPARE_TIME_MAX: Duration = Duration::from_secs(600);
 
+/// An operation on the namespace takes up to 2 MB of stack in builds with assertions.
+const STACK_BYTES: usize = 16 << 20;
+
 /// The first two CPUs that this process may use, or one for both.
 pub(crate) fn two_cpus() -> (Option<usize>, Option<usize>) {
     let Ok(allowed) = sched_getaffinity(None) else { return (None, None) };
@@ -43,6 +46,7 @@ where
     let spec = CoreSpec { cpu, ..CoreSpec::new(name) };
     thread::Builder::new()
         .name(name.to_owned())
+        .stack_size(STACK_BYTES)
         .spawn(move || runtime.run(spec, main))
         .map_err(|error| format!("{name} cannot start: {error}"))
 }

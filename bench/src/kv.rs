@@ -14,11 +14,11 @@ use std::thread;
 
 mod drive;
 mod keys;
-mod place;
+pub(crate) mod place;
 mod reopen;
-mod serve;
+pub(crate) mod serve;
 mod shape;
-mod work;
+pub(crate) mod work;
 
 use drive::{Drive, Job};
 use place::{Opened, Store};

@@ -14,6 +14,7 @@ mod json;
 mod kv;
 mod loopback;
 mod machine;
+mod meta;
 mod meter;
 mod open;
 mod progress;

@@ -47,6 +47,28 @@ pub(crate) struct Measured<T> {
     pub(crate) output: T,
 }
 
+/// The same without what the flood gave back, for another thread.
+pub(crate) struct Taken {
+    pub(crate) slice: Slice,
+    pub(crate) latency: Histogram<u64>,
+    /// Operations of the whole slice.
+    pub(crate) all_ops: u64,
+}
+
+impl Taken {
+    /// Of something that was not measured.
+    pub(crate) fn nothing() -> Self {
+        Self { slice: Slice::default(), latency: latency_histogram(), all_ops: 0 }
+    }
+}
+
+impl<T> From<Measured<T>> for Taken {
+    fn from(measured: Measured<T>) -> Self {
+        let Measured { slice, latency, all_ops, output: _ } = measured;
+        Self { slice, latency, all_ops }
+    }
+}
+
 impl<E: Env> Meter<E> {
     fn new(env: &E) -> Rc<Self> {
         Rc::new(Self {

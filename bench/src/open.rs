@@ -297,6 +297,7 @@ fn measure(
         opening: Some(Box::new(opening)),
         kv: None,
         storage: None,
+        meta: None,
     }));
     Ok(())
 }

@@ -147,6 +147,7 @@ pub(crate) fn row(heading: Heading, division: &Division, subject: &Side, limit: 
         opening: None,
         kv: None,
         storage: None,
+        meta: None,
     }
 }
 

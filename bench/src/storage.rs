@@ -13,22 +13,22 @@ use core::time::Duration;
 use std::collections::BTreeMap;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 
-mod caller;
+pub(crate) mod caller;
 mod ground;
 mod moved;
-mod nodes;
+pub(crate) mod nodes;
 mod relay;
 mod shape;
-mod threads;
+pub(crate) mod threads;
 mod worker;
 
 use ground::Ground;
 use moved::Moved;
 use shape::{Setting, Shape, Side, Work};
-use worker::Taken;
 
 use crate::cores::stuck;
 use crate::cpu::KernelThreads;
+use crate::meter::Taken;
 use crate::stats::{self, Division, Slice, latency_histogram, median};
 use crate::suite::{Event, LayerFigure, Plan, Row, Shown, StorageTold, Suite};
 
@@ -96,7 +96,7 @@ fn run(plan: &Plan, report: &mut dyn FnMut(Event)) {
 }
 
 /// What a core answers; nobody waits for one that hangs.
-fn answer<T>(from: &Receiver<T>, what: &str) -> Result<T, String> {
+pub(crate) fn answer<T>(from: &Receiver<T>, what: &str) -> Result<T, String> {
     match from.recv_timeout(ANSWER_TIME_MAX) {
         Ok(answer) => Ok(answer),
         Err(RecvTimeoutError::Disconnected) => Err(format!("{what} has ended")),

@@ -6,11 +6,11 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use crate::{kv, open, rpc, storage, store};
+use crate::{kv, meta, open, rpc, storage, store};
 
 /// Everything this binary can measure.
 pub(crate) const SUITES: &[Suite] =
-    &[rpc::SUITE, store::SUITE, open::SUITE, kv::SUITE, storage::SUITE];
+    &[rpc::SUITE, store::SUITE, open::SUITE, kv::SUITE, storage::SUITE, meta::SUITE];
 
 /// A group of rows that share what they measure and what bounds it.
 pub(crate) struct Suite {
@@ -145,6 +145,33 @@ pub(crate) struct Row {
     /// What only a row of replicated storage has.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) storage: Option<Box<StorageTold>>,
+    /// What only a row of metadata operations has.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) meta: Option<Box<MetaTold>>,
+}
+
+/// What a row of metadata operations tells beside its figures.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub(crate) struct MetaTold {
+    /// What it stands beside, the limit first.
+    pub(crate) layers: Vec<LayerFigure>,
+    /// CPU time of each thread per operation of the subject, microseconds; `kernel` are all threads
+    /// of the kernel.
+    pub(crate) threads_us_per_op: BTreeMap<String, f64>,
+    /// Commits of the store during slices of the subject, whoever made them.
+    pub(crate) commits: u64,
+    /// Groups that they were written in.
+    pub(crate) groups: u64,
+    /// Reads of a transaction that is replayed, mean; likewise below.
+    pub(crate) reads: f64,
+    /// Round trips of these reads.
+    pub(crate) rounds: f64,
+    /// Ranges that it conflicts with.
+    pub(crate) conflicts: f64,
+    /// Writes.
+    pub(crate) mutations: f64,
+    /// Bytes of its commit.
+    pub(crate) commit_bytes: f64,
 }
 
 /// What a row of replicated storage tells beside its figures.

@@ -1,6 +1,10 @@
 //! The table on standard output: aligned, printed row by row while the suite runs.
 
-use crate::suite::{DeviceBytes, Figure, KvTold, LayerFigure, Opening, Row, Shown, StorageTold};
+use std::collections::BTreeMap;
+
+use crate::suite::{
+    DeviceBytes, Figure, KvTold, LayerFigure, MetaTold, Opening, Row, Shown, StorageTold,
+};
 
 #[cfg(test)]
 mod tests;
@@ -61,8 +65,8 @@ impl Table {
             row.device.as_ref().map_or("-".to_owned(), device),
         ];
         let line = self.line(&row.name, cells);
-        let more =
-            [row.opening.as_ref().map(|opening| told(opening)), kv_told(row), storage_told(row)];
+        let opening = row.opening.as_ref().map(|opening| told(opening));
+        let more = [opening, kv_told(row), storage_told(row), meta_told(row)];
         more.into_iter().flatten().fold(line, |line, more| format!("{line}\n{more}"))
     }
 
@@ -144,20 +148,42 @@ fn kv_told(row: &Row) -> Option<String> {
 
 fn storage_told(row: &Row) -> Option<String> {
     let StorageTold { layers, of_layers, threads_us_per_op } = row.storage.as_deref()?;
+    Some(format!(
+        "    {}; {of_layers:.2} of 1 / sum(1 / rpc, 1 / store); CPU us/op: {}",
+        layers_told(layers, row.unit),
+        threads_told(threads_us_per_op),
+    ))
+}
+
+fn layers_told(layers: &[LayerFigure], unit: &str) -> String {
     let layer = |layer: &LayerFigure| {
         let Figure { value, latency_us, .. } = &layer.figure;
         let us = latency_us.map_or(String::new(), |latency| format!(" ({:.0} us)", latency.p50));
-        format!("{} {} {}{us}", layer.name, number(*value), row.unit)
+        format!("{} {} {unit}{us}", layer.name, number(*value))
     };
-    let layers: Vec<String> = layers.iter().map(layer).collect();
+    layers.iter().map(layer).collect::<Vec<_>>().join(", ")
+}
+
+fn threads_told(threads_us_per_op: &BTreeMap<String, f64>) -> String {
     let thread = |(name, us): (&String, &f64)| {
         format!("{} {us:.1}", name.strip_prefix("bench-").unwrap_or(name))
     };
-    let threads: Vec<String> = threads_us_per_op.iter().map(thread).collect();
+    threads_us_per_op.iter().map(thread).collect::<Vec<_>>().join(", ")
+}
+
+fn meta_told(row: &Row) -> Option<String> {
+    let told = row.meta.as_deref()?;
+    let MetaTold { layers, threads_us_per_op, commits, groups, .. } = told;
+    let shared = match groups {
+        0 => String::new(),
+        _ => format!("; {:.1} commits a group", *commits as f64 / *groups as f64),
+    };
+    let MetaTold { reads, rounds, conflicts, mutations, commit_bytes, .. } = told;
     Some(format!(
-        "    {}; {of_layers:.2} of 1 / sum(1 / rpc, 1 / store); CPU us/op: {}",
-        layers.join(", "),
-        threads.join(", "),
+        "    {}; CPU us/op: {}{shared}; a transaction: {reads:.1} reads in {rounds:.1} rounds, \
+         {conflicts:.1} conflict ranges, {mutations:.1} writes, {commit_bytes:.0} bytes",
+        layers_told(layers, row.unit),
+        threads_told(threads_us_per_op),
     ))
 }
 

@@ -32,6 +32,7 @@ fn example_rows() -> [Row; 1] {
         opening: None,
         kv: None,
         storage: None,
+        meta: None,
     }]
 }
 

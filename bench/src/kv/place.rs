@@ -29,7 +29,7 @@ const BIRTH: Birth = Birth { store: 0xbe_4c4b, created: WallTime::from_nanos(0) 
 
 /// What an engine asked of its file, and whether its batches were flushed in time.
 #[derive(Debug, Default)]
-pub(super) struct Watch {
+pub(crate) struct Watch {
     /// Whether the engine tells.
     told: AtomicBool,
     unflushed: AtomicBool,
@@ -39,13 +39,13 @@ pub(super) struct Watch {
 }
 
 impl Watch {
-    pub(super) fn trace(self: &Arc<Self>) -> Trace {
+    pub(crate) fn trace(self: &Arc<Self>) -> Trace {
         let watch = Arc::clone(self);
         watch.told.store(true, Ordering::SeqCst);
         Trace::new(move |event| watch.see(event))
     }
 
-    pub(super) fn see(&self, event: Event) {
+    pub(crate) fn see(&self, event: Event) {
         match event {
             Event::Write { .. } => self.unflushed.store(true, Ordering::SeqCst),
             // What is written while the flush runs is not covered by it.
@@ -62,12 +62,12 @@ impl Watch {
     }
 
     /// Flushes so far, where the engine tells.
-    pub(super) fn flushes(&self) -> Option<u64> {
+    pub(crate) fn flushes(&self) -> Option<u64> {
         self.told.load(Ordering::SeqCst).then(|| self.flushes.load(Ordering::SeqCst))
     }
 
     /// A commit of `version` was acknowledged just now: its flush has to be over (E202).
-    pub(super) fn acknowledged(&self, version: u64) -> Result<(), String> {
+    pub(crate) fn acknowledged(&self, version: u64) -> Result<(), String> {
         if !self.told.load(Ordering::SeqCst) {
             return Ok(());
         }
@@ -83,7 +83,7 @@ impl Watch {
 }
 
 /// What keeps the data of a store on the disk.
-pub(super) enum Held {
+pub(crate) enum Held {
     /// A file without a name.
     File(File),
     /// A folder, removed with this value.
@@ -104,7 +104,7 @@ impl Drop for Held {
 
 impl Held {
     /// The file, if it is one.
-    pub(super) fn file(&self) -> Option<&File> {
+    pub(crate) fn file(&self) -> Option<&File> {
         match self {
             Self::File(file) => Some(file),
             #[cfg(feature = "fjall")]
@@ -114,7 +114,7 @@ impl Held {
 }
 
 /// An engine that this suite can start in a folder.
-pub(super) trait Opened: KvEngine + Sized {
+pub(crate) trait Opened: KvEngine + Sized {
     /// An empty one.
     fn create(folder: &Path, watch: &Arc<Watch>) -> Result<(Self, Held), String>;
 }
@@ -143,10 +143,10 @@ impl Opened for meta_kv::engine::fjall::FjallEngine {
 }
 
 /// A filled store. The engine goes before its data.
-pub(super) struct Store<G> {
-    pub(super) engine: Arc<G>,
-    pub(super) watch: Arc<Watch>,
-    pub(super) held: Held,
+pub(crate) struct Store<G> {
+    pub(crate) engine: Arc<G>,
+    pub(crate) watch: Arc<Watch>,
+    pub(crate) held: Held,
 }
 
 impl<G: Opened> Store<G> {
@@ -154,7 +154,7 @@ impl<G: Opened> Store<G> {
     ///
     /// # Errors
     /// No room, or what the engine says.
-    pub(super) fn filled(folder: &Path, keys: u64) -> Result<Self, String> {
+    pub(crate) fn filled(folder: &Path, keys: u64) -> Result<Self, String> {
         check(folder, keys * DISK_BYTES_PER_KEY)?;
         let watch = Arc::new(Watch::default());
         let (engine, held) = G::create(folder, &watch)?;
@@ -186,7 +186,7 @@ fn fresh_name() -> String {
 }
 
 /// An empty file in `folder` that goes when its last descriptor does.
-pub(super) fn nameless(folder: &Path) -> io::Result<File> {
+pub(crate) fn nameless(folder: &Path) -> io::Result<File> {
     let name = folder.join(fresh_name());
     let file = OpenOptions::new().read(true).write(true).create_new(true).open(&name)?;
     fs::remove_file(&name)?;
@@ -194,13 +194,13 @@ pub(super) fn nameless(folder: &Path) -> io::Result<File> {
 }
 
 /// Where this process and its children reach an open file.
-pub(super) fn path_of(file: &File) -> PathBuf {
+pub(crate) fn path_of(file: &File) -> PathBuf {
     PathBuf::from(format!("/proc/{}/fd/{}", process::id(), file.as_raw_fd()))
 }
 
 /// Bytes that this process read from disks and wrote to them; pages that were in memory do not
 /// count.
-pub(super) fn disk_bytes() -> io::Result<(u64, u64)> {
+pub(crate) fn disk_bytes() -> io::Result<(u64, u64)> {
     let text = fs::read_to_string("/proc/self/io")?;
     let count = |name: &str| {
         let line = text.lines().find_map(|line| line.strip_prefix(name));

@@ -185,6 +185,7 @@ fn measure(cache: Cache, file: &File, keys: u64, start: Start) -> Result<Row, St
         device: None,
         opening: None,
         storage: None,
+        meta: None,
         kv: Some(Box::new(KvTold {
             value_goal: Some(keys as f64 / SECONDS_GOAL),
             commits: None,

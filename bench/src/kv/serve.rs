@@ -12,16 +12,16 @@ use crate::loopback;
 use crate::runtime::Main;
 
 /// Where a server is reached. Dropping it ends the server.
-pub(super) struct Endpoint {
-    pub(super) address: SocketAddr,
+pub(crate) struct Endpoint {
+    pub(crate) address: SocketAddr,
     /// Nothing is ever sent: the server waits for its end.
     _alive: Sender<()>,
 }
 
 /// Serves until the endpoint that it puts into `ready` is dropped.
-pub(super) struct Serve<G> {
-    pub(super) engine: Arc<G>,
-    pub(super) ready: mpsc::Sender<Endpoint>,
+pub(crate) struct Serve<G> {
+    pub(crate) engine: Arc<G>,
+    pub(crate) ready: mpsc::Sender<Endpoint>,
 }
 
 impl<G: KvEngine> Main for Serve<G> {

@@ -81,7 +81,7 @@ impl AddAssign for Counters {
     }
 }
 
-pub(super) fn text(error: impl Display) -> String {
+pub(crate) fn text(error: impl Display) -> String {
     error.to_string()
 }
 

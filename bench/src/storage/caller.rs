@@ -65,28 +65,7 @@ impl<E: Env> Caller<E> {
     pub(super) async fn new(env: &E, peers: &Peers) -> Result<Rc<Self>, String> {
         let managers = Managers::new(env, config(NodeRole::Operator), vec![peers.manager]);
         let follower = Follower::start(&managers);
-        let give_up_at = env.now() + READY_TIME_MAX;
-        let all = |routing: &RoutingInfo| {
-            peers.nodes.iter().all(|(address, _)| node_at(routing, *address).is_some())
-        };
-        let late = |_| "the nodes do not register".to_owned();
-        until(env, give_up_at, core::pin::pin!(follower.until(all))).await.map_err(late)?;
-        let routing = follower.routing();
-        let member = |(address, store): &(SocketAddr, StoreId)| {
-            let node = node_at(&routing, *address).ok_or("a node has gone")?;
-            Ok(NewTarget { node, core: CoreId::new(0), store: *store, disk: 0 })
-        };
-        let members: Result<Vec<_>, String> = peers.nodes.iter().map(member).collect();
-        drop(routing);
-        let wanted = Operation::Cluster(Command::CreateChains(vec![members?]));
-        let done = managers.call(&wanted, give_up_at).await.map_err(|error| error.to_string())?;
-        let chain = *done.chains.first().ok_or("the manager made no chain")?;
-        let whole = |routing: &RoutingInfo| {
-            let chain = routing.chains.get(&chain);
-            chain.is_some_and(|chain| chain.serving().count() == peers.nodes.len())
-        };
-        let late = |_| "the chain is not served".to_owned();
-        until(env, give_up_at, core::pin::pin!(follower.until(whole))).await.map_err(late)?;
+        let chain = chain_over(&managers, &follower, &peers.nodes).await?;
         let (net, session) = (config(NodeRole::Client), SessionId::new(1));
         let storage = Storage::new(env, net.clone(), follower, session, StorageConfig::default());
         let mut random = Rng::new(env.random());
@@ -197,6 +176,38 @@ impl<E: Env> Caller<E> {
             }
         }
     }
+}
+
+/// Makes a chain over nodes and their stores, and waits until every one of them serves it.
+pub(crate) async fn chain_over<E: Env>(
+    managers: &Managers<E>,
+    follower: &Rc<Follower<E>>,
+    nodes: &[(SocketAddr, StoreId)],
+) -> Result<ChainId, String> {
+    let env = managers.env();
+    let give_up_at = env.now() + READY_TIME_MAX;
+    let all = |routing: &RoutingInfo| {
+        nodes.iter().all(|(address, _)| node_at(routing, *address).is_some())
+    };
+    let late = |_| "the nodes do not register".to_owned();
+    until(env, give_up_at, core::pin::pin!(follower.until(all))).await.map_err(late)?;
+    let routing = follower.routing();
+    let member = |(address, store): &(SocketAddr, StoreId)| {
+        let node = node_at(&routing, *address).ok_or("a node has gone")?;
+        Ok(NewTarget { node, core: CoreId::new(0), store: *store, disk: 0 })
+    };
+    let members: Result<Vec<_>, String> = nodes.iter().map(member).collect();
+    drop(routing);
+    let wanted = Operation::Cluster(Command::CreateChains(vec![members?]));
+    let done = managers.call(&wanted, give_up_at).await.map_err(|error| error.to_string())?;
+    let chain = *done.chains.first().ok_or("the manager made no chain")?;
+    let whole = |routing: &RoutingInfo| {
+        let chain = routing.chains.get(&chain);
+        chain.is_some_and(|chain| chain.serving().count() == nodes.len())
+    };
+    let late = |_| "the chain is not served".to_owned();
+    until(env, give_up_at, core::pin::pin!(follower.until(whole))).await.map_err(late)?;
+    Ok(chain)
 }
 
 fn node_at(routing: &RoutingInfo, address: SocketAddr) -> Option<engine_types::NodeId> {

@@ -1,19 +1,17 @@
 //! The cores of one setting, and the places of their data.
 
-use std::fs;
-use std::path::PathBuf;
-use std::process;
 use std::sync::{Arc, mpsc};
 
 use super::answer;
 use super::caller::Peers;
 use super::moved::Moved;
-use super::nodes::{Control, Endpoint, Node};
+use super::nodes::{Control, Endpoint, Folder, Node};
 use super::relay::{Endpoints, Relay};
 use super::shape::{LARGE_BYTES, Setting, Shape, Side};
-use super::worker::{Ask, ClientCore, Order, Orders, StoreCore, Taken};
+use super::worker::{Ask, ClientCore, Order, Orders, StoreCore};
 use crate::cores::{self, Core, join};
 use crate::cpu::CpuUsed;
+use crate::meter::Taken;
 use crate::runtime::Runtime;
 use crate::stats::{Division, Slice, latency_histogram};
 use crate::store::chunks::Fill;
@@ -49,25 +47,6 @@ pub(super) struct Ground {
     /// In the order in which they end.
     cores: Vec<(&'static str, Vec<Running>)>,
     _folder: Folder,
-}
-
-/// A folder for the identity files of nodes, which goes with its owner.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new() -> Result<Self, String> {
-        let path = std::env::temp_dir().join(format!("bench-storage-{}", process::id()));
-        let failed = |error| format!("{}: {error}", path.display());
-        fs::create_dir_all(&path).map_err(failed)?;
-        Ok(Self(path))
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        // What is left of it says nothing and is in nobody's way.
-        let _ = fs::remove_dir_all(&self.0);
-    }
 }
 
 /// CPU of each node, and of the client.
@@ -108,7 +87,7 @@ impl Ground {
         let (cpu, client_cpu) = cpus(setting);
         report(Event::Preparing(format!("{replicas} nodes with {bytes} bytes of data each")));
 
-        let folder = Folder::new()?;
+        let folder = Folder::new("storage")?;
         let (ready, started) = mpsc::channel();
         let control_core = cores::spawn("bench-control", None, CLIENT, Control { ready })?;
         let control = answer(&started, "the manager")?;
@@ -121,7 +100,7 @@ impl Ground {
                 number,
                 place,
                 manager: control.address,
-                identity: folder.0.join(format!("{}-{number}", setting.replicas())),
+                identity: folder.file(&format!("{}-{number}", setting.replicas())),
                 ready,
             };
             let name = format!("bench-node-{number}");

@@ -8,7 +8,9 @@
 
 use core::future::pending;
 use core::net::{Ipv4Addr, SocketAddr};
+use std::fs;
 use std::path::PathBuf;
+use std::process;
 use std::sync::{Arc, mpsc};
 
 use engine_runtime::{Env, First, Sender, first};
@@ -27,10 +29,10 @@ use crate::store::device::Place;
 const MANAGER: NodeId = NodeId::new(1);
 
 /// Where a role is reached. Dropping it ends the role.
-pub(super) struct Endpoint {
-    pub(super) address: SocketAddr,
+pub(crate) struct Endpoint {
+    pub(crate) address: SocketAddr,
     /// The store of a node.
-    pub(super) store: StoreId,
+    pub(crate) store: StoreId,
     /// Nothing is ever sent: the role waits for its end.
     _alive: Sender<()>,
 }
@@ -39,9 +41,34 @@ fn any_port() -> SocketAddr {
     SocketAddr::from((Ipv4Addr::LOCALHOST, 0))
 }
 
+/// A folder for the identity files of nodes, which goes with its owner.
+pub(crate) struct Folder(PathBuf);
+
+impl Folder {
+    /// One for a suite.
+    pub(crate) fn new(suite: &str) -> Result<Self, String> {
+        let path = std::env::temp_dir().join(format!("bench-{suite}-{}", process::id()));
+        let failed = |error| format!("{}: {error}", path.display());
+        fs::create_dir_all(&path).map_err(failed)?;
+        Ok(Self(path))
+    }
+
+    /// A file in it.
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        // What is left of it says nothing and is in nobody's way.
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
 /// The key-value store and the manager.
-pub(super) struct Control {
-    pub(super) ready: mpsc::Sender<Endpoint>,
+pub(crate) struct Control {
+    pub(crate) ready: mpsc::Sender<Endpoint>,
 }
 
 impl Main for Control {
@@ -95,12 +122,12 @@ impl Main for Control {
 }
 
 /// A storage node with one shard on its own core, and one store, which it formats.
-pub(super) struct Node {
-    pub(super) number: u32,
-    pub(super) place: Arc<Place>,
-    pub(super) manager: SocketAddr,
-    pub(super) identity: PathBuf,
-    pub(super) ready: mpsc::Sender<Endpoint>,
+pub(crate) struct Node {
+    pub(crate) number: u32,
+    pub(crate) place: Arc<Place>,
+    pub(crate) manager: SocketAddr,
+    pub(crate) identity: PathBuf,
+    pub(crate) ready: mpsc::Sender<Endpoint>,
 }
 
 impl Main for Node {

@@ -11,13 +11,13 @@ const RING_WORKER: &str = "iou-wrk-";
 const KERNEL: &str = "kernel";
 
 /// Nanoseconds used up to now, by name of thread.
-pub(super) type Times = BTreeMap<String, u64>;
+pub(crate) type Times = BTreeMap<String, u64>;
 
 /// Reads all of them. A thread that ends between two readings is missed.
 ///
 /// # Errors
 /// When the kernel does not count.
-pub(super) fn read(kernel: &mut KernelThreads) -> Result<Times, String> {
+pub(crate) fn read(kernel: &mut KernelThreads) -> Result<Times, String> {
     let failed = |error| format!("CPU time cannot be read: {error}");
     let all = TaskTimes::of_kernel(kernel).map_err(failed)?;
     let mut times = Times::new();
@@ -37,7 +37,7 @@ pub(super) fn read(kernel: &mut KernelThreads) -> Result<Times, String> {
 }
 
 /// Adds what was used between two readings.
-pub(super) fn add(total: &mut Times, before: &Times, after: &Times) {
+pub(crate) fn add(total: &mut Times, before: &Times, after: &Times) {
     for (name, now) in after {
         let used = now.saturating_sub(before.get(name).copied().unwrap_or(0));
         *total.entry(name.clone()).or_default() += used;

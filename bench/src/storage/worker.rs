@@ -9,15 +9,14 @@ use std::sync::{Arc, mpsc};
 
 use engine_runtime::{Env, Sender};
 use engine_shard::StoreConfig;
-use hdrhistogram::Histogram;
 
 use super::caller::{self, Caller, Peers};
 use super::relay;
 use super::shape::{Shape, Side, Work};
-use crate::meter::{Measured, slice};
+use crate::meter::{Taken, slice};
 use crate::rpc::echo;
 use crate::runtime::Main;
-use crate::stats::{Division, Slice, latency_histogram};
+use crate::stats::Division;
 use crate::store::chunks::Chunks;
 use crate::store::device::Place;
 use crate::store::subject::Subject as _;
@@ -30,31 +29,10 @@ const QUIET: Duration = Duration::from_millis(400);
 /// What a core is to do.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Ask {
-    /// Make so many bytes of data.
+    /// Make so many bytes of data; the answer is of nothing.
     Fill(u64),
     /// Measure a slice.
     Slice(Side, Shape),
-}
-
-/// A slice that was measured; of nothing after [`Ask::Fill`].
-pub(super) struct Taken {
-    pub(super) slice: Slice,
-    pub(super) latency: Histogram<u64>,
-    /// Operations of the whole slice.
-    pub(super) all_ops: u64,
-}
-
-impl Taken {
-    fn nothing() -> Self {
-        Self { slice: Slice::default(), latency: latency_histogram(), all_ops: 0 }
-    }
-}
-
-impl<T> From<Measured<T>> for Taken {
-    fn from(measured: Measured<T>) -> Self {
-        let Measured { slice, latency, all_ops, output: _ } = measured;
-        Self { slice, latency, all_ops }
-    }
 }
 
 /// A question and where its answer goes.

@@ -23,6 +23,7 @@ fn row(name: &str, ratio: f64, goal: Option<f64>, latency: Option<Latency>) -> R
         opening: None,
         kv: None,
         storage: None,
+        meta: None,
     }
 }
 
