@@ -5,6 +5,7 @@
 #[path = "../storage/client.rs"]
 #[allow(dead_code, reason = "the clients of storage nodes; a part of them is used here")]
 mod client;
+mod figures;
 mod ground;
 mod kills;
 mod load;
