@@ -96,6 +96,7 @@ mod query;
 mod read;
 mod routing;
 mod shards;
+mod space;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]
@@ -108,6 +109,7 @@ pub use metrics::MetricsSnapshot;
 pub use query::{Holding, Listed};
 pub use read::{Content, DataMap, Head, Read};
 pub use routing::Routing;
+pub use space::{SpaceError, StoreRoom};
 pub use update::{Change, FENCE_INODE, Update, Updated};
 
 use channels::Channels;
@@ -211,6 +213,11 @@ impl<E: Env> Storage<E> {
     #[must_use]
     pub fn by(&self, deadline: Instant) -> Self {
         Self { handle: self.handle.clone(), deadline: Some(deadline) }
+    }
+
+    /// What it runs in.
+    pub fn env(&self) -> &E {
+        &self.inner().env
     }
 
     /// The session whose channels are used.

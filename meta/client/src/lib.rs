@@ -59,7 +59,7 @@ use servers::Servers;
 pub use config::{CHANNELS_MAX, MetaConfig, SettingError};
 pub use error::{MetaError, Tried};
 pub use metrics::MetricsSnapshot;
-pub use status::{StatusError, status};
+pub use status::{StatusError, space, status};
 
 /// Shared by all handles of one client, and by what runs for it.
 struct Inner<E: Env> {

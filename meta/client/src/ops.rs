@@ -2,7 +2,7 @@
 
 use engine_runtime::Env;
 use engine_types::Instant;
-use meta_protocol::{Answer, Attr, Caller, Entry, LockTold, Operation};
+use meta_protocol::{Answer, Attr, Caller, Entry, FsSpace, LockTold, Operation, op};
 
 use crate::MetaClient;
 use crate::error::MetaError;
@@ -88,6 +88,18 @@ impl<E: Env> MetaClient<E> {
     ) -> Result<(u64, Attr), MetaError> {
         self.of_kind(caller, operation.into(), None, |answer| match answer {
             Answer::Appended { offset, attr } => Ok((offset, attr)),
+            other => Err(Box::new(other)),
+        })
+        .await
+    }
+
+    /// StatFs: room of the file system, and how old that figure is.
+    ///
+    /// # Errors
+    /// [`MetaError`].
+    pub async fn space(&self, caller: &Caller) -> Result<FsSpace, MetaError> {
+        self.of_kind(caller, op::StatFs {}.into(), None, |answer| match answer {
+            Answer::Space(space) => Ok(space),
             other => Err(Box::new(other)),
         })
         .await

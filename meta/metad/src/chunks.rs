@@ -20,9 +20,14 @@ use engine_runtime::Env;
 use engine_types::{ChainId, ChainTableId, ChunkId, InodeId, Instant, SessionId, Status};
 use mgmt_client::{Follower, Managers};
 
+use crate::space::Space;
+
 #[cfg(test)]
 pub(crate) mod fake;
+mod rooms;
 pub(crate) mod sweep;
+
+use rooms::Rooms;
 
 /// Chunks of one request of removals, so that one message never holds up another file's for long:
 /// what one message of the storage client carries.
@@ -34,6 +39,14 @@ pub enum ChunksError {
     /// A chain did not do it in time, or refused it.
     #[error("{chain}: {why}")]
     Chain {
+        /// Which.
+        chain: ChainId,
+        /// In words of the storage client.
+        why: String,
+    },
+    /// A chain has a chunk in another size: nothing was done to that one.
+    #[error("{chain}: {why}")]
+    Size {
         /// Which.
         chain: ChainId,
         /// In words of the storage client.
@@ -122,7 +135,7 @@ pub trait Chunks: Clone + 'static {
     /// Removes chunks, at most [`REMOVE_BATCH_MAX`]; nothing is known of which when it fails.
     ///
     /// # Errors
-    /// [`ChunksError::Chain`], of one that failed.
+    /// [`ChunksError::Chain`] or [`ChunksError::Size`], of one that failed.
     fn remove(&self, chunks: Vec<At>, by: Instant)
     -> impl Future<Output = Result<(), ChunksError>>;
 
@@ -135,6 +148,11 @@ pub trait Chunks: Clone + 'static {
         session: SessionId,
         by: Instant,
     ) -> impl Future<Output = Result<bool, ChunksError>>;
+
+    /// Room for chunks, as far as it is known; by `by`. None where nobody asks for it.
+    fn space(&self, _by: Instant) -> impl Future<Output = Space> {
+        core::future::ready(Space::default())
+    }
 }
 
 /// Chunks on storage nodes.
@@ -142,19 +160,21 @@ pub struct NodeChunks<E: Env> {
     storage: Storage<E>,
     routing: Rc<Follower<E>>,
     managers: Managers<E>,
+    rooms: Rc<Rooms<E>>,
 }
 
 impl<E: Env> Clone for NodeChunks<E> {
     fn clone(&self) -> Self {
         let (storage, routing) = (self.storage.clone(), self.routing.clone());
-        Self { storage, routing, managers: self.managers.clone() }
+        Self { storage, routing, managers: self.managers.clone(), rooms: self.rooms.clone() }
     }
 }
 
 impl<E: Env> NodeChunks<E> {
     /// `storage` has a session of this process's own.
     pub fn new(storage: Storage<E>, routing: Rc<Follower<E>>, managers: Managers<E>) -> Self {
-        Self { storage, routing, managers }
+        let rooms = Rc::new(Rooms::new(storage.env(), storage.clone(), routing.clone()));
+        Self { storage, routing, managers, rooms }
     }
 }
 
@@ -172,6 +192,13 @@ fn done<T>(chain: ChainId, outcome: Result<T, StorageError>) -> Result<(), Chunk
             may_have_happened: false,
             ..
         }) => Ok(()),
+        Err(
+            error @ StorageError::Refused {
+                status: Status::InvalidArgument,
+                may_have_happened: false,
+                ..
+            },
+        ) => Err(ChunksError::Size { chain, why: error.to_string() }),
         Err(error) => Err(failed(chain, &error)),
     }
 }
@@ -229,5 +256,9 @@ impl<E: Env> Chunks for NodeChunks<E> {
         let why = |error: mgmt_client::ManagerError| error.to_string();
         let ended = asked.map_err(|error| ChunksError::Session { session, why: why(error) })?;
         Ok(ended.contains(&session))
+    }
+
+    async fn space(&self, by: Instant) -> Space {
+        self.rooms.space(by).await
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   request ──┬─ Sync · Close · Append · SetAttr ──> Merge: those of one inode together ─┐
-//!             ├─ PruneSession · FinishShrink ──> many transactions                       │
+//!             ├─ PruneSession · FinishShrink · StatFs ──> none, or many transactions     │
 //!             └─ others ──> Store::call                                                  │
 //!                             │                                                          │
 //!       Unsettled: a cut comes first ──> Shrinks, and again                              │
@@ -19,9 +19,10 @@ use std::rc::Rc;
 use engine_runtime::{Env, Notify, first};
 use engine_types::checksum::mix64;
 use engine_types::{InodeId, Instant, SessionId};
+use futures_lite::future::zip;
 use meta_kv::{Abort, Kv, KvError, Policy, Transaction, transact};
 use meta_protocol::op::{LockWait, SetLock, Stat};
-use meta_protocol::{Answer, LockTold, Operation, Refusal, Request};
+use meta_protocol::{Answer, FsSpace, LockTold, Operation, Refusal, Request};
 use meta_schema::{Errno, Timestamp};
 
 use crate::call::{CallError, Store};
@@ -32,6 +33,7 @@ use crate::measure::{MeasureError, Measures};
 use crate::merge::Merge;
 use crate::op::{self, locks, merged, prune};
 use crate::shrink::{SettleError, Shrinks};
+use crate::space::census;
 use crate::view::View;
 
 #[cfg(test)]
@@ -49,6 +51,9 @@ const LOCK_LOOK_MIN: Duration = Duration::from_millis(10);
 /// Longest pause.
 const LOCK_LOOK_MAX: Duration = Duration::from_millis(500);
 
+/// Time for which a count of inodes is told again: as long as figures of stores.
+const COUNT_AGE: Duration = Duration::from_secs(5);
+
 /// Places of waiters: who waits for an inode of the same place looks once more in vain.
 const LOCK_WAKES: usize = 64;
 
@@ -64,6 +69,8 @@ struct Inner<E, K, C> {
     merge: Merge<Request, Merged>,
     /// Told when locks change here, of the inodes that share a place.
     locks: [Notify; LOCK_WAKES],
+    /// Inodes, and when they were counted.
+    counted: Cell<Option<(u64, Instant)>>,
 }
 
 /// The namespace with its files, on one core. Clones share everything.
@@ -88,6 +95,7 @@ impl<E: Env, K: Kv, C: Chunks> Files<E, K, C> {
             shrinks,
             merge: Merge::default(),
             locks: core::array::from_fn(|_| Notify::default()),
+            counted: Cell::default(),
             store,
         }))
     }
@@ -155,6 +163,7 @@ impl<E: Env, K: Kv, C: Chunks> Files<E, K, C> {
                 self.settle(ask.ino, by).await?;
                 Ok((self.stat(request, ask.ino, by).await?, false))
             }
+            Operation::StatFs(_) => Ok((Answer::Space(self.space(by).await?), false)),
             Operation::SetLock(ask) if matches!(ask.wait, LockWait::Ticket { .. }) => {
                 Ok((Answer::Lock(self.look(request.session, ask).await?), false))
             }
@@ -337,6 +346,32 @@ impl<E: Env, K: Kv, C: Chunks> Files<E, K, C> {
         let asked = Request { tag: None, operation, ..request.clone() };
         let left = by.saturating_since(self.0.env.now());
         self.0.store.call(&asked, None, left).await
+    }
+}
+
+/// Room.
+impl<E: Env, K: Kv, C: Chunks> Files<E, K, C> {
+    /// As df shows it, by `by`.
+    async fn space(&self, by: Instant) -> Result<FsSpace, CallError> {
+        let (inodes, space) = zip(self.inodes(), Box::pin(self.0.chunks.space(by))).await;
+        Ok(space.told(inodes?, self.0.env.now()))
+    }
+
+    /// How many inodes there are, or were a moment ago.
+    async fn inodes(&self) -> Result<u64, CallError> {
+        let now = self.0.env.now();
+        if let Some((inodes, at)) = self.0.counted.get()
+            && now < at + COUNT_AGE
+        {
+            return Ok(inodes);
+        }
+        let starts = core::array::from_fn(|_| self.0.env.random());
+        let counted = self.transact(async |_, transaction: &K::Transaction| {
+            Ok(census::count(transaction, starts).await?)
+        });
+        let inodes = counted.await?;
+        self.0.counted.set(Some((inodes, self.0.env.now())));
+        Ok(inodes)
     }
 }
 

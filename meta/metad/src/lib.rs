@@ -34,6 +34,7 @@ pub mod role;
 pub mod service;
 pub(crate) mod session;
 pub mod shrink;
+pub(crate) mod space;
 pub mod starts;
 pub(crate) mod view;
 
@@ -46,3 +47,4 @@ pub use files::Files;
 pub use halt::Halt;
 pub use role::{Role, RoleError, Settings, run};
 pub use service::MetaService;
+pub use space::Space;

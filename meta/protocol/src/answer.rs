@@ -55,7 +55,7 @@ pub enum LayoutTold {
     Directory(LayoutTemplate),
 }
 
-/// Room of the file system, of which replicas are already counted out.
+/// Room of the file system, of which replicas and the reserve are already counted out.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct FsSpace {
     /// Bytes that it can hold.
@@ -64,10 +64,17 @@ pub struct FsSpace {
     pub bytes_free: u64,
     /// Of them free for others than root.
     pub bytes_available: u64,
-    /// Inodes that it can hold.
+    /// Inodes that it can hold; how many there are is an estimate where they are many.
     pub files: u64,
     /// Of them free.
     pub files_free: u64,
+    /// How old the oldest figure is that counts, in milliseconds.
+    pub age_ms: u32,
+    /// Stores whose figures count.
+    pub stores: u32,
+    /// Stores that did not answer when they were asked last: their last figures count, and nothing
+    /// does if there are none.
+    pub stores_silent: u32,
 }
 
 /// What is told when it was done.
@@ -140,7 +147,9 @@ pub enum Answer {
 
 fields! {
     Entry { cookie, ino, kind, name: bytes(NAME_BYTES_MAX), attr }
-    FsSpace { bytes, bytes_free, bytes_available, files, files_free }
+    FsSpace {
+        bytes, bytes_free, bytes_available, files, files_free, age_ms, stores, stores_silent
+    }
 }
 
 choices! {

@@ -65,7 +65,9 @@ samples! {
         truncate_epoch layout
     }
     Entry { cookie ino kind name attr }
-    FsSpace { bytes bytes_free bytes_available files files_free }
+    FsSpace {
+        bytes bytes_free bytes_available files files_free age_ms stores stores_silent
+    }
     StatusAsk {}
     ServiceStatus { fs ready in_flight retries unknown operations }
     OperationCount { done refused failed p50_us p99_us max_us }

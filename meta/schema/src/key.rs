@@ -186,6 +186,11 @@ pub const fn inode(ino: InodeId) -> [u8; ONE] {
     one(*b"INOD", spread(ino))
 }
 
+/// Prefix of all inodes, with their side keys.
+pub const fn inodes() -> [u8; LETTERS] {
+    *b"INOD"
+}
+
 /// Where a range that begins at `inode` ends, with the side keys inside.
 pub const fn inode_end(ino: InodeId) -> [u8; ONE + 1] {
     inode_side(ino, 0xff)

@@ -11,6 +11,7 @@ use crate::exit::{Exit, Failure};
 use crate::output::Output;
 use crate::run;
 
+mod df;
 mod serve;
 mod status;
 
@@ -35,6 +36,8 @@ enum Verb {
     Serve(serve::Args),
     /// Ask services how they are and what they do.
     Status(status::Args),
+    /// Show how much room the file system has, as statfs tells it.
+    Df(df::Args),
 }
 
 impl Verb {
@@ -42,6 +45,7 @@ impl Verb {
         match self {
             Self::Serve(args) => args.json,
             Self::Status(args) => args.managers.json,
+            Self::Df(args) => args.managers.json,
         }
     }
 }
@@ -56,6 +60,7 @@ async fn perform<E: Env>(env: E, verb: Verb) -> Result<Exit, Failure> {
     let done = match verb {
         Verb::Serve(args) => serve::run(&env, &args, &mut out).await,
         Verb::Status(args) => status::run(&env, &args, &mut out).await,
+        Verb::Df(args) => df::run(&env, &args, &mut out).await,
     };
     out.flush()?;
     done

@@ -70,7 +70,7 @@ fn node_chunks_say_and_do_what_the_service_relies_on() {
 }
 
 /// Writes `count` chunks of a file, as a client does, and says so.
-async fn fill(user: &User, meta: &Meta, storage: &Storage, attr: &Attr, count: u32) {
+pub(crate) async fn fill(user: &User, meta: &Meta, storage: &Storage, attr: &Attr, count: u32) {
     let layout = attr.layout.unwrap();
     let table = user.follower.routing().tables[&layout.table].chains.clone();
     for index in 0..count {

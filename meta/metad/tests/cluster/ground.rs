@@ -35,14 +35,14 @@ const CLUSTER: ClusterId = ClusterId::new(7);
 const KV: NodeId = NodeId::new(0);
 const MANAGER: NodeId = NodeId::new(1);
 /// Machines of the storage nodes.
-const NODES: [NodeId; 3] = [NodeId::new(2), NodeId::new(3), NodeId::new(4)];
+pub(crate) const NODES: [NodeId; 3] = [NodeId::new(2), NodeId::new(3), NodeId::new(4)];
 /// Machines of the metadata services.
 pub(crate) const META: [NodeId; 2] = [NodeId::new(5), NodeId::new(6)];
 /// Machines of clients.
 const CLIENTS: [NodeId; 2] = [NodeId::new(7), NodeId::new(8)];
 const PORT: u16 = 7000;
 const STORE: &str = "/store";
-const STORE_BYTES: u64 = 1 << 30;
+pub(crate) const STORE_BYTES: u64 = 1 << 30;
 /// Chunks of files.
 pub(crate) const CHUNK: u32 = 64 << 10;
 const TABLE: ChainTableId = ChainTableId::new(1);

@@ -6,3 +6,4 @@ mod chunks;
 mod ends;
 mod ground;
 mod kills;
+mod room;

@@ -263,9 +263,18 @@ fn golden_answers() {
     let appended = Answer::Appended { offset: 6, attr };
     check(&appended, &["0e 0600000000000000", ATTR].concat());
     check(&Answer::Pruned { more: true }, "0f 01");
-    let space = FsSpace { bytes: 1, bytes_free: 2, bytes_available: 3, files: 4, files_free: 5 };
+    let space = FsSpace {
+        bytes: 1,
+        bytes_free: 2,
+        bytes_available: 3,
+        files: 4,
+        files_free: 5,
+        age_ms: 6,
+        stores: 7,
+        stores_silent: 8,
+    };
     let golden = "10 0100000000000000 0200000000000000 0300000000000000 0400000000000000
-        0500000000000000";
+        0500000000000000 06000000 07000000 08000000";
     check(&Answer::Space(space), golden);
 }
 

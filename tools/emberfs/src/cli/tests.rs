@@ -59,6 +59,7 @@ const GOOD: &[&str] = &[
     "emberfs meta serve --cluster c --node 2 --listen 0.0.0.0:0 --advertise h:1 --kv h:1",
     "emberfs meta serve --config f --managers h:1,i:2 --requests 8 --chunk-size 1MiB --stripe 4",
     "emberfs meta status --config f --operations --json",
+    "emberfs meta df --config f --json",
     "emberfs node list --role storage",
     "emberfs node show node-3 --targets",
     "emberfs node drain 3",

@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use crate::config::HostPort;
 use crate::exit::{Exit, Failure};
-use crate::manager::Managers;
+use crate::manager::{Access, Managers};
 use crate::output::{Colour, Output};
 use crate::table::{Align, Cell, Column, Table};
 use crate::words;
@@ -155,14 +155,7 @@ const OPERATION_COLUMNS: &[Column] = &[
 /// Runs the verb.
 pub(super) async fn run<E: Env>(env: &E, args: &Args, out: &mut Output) -> Result<Exit, Failure> {
     let access = args.managers.access(env).await?;
-    let mut rows = Vec::new();
-    let each = |row: NodeRow| {
-        if row.record.role == NodeRole::Meta {
-            rows.push(row);
-        }
-        Ok(())
-    };
-    access.nodes(each).await?;
+    let rows = services(&access).await?;
     let net = access.cluster.operator(env);
     let by = access.deadline();
     let tasks: Vec<_> = rows
@@ -182,21 +175,37 @@ pub(super) async fn run<E: Env>(env: &E, args: &Args, out: &mut Output) -> Resul
     print(out, args.operations, &found)
 }
 
-/// Asks one service. One that the managers do not hear of is not waited for.
-async fn ask<E: Env>(
-    env: &E,
-    net: Rc<NetConfig>,
-    row: &NodeRow,
-    by: Instant,
-) -> Result<ServiceStatus, String> {
+/// The services that are registered.
+pub(super) async fn services<E: Env>(access: &Access<E>) -> Result<Vec<NodeRow>, Failure> {
+    let mut rows = Vec::new();
+    let each = |row: NodeRow| {
+        if row.record.role == NodeRole::Meta {
+            rows.push(row);
+        }
+        Ok(())
+    };
+    access.nodes(each).await?;
+    Ok(rows)
+}
+
+/// Where a service listens. One that the managers do not hear of is not waited for.
+pub(super) fn address(row: &NodeRow) -> Result<SocketAddr, String> {
     if row.state == NodeState::Dead {
         return Err("the managers do not hear of it".to_owned());
     }
     let named = row.record.addresses.first().ok_or("it has no address")?;
     let named: HostPort = named.parse().map_err(|why| format!("{named}: {why}"))?;
     let found: Vec<SocketAddr> = named.resolve().map_err(|error| error.to_string())?;
-    let address = *found.first().ok_or("its host has no address")?;
-    meta_client::status(env, net, address, by).await.map_err(|error| error.to_string())
+    Ok(*found.first().ok_or("its host has no address")?)
+}
+
+async fn ask<E: Env>(
+    env: &E,
+    net: Rc<NetConfig>,
+    row: &NodeRow,
+    by: Instant,
+) -> Result<ServiceStatus, String> {
+    meta_client::status(env, net, address(row)?, by).await.map_err(|error| error.to_string())
 }
 
 fn print(out: &mut Output, by_operation: bool, found: &[Found]) -> Result<Exit, Failure> {
