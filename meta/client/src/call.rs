@@ -8,10 +8,11 @@ use engine_net::pooled;
 use engine_runtime::{Bytes, Env, First, first, until};
 use engine_types::limits::PAYLOAD_BYTES_MAX;
 use engine_types::{Instant, NodeId, reached};
-use meta_protocol::op::ReleaseLocks;
+use meta_protocol::op::{CancelLock, LockWait, ReleaseLocks, SetLock};
 use meta_protocol::{
     Answer, Call as _, Caller, Cause, Operation, Record as _, Refusal, Request, Tag,
 };
+use meta_schema::lock::TICKET_ANY;
 use meta_schema::{INODE_ROOT, LockFamily};
 
 use crate::Inner;
@@ -60,7 +61,8 @@ async fn tagged<E: Env>(
                 Ok(None) => return Err(inner.ended(name, false)),
                 Err(_) => return Err(late(name, Vec::new(), false)),
             };
-            Some(Held { inner: inner.clone(), tag, in_doubt: Cell::new(false) })
+            let overtaking = overtaking(&operation);
+            Some(Held { inner: inner.clone(), tag, overtaking, in_doubt: Cell::new(false) })
         }
     };
     let tag = held.as_ref().map(|held| held.tag);
@@ -75,6 +77,7 @@ async fn tagged<E: Env>(
 struct Held<E: Env> {
     inner: Rc<Inner<E>>,
     tag: Tag,
+    overtaking: Operation,
     in_doubt: Cell<bool>,
 }
 
@@ -86,18 +89,32 @@ impl<E: Env> Drop for Held<E> {
         if self.inner.is_lost() || self.inner.closed.is_cancelled() {
             return; // the channel is used for nothing any more
         }
-        let (inner, tag) = (self.inner.clone(), self.tag);
-        drop(self.inner.env.spawn(async move { overtake(&inner, tag).await }));
+        let (inner, tag, operation) = (self.inner.clone(), self.tag, self.overtaking.clone());
+        drop(self.inner.env.spawn(async move { overtake(&inner, tag, operation).await }));
     }
 }
 
-/// Does something newer on the channel of an abandoned request, which changes nothing and is
-/// recorded. Once it is, the request was done or finds a newer record, and is never done.
-async fn overtake<E: Env>(inner: &Rc<Inner<E>>, abandoned: Tag) {
+/// What overtakes a request that is abandoned. It changes nothing: locks are given back that nobody
+/// has. For a wait that is not all: nobody will ask for it again, so it leaves the line, or others
+/// would wait behind it until the session ends. A lock that was granted meanwhile stays with its
+/// owner, as after any other unknown result.
+fn overtaking(abandoned: &Operation) -> Operation {
+    match abandoned {
+        Operation::SetLock(SetLock { ino, lock, wait: LockWait::Queue }) => {
+            CancelLock { ino: *ino, owner: lock.owner, ticket: TICKET_ANY }.into()
+        }
+        _ => {
+            let family = LockFamily::Posix;
+            ReleaseLocks { ino: INODE_ROOT, family, owner: NOBODY }.into()
+        }
+    }
+}
+
+/// Does something newer on the channel of an abandoned request, and has it recorded. Once it is,
+/// the request was done or finds a newer record, and is never done.
+async fn overtake<E: Env>(inner: &Rc<Inner<E>>, abandoned: Tag, operation: Operation) {
     inner.metrics.count(|counts| counts.abandoned += 1);
     let tag = channels::next(abandoned);
-    let family = LockFamily::Posix;
-    let operation = ReleaseLocks { ino: INODE_ROOT, family, owner: NOBODY }.into();
     let (caller, session) = (Caller::root(), inner.session.id());
     let request = Request { caller, session, tag: Some(tag), operation };
     loop {

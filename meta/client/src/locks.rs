@@ -64,8 +64,27 @@ impl<E: Env> MetaClient<E> {
     /// its owner releases it.
     ///
     /// # Errors
-    /// [`MetaError`].
+    /// [`MetaError`]. When it is not known whether a wait began, it is ended in the background,
+    /// with all other waits of the owner for this inode: these queue anew.
     pub async fn lock(
+        &self,
+        caller: &Caller,
+        ino: InodeId,
+        lock: LockAsk,
+        wait: bool,
+        by: Instant,
+    ) -> Result<LockTold, MetaError> {
+        loop {
+            let told = self.lock_once(caller, ino, lock, wait, by).await?;
+            // It was not this one that gave up.
+            if told == LockTold::Cancelled && wait && self.inner().env.now() < by {
+                continue;
+            }
+            return Ok(told);
+        }
+    }
+
+    async fn lock_once(
         &self,
         caller: &Caller,
         ino: InodeId,

@@ -346,7 +346,8 @@ pub struct CancelLock {
     pub ino: InodeId,
     /// Who waits.
     pub owner: u64,
-    /// Under which ticket.
+    /// Under which ticket. [`TICKET_ANY`](meta_schema::lock::TICKET_ANY): all waits of the owner;
+    /// whoever asked to wait and heard nothing knows no other.
     pub ticket: u64,
 }
 

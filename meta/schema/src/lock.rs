@@ -28,7 +28,7 @@ use crate::errno::Errno;
 use crate::limits::{LOCK_WAITERS_MAX, LOCKS_MAX};
 use crate::{fields, numbered, records};
 
-pub use table::{LockOutcome, Locked};
+pub use table::{LockOutcome, Locked, TICKET_ANY};
 
 /// Which calls a lock belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

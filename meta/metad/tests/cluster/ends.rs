@@ -6,6 +6,7 @@ use engine_runtime::Env;
 use engine_types::InodeId;
 use meta_client::MetaError;
 use meta_protocol::op::LockAsk;
+use meta_protocol::op::LockWait::Queue;
 use meta_protocol::{Caller, LockTold, op};
 use meta_schema::{INODE_ROOT, LockFamily, LockKind, LockRange};
 use mgmt_protocol::Operation;
@@ -78,6 +79,40 @@ fn a_wait_that_is_given_up_holds_nobody_up() {
         user.pause(Duration::from_secs(15)).await;
         let unlock = LockAsk { kind: None, ..exclusive(1) };
         one.lock(&root, file.ino, unlock, false, soon(1)).await.unwrap();
+        let next = one.lock(&root, file.ino, exclusive(4), false, soon(1)).await.unwrap();
+        assert_eq!(next, LockTold::Granted, "nobody is in the line any more");
+    });
+}
+
+/// A request to wait that ends by its deadline, or whose caller goes, before anybody heard of its
+/// place in the line: nobody waits behind it for longer than that takes to be known.
+#[test]
+fn a_request_to_wait_that_nobody_waits_for_leaves_the_line() {
+    let ground = Ground::new(34);
+    ground.act(0, async |user| {
+        let (one, two) = (user.mount().await, user.mount().await);
+        let root = Caller::root();
+        let (file, _) = one.opened(&root, create(INODE_ROOT, "f")).await.unwrap();
+        let soon = |seconds| user.env.now() + Duration::from_secs(seconds);
+        one.lock(&root, file.ino, exclusive(1), true, soon(1)).await.unwrap();
+        let queue = |owner| op::SetLock { ino: file.ino, lock: exclusive(owner), wait: Queue };
+        let late = two.call_by(&root, queue(2), soon(3)).await;
+        assert!(matches!(late, Err(MetaError::DeadlineExceeded { .. })), "{late:?}");
+        let gone = two.call_by(&root, queue(3), soon(100));
+        assert!(engine_runtime::until(&user.env, soon(2), gone).await.is_err());
+        // One with the same owner waits on, in a task of its own.
+        let (waiter, other) = (two.clone(), root.clone());
+        let by = soon(100);
+        let waits = user.env.spawn(async move {
+            waiter.lock(&other, file.ino, exclusive(2), true, by).await.unwrap()
+        });
+        let again = two.call_by(&root, queue(2), soon(3)).await;
+        assert!(matches!(again, Err(MetaError::DeadlineExceeded { .. })), "{again:?}");
+        user.pause(Duration::from_secs(15)).await;
+        let unlock = |owner| LockAsk { kind: None, ..exclusive(owner) };
+        one.lock(&root, file.ino, unlock(1), false, soon(1)).await.unwrap();
+        assert_eq!(waits.await, LockTold::Granted, "it was not this one that gave up");
+        two.lock(&root, file.ino, unlock(2), false, soon(1)).await.unwrap();
         let next = one.lock(&root, file.ino, exclusive(4), false, soon(1)).await.unwrap();
         assert_eq!(next, LockTold::Granted, "nobody is in the line any more");
     });

@@ -9,6 +9,10 @@ use super::{Lock, LockFamily, LockKind, LockOwner, LockRange, LockTable, Waiter}
 use crate::errno::Errno;
 use crate::limits::{LOCK_WAITERS_MAX, LOCKS_MAX};
 
+/// Names all waits of an owner, for one who has not been told a ticket: none is ever given out so
+/// high, as they begin with nanoseconds since 1970.
+pub const TICKET_ANY: u64 = u64::MAX;
+
 /// What became of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LockOutcome {
@@ -127,10 +131,12 @@ impl LockTable {
         Ok(self.grant())
     }
 
-    /// Gives up waiting. True if `owner` waited under `ticket`; if not, it has its lock.
+    /// Gives up waiting. True if `owner` waited under `ticket`, or under any with [`TICKET_ANY`];
+    /// if not, it has its lock.
     pub fn cancel(&mut self, owner: LockOwner, ticket: u64) -> (bool, Vec<Waiter>) {
         let before = self.waiters.len();
-        self.waiters.retain(|waiter| waiter.ticket != ticket || waiter.lock.owner != owner);
+        let is_other = |waiter: &Waiter| ticket != TICKET_ANY && waiter.ticket != ticket;
+        self.waiters.retain(|waiter| is_other(waiter) || waiter.lock.owner != owner);
         (self.waiters.len() < before, self.grant())
     }
 

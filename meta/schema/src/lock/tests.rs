@@ -174,6 +174,15 @@ fn waiting_is_given_up() {
     let (found, granted) = table.cancel(owner(2), writer);
     assert_eq!((found, owners(&granted)), (true, vec![3]));
     assert_eq!(table.cancel(owner(3), reader), (false, vec![]), "it has its lock");
+    // Who was not told its ticket gives up all of its waits, and no lock.
+    get(&mut table, posix(2, Read, 20, 29));
+    wait(&mut table, posix(2, Write, 0, 9));
+    wait(&mut table, posix(2, Write, 5, 9));
+    wait(&mut table, posix(4, Read, 0, 9));
+    let (found, granted) = table.cancel(owner(2), TICKET_ANY);
+    assert_eq!((found, owners(&granted)), (true, vec![4]));
+    assert_eq!(table.cancel(owner(2), TICKET_ANY), (false, vec![]));
+    assert!(table.held().contains(&posix(2, Read, 20, 29)));
 }
 
 /// flock(2): "Converting a lock ... is not guaranteed to be atomic: the existing lock is first
