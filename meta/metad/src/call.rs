@@ -30,7 +30,7 @@ use meta_protocol::{Answer, Refusal, Request, Tag};
 use meta_schema::codec::Record;
 use meta_schema::{Errno, Key, RequestRecord, Superblock, Timestamp, key};
 
-use crate::ctx::{Ctx, Tables};
+use crate::ctx::{Ctx, Limits, Tables};
 use crate::halt::{Halt, Stop, damaged, refused};
 use crate::join::three;
 use crate::op;
@@ -42,6 +42,7 @@ pub struct Store<E, K> {
     kv: K,
     superblock: Superblock,
     tables: RefCell<Rc<Tables>>,
+    limits: Cell<Limits>,
     attempts: Cell<Attempts>,
 }
 
@@ -91,12 +92,19 @@ impl<E: Env, K: Kv> Store<E, K> {
     pub fn new(env: &E, kv: &K, superblock: Superblock) -> Self {
         let (env, kv) = (env.clone(), kv.clone());
         let (tables, attempts) = (RefCell::default(), Cell::default());
-        Self { env, kv, superblock, tables, attempts }
+        let limits = Cell::new(Limits::DEFAULT);
+        Self { env, kv, superblock, tables, limits, attempts }
     }
 
     /// Chain tables of newer routing info: what layouts are made of from now on.
     pub fn set_tables(&self, tables: Tables) {
         *self.tables.borrow_mut() = Rc::new(tables);
+    }
+
+    /// Lowers how far operations look.
+    #[cfg(test)]
+    pub(crate) fn set_limits(&self, limits: Limits) {
+        self.limits.set(limits);
     }
 
     /// The file system.
@@ -147,6 +155,7 @@ impl<E: Env, K: Kv> Store<E, K> {
                 fresh,
                 random: self.env.random(),
                 tables: &tables,
+                limits: self.limits.get(),
             };
             attempt(&view, &ctx, request).await
         });

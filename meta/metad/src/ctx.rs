@@ -23,6 +23,27 @@ pub(crate) struct Ctx<'a> {
     pub(crate) random: u64,
     /// Chain tables of the newest routing info.
     pub(crate) tables: &'a Tables,
+    /// How far it looks.
+    pub(crate) limits: Limits,
+}
+
+/// How far operations look whose work hangs on what others have made. They are what an operation
+/// may read in its transaction of 5 s; tests lower them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Limits {
+    /// Directories of a tree that RemoveTree looks at: what 3FS looks at, too; some 50 ms.
+    pub(crate) tree_directories: usize,
+    /// Entries of a tree that RemoveTree looks at: 16 pages.
+    pub(crate) tree_entries: usize,
+    /// Owners that the search for deadlocks follows. Linux follows 10 and takes longer chains for
+    /// none (`MAX_DEADLK_ITERATIONS`).
+    pub(crate) search_owners: usize,
+}
+
+impl Limits {
+    /// What services have.
+    pub(crate) const DEFAULT: Self =
+        Self { tree_directories: 1024, tree_entries: 65_536, search_owners: 64 };
 }
 
 /// What layouts need of a chain table.

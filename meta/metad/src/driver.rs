@@ -33,7 +33,7 @@ use crate::view::prefix;
 
 #[cfg(test)]
 mod tests;
-mod turn;
+pub(crate) mod turn;
 
 use turn::Turns;
 
@@ -133,13 +133,14 @@ impl<E: Env, K: Kv, C: Chunks> Inner<E, K, C> {
     async fn round(
         &self,
         routing: &RoutingInfo,
-        turns: &mut Turns,
+        turns: &mut Turns<SessionId>,
         floor: &mut SessionId,
     ) -> Result<usize, CallError> {
         let found = self.left_behind(routing).await?;
         let now = self.files.env().now();
         let me = self.me.get();
-        let due = turns.due(&found, now, |session| turn::rank(routing, me, session));
+        let due =
+            turns.due(&found, now, |session: SessionId| turn::rank(routing, me, session.get()));
         let mut pruned = 0;
         for group in due.chunks(AT_ONCE) {
             let done = all(group.iter().map(|&session| self.prune(routing, session))).await;
@@ -228,7 +229,7 @@ fn next_revoked(routing: &RoutingInfo, session: SessionId) -> Option<SessionId> 
 }
 
 /// `time`, or up to a quarter less.
-fn jittered(time: Duration, random: u64) -> Duration {
+pub(crate) fn jittered(time: Duration, random: u64) -> Duration {
     let quarter = u64::try_from(time.as_nanos() / 4).unwrap_or(u64::MAX);
     time - Duration::from_nanos(random % quarter.max(1))
 }

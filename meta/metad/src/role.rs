@@ -24,7 +24,7 @@ use engine_net::{NetConfig, Server};
 use engine_runtime::{CancelToken, Env, First, Listener as _, first};
 use engine_types::limits::DRAIN_TIME_MAX;
 use engine_types::{
-    ChainTable, ChainTableId, ChunkSize, Incarnation, Instant, NodeId, NodeRole, Timeline,
+    ChainTable, ChainTableId, ChunkSize, Incarnation, InodeId, Instant, NodeId, NodeRole, Timeline,
 };
 use meta_kv::Kv;
 use meta_schema::{LayoutTemplate, Superblock};
@@ -39,7 +39,7 @@ use crate::call::Store;
 use crate::chunks::NodeChunks;
 use crate::ctx::{Table, Tables};
 use crate::deletion::{Collector, DeletionSettings};
-use crate::driver::Driver;
+use crate::driver::{Driver, turn};
 use crate::files::Files;
 use crate::mkfs::{self, OpenError};
 use crate::service::{MetaService, REQUESTS_DEFAULT};
@@ -278,7 +278,9 @@ impl<E: Env, K: Kv> Life<E, K> {
         let chunks = NodeChunks::new(storage, follower.clone(), self.managers.clone());
         let store = Store::new(&self.env, &self.role.kv, superblock);
         let files = Files::new(&self.env, store, &chunks);
-        let collector = Collector::start(&files, self.role.settings.deletion.clone());
+        let (routing, me) = (follower.clone(), self.me.clone());
+        let rank = move |ino: InodeId| turn::rank(&routing.routing(), me.get(), ino.get());
+        let collector = Collector::ranked(&files, self.role.settings.deletion.clone(), rank);
         let driver = Driver::start(&files, follower, self.me.clone());
         Ok(Term { start, session, files, _collector: collector, _driver: driver })
     }

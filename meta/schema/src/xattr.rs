@@ -33,7 +33,7 @@ pub enum XattrUse {
     Change,
 }
 
-/// Whether a value may be there already (setxattr(2), flags).
+/// Whether a value may be there already (setxattr(2), flags). For ACLs it counts for nothing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum XattrSet {
     /// Either way.

@@ -5,6 +5,7 @@
 //! of reads, removals and transactions around them.
 
 use core::cell::RefCell;
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use engine_runtime::{CancelToken, Env, all, first};
@@ -12,7 +13,7 @@ use engine_types::{InodeId, Instant, SessionId};
 use meta_kv::{KeyRange, Kv, RangeRead, ReadMode, Transaction};
 use meta_schema::codec::Record;
 use meta_schema::limits::DELETION_SHARDS;
-use meta_schema::{Deletion, DeletionClass, Inode, Key, Timestamp, key};
+use meta_schema::{Deletion, DeletionClass, Inode, Key, Shrink, Timestamp, key};
 
 use super::DeletionSettings;
 use super::claim::{Claims, Stand};
@@ -22,6 +23,8 @@ use super::rate::Rate;
 use crate::call::CallError;
 use crate::chunks::sweep::{Cut, Pace, Place, cut, remove_first};
 use crate::chunks::{Chunks, ChunksError};
+use crate::driver::jittered;
+use crate::driver::turn::Turns;
 use crate::files::Files;
 use crate::marks;
 
@@ -41,6 +44,8 @@ struct Inner<E, K, C> {
     files: Files<E, K, C>,
     settings: DeletionSettings,
     claims: RefCell<Claims>,
+    /// Where this process stands among all services, for an inode.
+    rank: Box<dyn Fn(InodeId) -> u32>,
     stop: CancelToken,
 }
 
@@ -54,11 +59,21 @@ impl<E: Env, K: Kv, C: Chunks> Drop for Collector<E, K, C> {
 }
 
 impl<E: Env, K: Kv, C: Chunks> Collector<E, K, C> {
-    /// Starts the workers.
+    /// Starts the workers of a process that is alone, as far as it knows.
     pub fn start(files: &Files<E, K, C>, settings: DeletionSettings) -> Self {
+        Self::ranked(files, settings, |_| 0)
+    }
+
+    /// Starts the workers. `rank` is where this process stands among all services for an inode: the
+    /// first sees to what somebody has left behind, the others in case that it does not.
+    pub fn ranked(
+        files: &Files<E, K, C>,
+        settings: DeletionSettings,
+        rank: impl Fn(InodeId) -> u32 + 'static,
+    ) -> Self {
         let claims = RefCell::new(Claims::new(files.chunks().session()));
-        let files = files.clone();
-        let inner = Rc::new(Inner { files, settings, claims, stop: CancelToken::default() });
+        let (files, rank) = (files.clone(), Box::new(rank));
+        let inner = Rc::new(Inner { files, settings, claims, rank, stop: CancelToken::default() });
         let env = inner.files.env().clone();
         for class in DeletionClass::ALL {
             let rate = Rate::new(inner.settings.per_second(class));
@@ -80,29 +95,46 @@ impl<E: Env, K: Kv, C: Chunks> Inner<E, K, C> {
     async fn sweep(&self) {
         let env = self.files.env();
         let mut next: [Option<Vec<u8>>; 2] = [None, None];
+        let mut turns: [Turns<InodeId>; 2] = Default::default();
         while !self.stop.is_cancelled() {
             for (kind, range) in [marks::shrinks(), marks::length_queries()].into_iter().enumerate()
             {
                 let begin = next[kind].take().unwrap_or_else(|| range.begin.clone());
-                match self.keys(KeyRange::new(begin, range.end)).await {
-                    Ok(keys) => {
-                        next[kind] = keys.last().filter(|_| keys.len() == SWEEP_PAGE).cloned();
-                        let inodes = keys.iter().filter_map(|key| inode_of(key));
-                        all(inodes.map(|ino| self.settle(kind == 0, ino))).await;
+                match self.entries(KeyRange::new(begin, range.end)).await {
+                    Ok(entries) => {
+                        let last = entries.last().filter(|_| entries.len() == SWEEP_PAGE);
+                        next[kind] = last.map(|(key, _)| key.clone());
+                        let due = self.due(&mut turns[kind], &entries);
+                        all(due.into_iter().map(|ino| self.settle(kind == 0, ino))).await;
                     }
                     Err(error) => tracing::warn!(%error, "what others left is not known"),
                 }
             }
-            self.pause(env.now() + SWEEP_PAUSE).await;
+            self.pause(env.now() + jittered(SWEEP_PAUSE, env.random())).await;
         }
     }
 
-    async fn keys(&self, range: KeyRange) -> Result<Vec<Vec<u8>>, CallError> {
+    /// Files of a page that this process sees to now: its own cuts, which nobody else may finish
+    /// while it lives (E448), and what is its turn.
+    fn due(&self, turns: &mut Turns<InodeId>, entries: &[(Vec<u8>, Vec<u8>)]) -> Vec<InodeId> {
+        let me = self.files.chunks().session();
+        let is_own = |key: &[u8], value: &[u8]| {
+            let cut = || Shrink::decode(value).is_ok_and(|shrink| shrink.owner == me);
+            matches!(Key::parse(key), Ok(Key::Shrink(_))) && cut()
+        };
+        let found = |(key, value): &(Vec<u8>, Vec<u8>)| Some((inode_of(key)?, is_own(key, value)));
+        let found: BTreeMap<InodeId, bool> = entries.iter().filter_map(found).collect();
+        let inodes: Vec<InodeId> = found.keys().copied().collect();
+        let rank = |ino: InodeId| if found[&ino] { 0 } else { (self.rank)(ino) };
+        turns.due_of_page(&inodes, self.files.env().now(), rank)
+    }
+
+    async fn entries(&self, range: KeyRange) -> Result<Vec<(Vec<u8>, Vec<u8>)>, CallError> {
         let read = RangeRead::new(range).limit(SWEEP_PAGE);
         self.files
             .transact(async |_, transaction: &K::Transaction| {
                 let page = transaction.range(read.clone(), ReadMode::Snapshot).await?;
-                Ok(page.entries.into_iter().map(|(key, _)| key).collect())
+                Ok(page.entries)
             })
             .await
     }

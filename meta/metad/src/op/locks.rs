@@ -32,10 +32,6 @@ use crate::halt::{Stop, damaged, refused};
 use crate::join::both;
 use crate::view::View;
 
-/// Owners that the search for deadlocks follows. Linux follows 10 and takes longer chains for none
-/// (`MAX_DEADLK_ITERATIONS`).
-const SEARCH_OWNERS_MAX: usize = 64;
-
 async fn table<T: Transaction>(
     view: &View<'_, T>,
     ino: InodeId,
@@ -102,7 +98,9 @@ pub(crate) async fn set<T: Transaction>(
         LockOutcome::Granted => LockTold::Granted,
         LockOutcome::Busy(_) => LockTold::Busy,
         LockOutcome::Waiting(ticket) => {
-            granted.extend(pass_deadlock(view, ino, &mut table, ticket, &wanted).await?);
+            let most = ctx.limits.search_owners;
+            let search = Search { view, ino, ticket, wanted: &wanted, most };
+            granted.extend(search.pass_deadlock(&mut table).await?);
             match granted.iter().any(|waiter| waiter.ticket == ticket) {
                 true => LockTold::Granted,
                 false => LockTold::Waiting { ticket },
@@ -252,62 +250,62 @@ fn keep<T: Transaction>(
     Ok(())
 }
 
-/// Refuses a wait that would never end. One that would only because of its place in the queue goes
-/// to the front of it instead, and who has a lock by that is returned.
-async fn pass_deadlock<T: Transaction>(
-    view: &View<'_, T>,
+/// The search for waits that would never end.
+struct Search<'a, T> {
+    view: &'a View<'a, T>,
     ino: InodeId,
-    table: &mut LockTable,
     ticket: u64,
-    wanted: &Lock,
-) -> Result<Vec<Waiter>, Stop> {
-    if wanted.family != LockFamily::Posix
-        || !waits_for_itself(view, ino, table, ticket, wanted).await?
-    {
-        return Ok(Vec::new());
-    }
-    let (_, granted) = table.overtake(ticket);
-    let is_granted = granted.iter().any(|waiter| waiter.ticket == ticket);
-    if !is_granted && waits_for_itself(view, ino, table, ticket, wanted).await? {
-        engine_types::reached!("E454: a wait for locks would never end");
-        let why = format_args!("{:?} of {ino} waits for itself", wanted.owner);
-        return Err(refused(Errno::EDEADLK, why));
-    }
-    Ok(granted)
+    wanted: &'a Lock,
+    /// Owners that are followed.
+    most: usize,
 }
 
-/// Whether following who waits for whom comes back to the owner of `wanted`.
-async fn waits_for_itself<T: Transaction>(
-    view: &View<'_, T>,
-    ino: InodeId,
-    own: &LockTable,
-    ticket: u64,
-    wanted: &Lock,
-) -> Result<bool, Stop> {
-    let mut next: Vec<LockOwner> = own.blockers(ticket);
-    let mut seen: BTreeSet<LockOwner> = BTreeSet::new();
-    while let Some(owner) = next.pop() {
-        if owner == wanted.owner {
-            return Ok(true);
+impl<T: Transaction> Search<'_, T> {
+    /// Refuses a wait that would never end. One that would only because of its place in the queue
+    /// goes to the front of it instead, and who has a lock by that is returned.
+    async fn pass_deadlock(&self, table: &mut LockTable) -> Result<Vec<Waiter>, Stop> {
+        if self.wanted.family != LockFamily::Posix || !self.waits_for_itself(table).await? {
+            return Ok(Vec::new());
         }
-        if !seen.insert(owner) {
-            continue;
+        let (_, granted) = table.overtake(self.ticket);
+        let is_granted = granted.iter().any(|waiter| waiter.ticket == self.ticket);
+        if !is_granted && self.waits_for_itself(table).await? {
+            engine_types::reached!("E454: a wait for locks would never end");
+            let why = format_args!("{:?} of {} waits for itself", self.wanted.owner, self.ino);
+            return Err(refused(Errno::EDEADLK, why));
         }
-        if SEARCH_OWNERS_MAX < seen.len() {
-            return Ok(false);
-        }
-        let wait = Key::LockWait { session: owner.session, owner: owner.owner };
-        let Some(raw) = view.get_raw(&wait, ReadMode::Conflict).await? else { continue };
-        let at = key::decode_inode(&raw);
-        let at = at.ok_or_else(|| damaged("a wait for locks", format_args!("{wait:?}")))?;
-        let other = if at == ino { None } else { table(view, at, ReadMode::Conflict).await? };
-        let there = if at == ino { Some(own) } else { other.as_ref() };
-        let Some(there) = there else { continue };
-        let waiters = there
-            .waiters()
-            .iter()
-            .filter(|waiter| waiter.lock.owner == owner && waiter.lock.family == LockFamily::Posix);
-        next.extend(waiters.flat_map(|waiter| there.blockers(waiter.ticket)));
+        Ok(granted)
     }
-    Ok(false)
+
+    /// Whether following who waits for whom comes back to the owner of `wanted`.
+    async fn waits_for_itself(&self, own: &LockTable) -> Result<bool, Stop> {
+        let mut next: Vec<LockOwner> = own.blockers(self.ticket);
+        let mut seen: BTreeSet<LockOwner> = BTreeSet::new();
+        while let Some(owner) = next.pop() {
+            if owner == self.wanted.owner {
+                return Ok(true);
+            }
+            if !seen.insert(owner) {
+                continue;
+            }
+            if self.most < seen.len() {
+                return Ok(false);
+            }
+            let wait = Key::LockWait { session: owner.session, owner: owner.owner };
+            let raw = self.view.get_raw(&wait, ReadMode::Conflict).await?;
+            let Some(raw) = raw else { continue };
+            let at = key::decode_inode(&raw);
+            let at = at.ok_or_else(|| damaged("a wait for locks", format_args!("{wait:?}")))?;
+            let is_own = at == self.ino;
+            let other =
+                if is_own { None } else { table(self.view, at, ReadMode::Conflict).await? };
+            let there = if is_own { Some(own) } else { other.as_ref() };
+            let Some(there) = there else { continue };
+            let waiters = there.waiters().iter().filter(|waiter| {
+                waiter.lock.owner == owner && waiter.lock.family == LockFamily::Posix
+            });
+            next.extend(waiters.flat_map(|waiter| there.blockers(waiter.ticket)));
+        }
+        Ok(false)
+    }
 }

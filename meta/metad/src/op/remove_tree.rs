@@ -7,9 +7,9 @@
 //! Permission is that of rmdir(2) for the directory, and for what is below it what `rm -r` would
 //! need: every directory that has entries must be one that the caller may search, read and write,
 //! and in a sticky one the entries must be the caller's. That is looked at before, as of the moment
-//! of the transaction, for trees of up to [`DIRECTORIES_MAX`] directories and [`ENTRIES_MAX`]
-//! entries; a larger one is E2BIG for everybody but root, and the client walks it as `rm -r` does.
-//! Root is asked for nothing.
+//! of the transaction, for trees of up to 1,024 directories and 65,536 entries ([`Limits`]); a
+//! larger one is E2BIG for everybody but root, and the client walks it as `rm -r` does. Root is
+//! asked for nothing.
 //!
 //! Conflict set: inode of the parent, the eight slots, inode of the directory. What is below is
 //! read as it is. Written: the entry, the directory, sums and times of the parent, the deletion
@@ -21,17 +21,13 @@ use meta_protocol::{Answer, op as ask};
 use meta_schema::access::{self, Victim};
 use meta_schema::{AccessMask, Dirent, Errno, FileType, Mode, key};
 
-use crate::ctx::Ctx;
+use crate::ctx::{Ctx, Limits};
 use crate::deletion;
 use crate::halt::{Stop, refused};
 use crate::loaded::Loaded;
 use crate::op::place::place;
 use crate::view::{View, decoded_entry, prefix};
 
-/// Directories of a tree that are looked at: what 3FS looks at, too; some 50 ms.
-const DIRECTORIES_MAX: usize = 1024;
-/// Entries of a tree that are looked at: 16 pages. The transaction has 5 s.
-const ENTRIES_MAX: usize = 65_536;
 /// Directories that are read at the same time.
 const AT_ONCE: usize = 16;
 
@@ -63,12 +59,13 @@ async fn check_below<T: Transaction>(
     ctx: &Ctx<'_>,
     top: &Loaded,
 ) -> Result<(), Stop> {
+    let Limits { tree_directories, tree_entries, .. } = ctx.limits;
     let mut waiting = vec![top.clone()];
     let (mut directories, mut entries) = (1, 0);
     while !waiting.is_empty() {
         let count = waiting.len().min(AT_ONCE);
         let group: Vec<Loaded> = waiting.drain(..count).collect();
-        let room = ENTRIES_MAX.saturating_sub(entries);
+        let room = tree_entries.saturating_sub(entries);
         let read = group.iter().map(|dir| children(view, ctx, dir, room));
         for found in all(read).await {
             let (count, below) = found?;
@@ -76,9 +73,9 @@ async fn check_below<T: Transaction>(
             directories += below.len();
             waiting.extend(below);
         }
-        if DIRECTORIES_MAX < directories || ENTRIES_MAX < entries {
+        if tree_directories < directories || tree_entries < entries {
             let why = format_args!(
-                "{} has more than {DIRECTORIES_MAX} directories or {ENTRIES_MAX} entries below \
+                "{} has more than {tree_directories} directories or {tree_entries} entries below \
                  it: remove them one by one",
                 top.ino
             );

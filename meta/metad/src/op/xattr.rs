@@ -87,19 +87,19 @@ pub(crate) async fn set<T: Transaction>(
     let (ino, name, value) = (ask.ino, ask.name.as_slice(), ask.value.as_slice());
     xattr::check_value(value).map_err(|errno| refused(errno, shown(name)))?;
     let mut found = find(view, ctx, (ino, name), XattrUse::Change).await?;
-    let exists = match found.namespace {
-        Namespace::Acl(kind) => xattr::get_acl(&found.inode.inode, kind).is_ok(),
-        _ => found.value.is_some(),
-    };
-    ask.set.check(exists).map_err(|errno| found.refused(errno, name))?;
     let now = found.inode.stamp(ctx.now);
     if let Namespace::Acl(kind) = found.namespace {
+        // XATTR_CREATE and XATTR_REPLACE count for nothing here: Linux' setxattr(2) does not hand
+        // them on (`do_setxattr` in fs/xattr.c), and FUSE asks with none (`fuse_set_acl`).
+        let exists = xattr::get_acl(&found.inode.inode, kind).is_ok();
         if Acl::from_xattr(value) == Ok(None) && !exists {
             return Ok(Answer::Done);
         }
         xattr::set_acl(&mut found.inode.inode, ctx.caller, kind, value)
             .map_err(|errno| found.refused(errno, name))?;
     } else {
+        let exists = found.value.is_some();
+        ask.set.check(exists).map_err(|errno| found.refused(errno, name))?;
         if !exists && XATTRS_MAX <= names(view, ino, ReadMode::Conflict).await?.len() {
             let why = format_args!("{ino} has {XATTRS_MAX} extended attributes");
             return Err(refused(Errno::ENOSPC, why));

@@ -1,6 +1,9 @@
 //! Removal in the background.
 
+use meta_kv::TransactionOptions;
+
 use super::*;
+use crate::chunks::fake::Called;
 use crate::deletion::{Collector, DeletionSettings};
 
 const CHUNK: u64 = 1 << 20;
@@ -247,5 +250,44 @@ fn chunks_that_nobody_told_of_go_with_the_file() {
             assert_eq!(keys(&bed, "LENQ").await, 0);
             drop(collector);
         }
+    });
+}
+
+/// What others have left is seen to by one service, and by the next when that one does not.
+#[test]
+fn services_share_what_others_have_left() {
+    with_bed(6, async |bed| {
+        let chunks = fake(&bed);
+        let services = [1001, 1002].map(|session| service(&bed, &chunks, session));
+        let mount = Mount::new(&services[0], 5);
+        let mut files = Vec::new();
+        for number in 0..2 {
+            files.push(file_of(&mount, &format!("f{number}"), 4).await);
+        }
+        let mark = async |file: &Opened| {
+            let transaction = bed.kv.begin(TransactionOptions::default());
+            transaction.set(&key::length_query(file.ino), &[1, 0, 0, 0, 0, 0, 0, 0]).unwrap();
+            transaction.commit().await.unwrap();
+        };
+        let asked = |file: &Opened| {
+            let calls = chunks.calls();
+            let mut of = calls.iter().filter_map(|call| match call {
+                Called::Holding { inode, .. } => Some(*inode),
+                _ => None,
+            });
+            of.by_ref().filter(|inode| *inode == file.ino).count()
+        };
+        let settings = DeletionSettings::default;
+        let second = Collector::ranked(&services[1], settings(), |_| 1);
+        mark(&files[0]).await;
+        pass(&bed, 12).await;
+        assert_eq!((asked(&files[0]), keys(&bed, "LENQ").await), (0, 1), "it waits for its turn");
+        pass(&bed, 15).await;
+        assert_eq!((asked(&files[0]), keys(&bed, "LENQ").await), (4, 0), "one question per chain");
+        let first = Collector::ranked(&services[0], settings(), |_| 0);
+        mark(&files[1]).await;
+        pass(&bed, 40).await;
+        assert_eq!((asked(&files[1]), keys(&bed, "LENQ").await), (4, 0), "one of both asked");
+        drop((first, second));
     });
 }

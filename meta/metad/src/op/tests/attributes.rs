@@ -164,6 +164,10 @@ fn acls_bind_and_are_inherited() {
         assert_eq!(alice.errno(set(dir, access, &list, XattrSet::Any)).await, Errno::EPERM);
         root.ask(set(dir, access, &list, XattrSet::Any)).await.unwrap();
         root.ask(set(dir, default, &list, XattrSet::Any)).await.unwrap();
+        // Flags of setxattr(2) count for nothing, as in Linux: it is there, and not there.
+        root.ask(set(dir, default, &list, XattrSet::Create)).await.unwrap();
+        root.ask(ask::RemoveXattr { ino: dir, name: default.into() }).await.unwrap();
+        root.ask(set(dir, default, &list, XattrSet::Replace)).await.unwrap();
         let attr = root.attr(stat(dir)).await;
         assert_eq!((attr.mode, attr.has_acl), (Mode::new(0o770), true), "the mode follows");
         assert_eq!(root.ask(get(dir, default)).await, Ok(Answer::Value(list)));

@@ -4,13 +4,16 @@
 use core::cell::Cell;
 use std::rc::Rc;
 
+use meta_protocol::LockTold;
 use meta_protocol::op::{LockAsk, LockWait};
 use meta_schema::fallocate::FallocateMode;
+use meta_schema::lock::TICKET_ANY;
 use meta_schema::xattr::XattrSet;
 use meta_schema::{LockFamily, LockKind, LockRange};
 
 use super::cost::{Names, Row, tree};
 use super::*;
+use crate::ctx::Limits;
 
 const WRITE: OpenMode = OpenMode { read: false, write: true, truncate: false, append: false };
 const CUT: OpenMode = OpenMode { truncate: true, ..WRITE };
@@ -43,6 +46,7 @@ fn rows(a: InodeId, f: InodeId, at_change: u64) -> Vec<Prepared> {
     let fallocate =
         ask::Fallocate { ino: f, mode: FallocateMode::new(0), offset: 0, length: 4096 };
     let release = ask::ReleaseLocks { ino: f, family: LockFamily::Posix, owner: 1 };
+    let cancel = |owner| ask::CancelLock { ino: f, owner, ticket: TICKET_ANY };
     let remove = |name: &str| ask::RemoveXattr { ino: f, name: name.into() };
     let open = |mode| ask::Open { ino: f, mode };
     vec![
@@ -64,6 +68,12 @@ fn rows(a: InodeId, f: InodeId, at_change: u64) -> Vec<Prepared> {
             &["locks f", "locks of f", "wait 2"])),
         (vec![lock(f, 1, LockWait::No).into()],
             ("release locks", release.into(), 1, &["locks f", "wait 1"],
+            &["locks f", "locks of f"])),
+        (vec![lock(f, 1, LockWait::No).into(), lock(f, 2, LockWait::Queue).into()],
+            ("cancel a lock", cancel(2).into(), 1, &["locks f", "wait 2"],
+            &["locks f", "locks of f", "wait 2"])),
+        (vec![lock(f, 1, LockWait::No).into()],
+            ("cancel a lock that is not waited for", cancel(1).into(), 1, &["locks f", "wait 1"],
             &["locks f", "locks of f"])),
         (vec![set(f, "user.x", b"1").into()],
             ("set an xattr that is there", set(f, "user.x", b"2").into(), 1,
@@ -128,4 +138,56 @@ fn a_tree_costs_two_round_trips_more_for_each_level() {
         // Two, one page and one group of inodes for each level with entries, one page for the last.
         assert_eq!((log.views, log.rounds), (1, 2 + 3 * 2 + 1));
     });
+}
+
+/// Owners 1 to 5, each with a lock of the inode of its number, and each of 1 to 4 waiting for that
+/// of the next.
+async fn waiting_in_a_row(root: &Client) -> Vec<InodeId> {
+    let mut inos = Vec::new();
+    for owner in 1..=5 {
+        let ino = root.attr(create(INODE_ROOT, &format!("x{owner}"), 0o644)).await.ino;
+        root.ask(lock(ino, owner, LockWait::No)).await.unwrap();
+        inos.push(ino);
+    }
+    for (owner, next) in (1..).zip(&inos[1..]) {
+        let told = root.ask(lock(*next, owner, LockWait::Queue)).await.unwrap();
+        assert!(matches!(told, Answer::Lock(LockTold::Waiting { .. })), "{told:?}");
+    }
+    inos
+}
+
+/// The search for deadlocks: two more for each owner that waits, one for one that does not.
+#[test]
+fn a_search_for_deadlocks_costs_two_round_trips_for_each_step() {
+    with_bed(78, |bed| async move {
+        let root = bed.root();
+        let inos = waiting_in_a_row(&root).await;
+        // Of the first inode: 1 to 4 wait, 5 does not. Of the others also who waits there before.
+        for (at, rounds) in [(4, 3), (3, 5), (0, 10)] {
+            let (answer, log) = root.measured(lock(inos[at], 9, LockWait::Queue)).await;
+            assert!(matches!(answer, Ok(Answer::Lock(LockTold::Waiting { .. }))), "{answer:?}");
+            assert_eq!((log.views, log.rounds), (1, rounds), "from x{}", at + 1);
+            root.ask(ask::CancelLock { ino: inos[at], owner: 9, ticket: TICKET_ANY })
+                .await
+                .unwrap();
+        }
+    });
+}
+
+/// A circle is found as far as the search goes; beyond that the wait begins, as in Linux.
+#[test]
+fn a_search_for_deadlocks_ends() {
+    for (search_owners, is_found) in [(4, true), (3, false)] {
+        with_bed(79, move |bed| async move {
+            let root = bed.root();
+            let inos = waiting_in_a_row(&root).await;
+            bed.store.set_limits(Limits { search_owners, ..Limits::DEFAULT });
+            // 5 waits for 1, who waits for 2, and so on: 1 to 4 are followed, then it is 5 again.
+            let told = root.ask(lock(inos[0], 5, LockWait::Queue)).await;
+            match is_found {
+                true => assert_eq!(told.unwrap_err().errno, Errno::EDEADLK),
+                false => assert!(matches!(told, Ok(Answer::Lock(LockTold::Waiting { .. })))),
+            }
+        });
+    }
 }

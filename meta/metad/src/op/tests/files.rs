@@ -8,6 +8,7 @@ use meta_schema::xattr::XattrSet;
 use meta_schema::{Key, LockFamily, LockKind, LockRange};
 
 use super::*;
+use crate::ctx::Limits;
 use crate::halt::Halt;
 
 const MIB: u64 = 1 << 20;
@@ -228,6 +229,37 @@ fn a_tree_too_large_to_look_at_is_refused() {
         alice.ask(rmdir(tree, "more")).await.unwrap();
         alice.ask(remove.clone()).await.unwrap();
         assert_eq!(root.errno(lookup(top, "tree")).await, Errno::ENOENT);
+    });
+}
+
+/// The same of entries: the usual limit is 65,536, this one 40.
+#[test]
+fn a_tree_of_too_many_entries_is_refused() {
+    with_bed(16, |bed| async move {
+        bed.store.set_limits(Limits { tree_entries: 40, ..Limits::DEFAULT });
+        let (root, alice) = (bed.root(), bed.user(1000, &[]));
+        let top = root.attr(mkdir(INODE_ROOT, "top", 0o777)).await.ino;
+        let tree = alice.attr(mkdir(top, "tree", 0o755)).await.ino;
+        let inner = alice.attr(mkdir(tree, "inner", 0o755)).await.ino;
+        for number in 0..39 {
+            let dir = if number % 3 == 0 { tree } else { inner };
+            alice.attr(create(dir, &format!("f{number}"), 0o644)).await;
+        }
+        // With the inner directory there are 40: one more is too many, wherever it is.
+        let remove = ask::RemoveTree { parent: top, name: b"tree".into() };
+        for dir in [tree, inner] {
+            alice.attr(create(dir, "more", 0o644)).await;
+            assert_eq!(alice.errno(remove.clone()).await, Errno::E2BIG);
+            alice.ask(unlink(dir, "more")).await.unwrap();
+        }
+        alice.ask(remove.clone()).await.unwrap();
+        // Root is not asked, and nothing is looked at.
+        let tree = alice.attr(mkdir(top, "tree", 0o755)).await.ino;
+        for number in 0..41 {
+            alice.attr(create(tree, &format!("f{number}"), 0o644)).await;
+        }
+        assert_eq!(alice.errno(remove.clone()).await, Errno::E2BIG);
+        root.ask(remove).await.unwrap();
     });
 }
 
