@@ -23,6 +23,8 @@ use meta_schema::{Errno, INODE_ROOT};
 use serde_json::{Value, json};
 use tools_cluster::{Cluster, Name, Plan};
 
+use clock::Clock;
+
 use crate::client::{Member, Whereabouts, good, lent};
 use crate::ground::{METAS, Meta, create, mkdir, names, plan, start, start_one, stop, with_mount};
 use crate::support::{Folder, pause};
@@ -47,6 +49,29 @@ const STORE_BYTES: u64 = 4 << 30;
 const KEPT: u32 = 20;
 /// Longest time until space is back, whatever the figure: four times the goal.
 const BACK_TIME_MAX: Duration = Duration::from_secs(2_400);
+
+mod clock {
+    #![expect(
+        clippy::disallowed_types,
+        clippy::disallowed_methods,
+        reason = "what processes take is real time, and no environment is there to ask"
+    )]
+
+    use core::time::Duration;
+
+    /// Since when something is measured.
+    pub(super) struct Clock(std::time::Instant);
+
+    impl Clock {
+        pub(super) fn start() -> Self {
+            Self(std::time::Instant::now())
+        }
+
+        pub(super) fn elapsed(&self) -> Duration {
+            self.0.elapsed()
+        }
+    }
+}
 
 fn wanted((variable, usual): (&str, u32)) -> u32 {
     std::env::var(variable).map_or(usual, |text| text.parse().unwrap())
@@ -171,7 +196,7 @@ fn remove(at: Whereabouts) -> Duration {
 }
 
 /// Looks until the stores hold what they held before; how long that was after `began`.
-fn until_back(cluster: &Cluster, before: Held, began: std::time::Instant) -> Duration {
+fn until_back(cluster: &Cluster, before: Held, began: &Clock) -> Duration {
     loop {
         let now = held(cluster);
         assert!(before.chunks <= now.chunks, "chunks of others went: {now:?}, {before:?}");
@@ -222,7 +247,7 @@ fn a_big_tree_is_removed_through_kills() {
     let (kept, before, made) = build(at.clone(), files, &cluster);
     let full = held(&cluster);
     assert_eq!(full.chunks - before.chunks, u64::from(files) * 3);
-    let began = std::time::Instant::now();
+    let began = Clock::start();
     let took = remove(at.clone());
     let rounds: [&[Name]; 4] =
         [&METAS, &[Name::Kv], &[METAS[0], Name::Kv], &[METAS[0], METAS[1], Name::Kv]];
@@ -234,7 +259,7 @@ fn a_big_tree_is_removed_through_kills() {
         victims.iter().for_each(|&name| start_one(&mut cluster, name));
         pause(Duration::from_secs(1));
     }
-    let back = until_back(&cluster, before, began);
+    let back = until_back(&cluster, before, &began);
     cluster.until_metas_ready().unwrap_or_else(|error| panic!("{error}"));
     check_rest(&cluster, at, kept);
     figure(&json!({ "tree": {
@@ -260,9 +285,9 @@ fn a_big_tree_is_removed_as_fast_as_it_goes() {
     let at = Whereabouts::of(&cluster);
     let (kept, before, made) = build(at.clone(), files, &cluster);
     let full = held(&cluster);
-    let began = std::time::Instant::now();
+    let began = Clock::start();
     let took = remove(at.clone());
-    let back = until_back(&cluster, before, began);
+    let back = until_back(&cluster, before, &began);
     check_rest(&cluster, at, kept);
     figure(&json!({ "tree": {
         "limits": "off",
@@ -408,7 +433,7 @@ impl Mdtest {
     fn until_each(&self, more: u64) {
         let done = || self.counts.done.iter().map(|done| done.load(Ordering::SeqCst));
         let goals: Vec<u64> = done().map(|done| done + more).collect();
-        let began = std::time::Instant::now();
+        let began = Clock::start();
         while done().zip(&goals).any(|(done, goal)| done < *goal) {
             let ended = self.thread.as_ref().is_none_or(JoinHandle::is_finished);
             assert!(!ended, "the load has ended");
