@@ -228,16 +228,31 @@ impl<E: Env, K: Kv, C: Chunks, P: FnMut(Progress)> Fsck<E, K, C, P> {
             self.found(finding, Repair::Reported);
             return Ok(Ok(false));
         }
+        let removed = self.remove(chain, &own).await;
+        let is_gone = removed.is_ok();
+        self.found(finding, removed.map_or_else(|why| Repair::Left(why.to_string()), |()| DONE));
+        Ok(Ok(is_gone))
+    }
+
+    /// Removes chunks of one inode, whatever their size is: a list does not tell it, nobody knows
+    /// the layout of a file that is gone, and a store removes a chunk by its own size only. So all
+    /// sizes are tried; what is gone already is done (M1).
+    async fn remove(&self, chain: ChainId, own: &[ListedChunk]) -> Result<(), ChunksError> {
         for batch in own.chunks(REMOVE_BATCH_MAX) {
-            let batch = batch.iter().map(|listed| removed(chain, listed)).collect();
-            let by = self.files.env().now() + CALL_TIME;
-            if let Err(error) = self.files.chunks().remove(batch, by).await {
-                self.found(finding, Repair::Left(error.to_string()));
-                return Ok(Ok(false));
+            let shortest = batch.iter().map(|listed| listed.len).min().unwrap_or(0);
+            let mut bytes = shortest.max(SECTOR_BYTES).next_power_of_two();
+            loop {
+                let size = ChunkSize::new(bytes).unwrap_or(ChunkSize::MAX);
+                let batch = batch.iter().map(|listed| removed(chain, listed, size)).collect();
+                let by = self.files.env().now() + CALL_TIME;
+                match self.files.chunks().remove(batch, by).await {
+                    Err(ChunksError::Size { .. }) if size < ChunkSize::MAX => bytes *= 2,
+                    Err(error) => return Err(error),
+                    Ok(()) => break,
+                }
             }
         }
-        self.found(finding, Repair::Repaired);
-        Ok(Ok(true))
+        Ok(())
     }
 
     /// Chunks behind the length of a file that nobody writes (E494).
@@ -321,10 +336,10 @@ impl<E: Env, K: Kv, C: Chunks, P: FnMut(Progress)> Fsck<E, K, C, P> {
     }
 }
 
-/// The removal of a chunk, whatever its file is: of an epoch that no writer has (M1). Its size is
-/// that of a chunk in which it fits, as nobody knows the right one.
-fn removed(chain: ChainId, listed: &ListedChunk) -> At {
-    let bytes = listed.len.max(SECTOR_BYTES).next_power_of_two();
-    let size = ChunkSize::new(bytes).unwrap_or(ChunkSize::MAX);
+/// What a removal comes to that was done.
+const DONE: Repair = Repair::Repaired;
+
+/// The removal of a chunk, whatever its file is: of an epoch that no writer has (M1).
+fn removed(chain: ChainId, listed: &ListedChunk, size: ChunkSize) -> At {
     At { chain, chunk: listed.chunk, size, epoch: u32::MAX }
 }

@@ -6,6 +6,7 @@
 #[allow(dead_code, reason = "the clients of storage nodes; a part of them is used here")]
 mod client;
 mod figures;
+mod fsck;
 mod ground;
 mod kills;
 mod load;

@@ -5,16 +5,17 @@ use core::time::Duration;
 use client_storage::At;
 use engine_runtime::Env;
 use engine_types::{ChunkId, InodeId};
-use meta_protocol::{Attr, Caller, op};
+use meta_protocol::{Attr, Caller, FsSpace, op};
 use meta_schema::INODE_ROOT;
+use serde_json::Value;
 use tools_cluster::{Cluster, Name, Plan};
 
-use crate::client::{CHUNK_BYTES, Member, Whereabouts, good, lent};
+use crate::client::{CHUNK_BYTES, Member, Whereabouts, good, lent, told};
 use crate::ground::{METAS, Meta, create, mkdir, names, plan, start, start_one, stop, with_mount};
 use crate::support::{Folder, pause};
 
 /// Chunks on all nodes together: three replicas of each.
-fn chunks(cluster: &Cluster) -> u64 {
+pub(crate) fn chunks(cluster: &Cluster) -> u64 {
     let nodes = (1..=3).map(|number| cluster.address(Name::Storage(number)).unwrap().to_string());
     nodes
         .flat_map(|address| good(cluster, &["storage", "space", &address]))
@@ -36,7 +37,13 @@ fn until_chunks(cluster: &Cluster, expected: u64) {
 }
 
 /// A file of two chunks; closed if `closes` says so.
-async fn file(member: &Member, meta: &Meta, parent: InodeId, name: &str, closes: bool) -> Attr {
+pub(crate) async fn file(
+    member: &Member,
+    meta: &Meta,
+    parent: InodeId,
+    name: &str,
+    closes: bool,
+) -> Attr {
     let root = Caller::root();
     let (attr, _) = meta.opened(&root, create(parent, name)).await.unwrap();
     let storage = member.storage();
@@ -66,9 +73,16 @@ fn deleted_files_give_their_space_back_and_open_ones_keep_it() {
     let at = Whereabouts::of(&cluster);
     with_mount(at.clone(), async move |member, meta| {
         let root = Caller::root();
+        let empty = fresh(&member, &meta).await;
+        // Three stores of 1 GiB, three replicas: what one of them has, less journal and reserve.
+        assert!((1 << 29..1 << 30).contains(&empty.bytes_available), "{empty:?}");
+        assert_eq!((empty.stores, empty.stores_silent, empty.bytes - empty.bytes_free), (3, 0, 0));
         for number in 0..10 {
             file(&member, &meta, INODE_ROOT, &format!("f{number}"), true).await;
         }
+        let full = fresh(&member, &meta).await;
+        assert_eq!(full.bytes - full.bytes_free, 20 * u64::from(CHUNK_BYTES), "{full:?}");
+        assert_eq!(full.files - full.files_free, 11, "with the root: {full:?}");
         let open = file(&member, &meta, INODE_ROOT, "open", false).await;
         for number in 0..10 {
             let name = format!("f{number}").into_bytes();
@@ -87,7 +101,28 @@ fn deleted_files_give_their_space_back_and_open_ones_keep_it() {
         meta.attr(&root, close).await.unwrap();
     });
     until_chunks(&cluster, 0);
+    // df is back as well.
+    let mut shown = df(&cluster, 0);
+    for _ in 0..100 {
+        if shown["used"] == 0 && shown["files_used"] == 1 {
+            break;
+        }
+        pause(Duration::from_millis(500));
+        shown = df(&cluster, 0);
+    }
+    assert_eq!((&shown["used"], &shown["files_used"]), (&0.into(), &1.into()), "{shown}");
     stop(cluster);
+}
+
+/// What `emberfs meta df` says.
+fn df(cluster: &Cluster, code: i32) -> Value {
+    told(cluster, &["meta", "df"], code).remove(0)
+}
+
+/// Room, by figures that are asked for now.
+async fn fresh(member: &Member, meta: &Meta) -> FsSpace {
+    member.env.sleep_until(member.env.now() + Duration::from_secs(6)).await;
+    meta.space(&Caller::root()).await.unwrap()
 }
 
 /// Files of the tree, and how many of its entries go in a second: the services die on the way.
