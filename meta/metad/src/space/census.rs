@@ -47,7 +47,7 @@ pub(crate) async fn count<T: Transaction>(
 async fn sample<T: Transaction>(transaction: &T, start: u64) -> Result<Sample, KvError> {
     let whole = prefix(&key::inodes());
     let begin = key::inode(InodeId::new(start.swap_bytes()));
-    let behind = RangeRead::new(KeyRange::new(begin.clone(), whole.end)).limit(SAMPLE_KEYS);
+    let behind = RangeRead::new(KeyRange::new(begin, whole.end)).limit(SAMPLE_KEYS);
     let behind = transaction.range(behind, ReadMode::Snapshot).await?;
     if let Some(last) = last_of(&behind) {
         let gone = Some(position(last).saturating_sub(start).saturating_add(1));
