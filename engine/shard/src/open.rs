@@ -260,6 +260,9 @@ async fn mount<E: Env>(
         mounted.mount_gen = mounted.mount_gen.next().expect(NEVER);
     }
     mounted.flags = mounted.flags.without(StoreFlags::CLEAN);
+    // The newest copy may be of an opening whose flush failed: readable, and not durable. The other
+    // one is all there is then, and must not be written over.
+    device.flush().await?;
     for _ in 0..2 {
         mounted.sequence += 1;
         write_superblock(env, device, &mounted).await?;

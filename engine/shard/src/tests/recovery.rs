@@ -139,6 +139,25 @@ fn timeline_and_marks_are_in_both_superblocks() {
     }
 }
 
+/// S7: what a failed flush has left of one copy is no reason to write over the other one.
+#[test]
+fn openings_whose_flushes_fail_leave_a_superblock() {
+    for seed in 0..10 {
+        let ground = killed(seed);
+        let fails = DiskFaults { flush_error_permille: 1000, ..DiskFaults::default() };
+        ground.sim.set_disk(ground.node, fails);
+        for _ in 0..3 {
+            ground.run(|env| async move {
+                let opened = ChunkStore::open(&env, Path::new(PATH), config()).await;
+                assert!(opened.is_err(), "its flush failed");
+            });
+        }
+        ground.sim.set_disk(ground.node, DiskFaults::default());
+        ground.sim.crash(ground.node);
+        look(&ground);
+    }
+}
+
 #[test]
 fn the_mark_of_damage_stays_until_it_is_cleared() {
     for place in SUPERBLOCK_OFFSETS {
