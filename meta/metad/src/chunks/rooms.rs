@@ -87,6 +87,7 @@ impl<E: Env> Rooms<E> {
         self.silent.borrow_mut().retain(|shard| wanted.contains_key(shard));
         let is_late = |shard: &ShardAt| dead.contains(&shard.0) || self.is_silent(shard);
         let (late, prompt): (Vec<_>, Vec<_>) = wanted.iter().partition(|(shard, _)| is_late(shard));
+        late.iter().for_each(|(_, stores)| self.miss(stores));
         self.ask_all(&prompt).await;
         let stores: BTreeSet<&StoreId> = wanted.values().flatten().collect();
         self.heard.borrow_mut().retain(|store, _| stores.contains(store));
@@ -140,11 +141,18 @@ impl<E: Env> Rooms<E> {
             Err(error) => {
                 tracing::debug!(%error, "its last figures count");
                 self.silent.borrow_mut().insert(*shard);
-                for store in stores {
-                    if let Some(heard) = heard.get_mut(store) {
-                        heard.silent = true;
-                    }
-                }
+                drop(heard);
+                self.miss(stores);
+            }
+        }
+    }
+
+    /// No answer of these is expected, or came.
+    fn miss(&self, stores: &BTreeSet<StoreId>) {
+        let mut heard = self.heard.borrow_mut();
+        for store in stores {
+            if let Some(heard) = heard.get_mut(store) {
+                heard.silent = true;
             }
         }
     }

@@ -69,7 +69,7 @@ pub(crate) async fn file(
 #[test]
 fn deleted_files_give_their_space_back_and_open_ones_keep_it() {
     let folder = Folder::new("meta-space");
-    let cluster = start(plan(&folder));
+    let mut cluster = start(plan(&folder));
     let at = Whereabouts::of(&cluster);
     with_mount(at.clone(), async move |member, meta| {
         let root = Caller::root();
@@ -101,7 +101,7 @@ fn deleted_files_give_their_space_back_and_open_ones_keep_it() {
         meta.attr(&root, close).await.unwrap();
     });
     until_chunks(&cluster, 0);
-    // df is back as well.
+    // df is back as well, and a node that is away changes nothing but how old it is.
     let mut shown = df(&cluster, 0);
     for _ in 0..100 {
         if shown["used"] == 0 && shown["files_used"] == 1 {
@@ -111,6 +111,12 @@ fn deleted_files_give_their_space_back_and_open_ones_keep_it() {
         shown = df(&cluster, 0);
     }
     assert_eq!((&shown["used"], &shown["files_used"]), (&0.into(), &1.into()), "{shown}");
+    cluster.kill(Name::Storage(3)).unwrap();
+    pause(Duration::from_secs(6));
+    let away = df(&cluster, 1);
+    assert_eq!((&away["size"], &away["stores"]), (&shown["size"], &3.into()), "{away}");
+    assert_eq!(away["stores_silent"], 1, "{away}");
+    start_one(&mut cluster, Name::Storage(3));
     stop(cluster);
 }
 
