@@ -123,6 +123,7 @@ impl Main for Fill {
             chain: ChainId::new(1).ok_or("no such chain")?,
             chain_version: ChainVersion::new(1),
             incarnation: Incarnation::new(1),
+            named: None,
             phase: TargetPhase::Active,
         };
         store.set_target(SLOT, Some(target)).await.map_err(text)?;

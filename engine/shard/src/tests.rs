@@ -41,6 +41,7 @@ fn target() -> TargetRecord {
         chain: ChainId::new(1).unwrap(),
         chain_version: ChainVersion::new(1),
         incarnation: Incarnation::new(1),
+        named: None,
         phase: TargetPhase::Active,
     }
 }

@@ -502,6 +502,7 @@ impl<E: Env> Shard<E> {
             chain,
             chain_version: ChainVersion::default(),
             incarnation: Incarnation::new(1),
+            named: Some(self.routing().timeline),
             phase: TargetPhase::Active,
         };
         if let Err(error) = home.store.set_target(slot, Some(record)).await {
@@ -561,7 +562,7 @@ fn was_removed<E: Env>(routing: &RoutingInfo, chain: &ChainInfo, target: &Target
     let id = target.own.target;
     let listed = chain.members.iter().any(|member| member.target == id);
     let newer = target.version() < chain.version;
-    // This start has seen it named in the same timeline: nothing was restored since.
+    // It was named in the same timeline: nothing was restored since.
     let was_named = target.named.get() == Some(routing.timeline);
     was_named && newer && !listed && !routing.targets.contains_key(&id)
 }

@@ -132,7 +132,7 @@ pub(crate) struct Target<E: Env> {
     pause: RefCell<Pause>,
     /// The node stops, or the store has failed.
     closed: Cell<bool>,
-    /// Timeline of routing info that has named it in this start.
+    /// Timeline of the routing info that has named it last: in this start, or as its store says.
     pub(crate) named: Cell<Option<Timeline>>,
     /// Pages of remembered requests that came, and those that are stored.
     learning: Cell<u64>,
@@ -178,7 +178,7 @@ impl<E: Env> Target<E> {
             whole: Cell::new(false),
             pause: RefCell::default(),
             closed: Cell::new(false),
-            named: Cell::new(None),
+            named: Cell::new(record.named),
             learning: Cell::new(0),
             learning_walk: Cell::new(None),
             waits_for_room: Cell::new(false),

@@ -2,7 +2,7 @@
 
 use engine_types::{
     ChainId, ChainVersion, ChannelId, ChunkSize, ChunkVersion, Incarnation, Retry, SessionId,
-    TargetId,
+    TargetId, Timeline,
 };
 
 use crate::address::{ChunkKey, Slot, TruncateEpoch};
@@ -108,6 +108,9 @@ pub struct TargetRecord {
     pub chain_version: ChainVersion,
     /// Raised at every start (R5).
     pub incarnation: Incarnation,
+    /// Timeline of the routing info that named it last, if it is known: where the chain has gone on
+    /// in the same one without it, it was removed (R20).
+    pub named: Option<Timeline>,
     /// In use or going.
     pub phase: TargetPhase,
 }

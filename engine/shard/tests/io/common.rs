@@ -57,6 +57,7 @@ pub(crate) fn target() -> TargetRecord {
         chain: ChainId::new(6).unwrap(),
         chain_version: ChainVersion::new(1),
         incarnation: Incarnation::default(),
+        named: None,
         phase: TargetPhase::Active,
     }
 }

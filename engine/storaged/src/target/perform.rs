@@ -116,7 +116,8 @@ impl<E: Env> Target<E> {
         }
         let record = store.target(self.slot).ok_or("its slot is empty")?;
         if record.chain_version < wanted.version {
-            let record = TargetRecord { chain_version: wanted.version, ..record };
+            let named = self.named.get().or(record.named);
+            let record = TargetRecord { chain_version: wanted.version, named, ..record };
             let set = store.set_target(self.slot, Some(record)).await;
             set.map_err(|error| error.to_string())?;
         }

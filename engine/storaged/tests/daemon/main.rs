@@ -312,6 +312,37 @@ fn a_target_that_was_removed_is_dropped() {
     });
 }
 
+/// R20: what it had was named in this timeline, and its chain has gone on without it.
+#[test]
+fn a_target_that_was_removed_while_its_node_was_away_is_dropped() {
+    let ground = Ground::new(12, 3);
+    let chain = ground.chain(3);
+    let (target, index) = ground.act(move |caller| async move {
+        caller.until_serving(chain, 3).await;
+        for index in 0..20 {
+            let item = UpdateItem { index, ..write(u64::from(index) + 1, 300_000) };
+            caller.update_surely(chain, item, &[7; 300_000]).await;
+        }
+        let target = caller.members(chain).0[1];
+        let address = caller.address(target);
+        (target, (0..3).position(|index| caller.machine(NODES[index]) == address).unwrap())
+    });
+    ground.sim.crash(NODES[index]);
+    ground.act(move |caller| async move {
+        caller.until_serving(chain, 2).await;
+        caller.command(Command::RemoveTarget(target)).await;
+    });
+    ground.node(index);
+    ground.act(move |caller| async move {
+        caller.until_serving(chain, 2).await;
+        caller.env.sleep_until(caller.env.now() + Duration::from_secs(5)).await;
+        assert_eq!(caller.chunks_at(caller.machine(NODES[index])).await, 0);
+        for other in caller.members(chain).0 {
+            assert_eq!(caller.chunks_at(caller.address(other)).await, 20, "{other}");
+        }
+    });
+}
+
 #[test]
 fn a_rolling_restart_under_load_stops_no_writer_for_long() {
     // A planned restart waits for no lease to run out (2 s): its node says that it leaves.

@@ -6,6 +6,7 @@ use crate::address::ChunkKey;
 use crate::entry::{Entry, Fence, Put, SectorRange};
 use crate::format::group::GroupHeader;
 use crate::record::Record;
+use crate::request::TargetRecord;
 
 /// One line, as in `COMMIT slot-1/chunk-7.3 v5`.
 impl fmt::Display for Entry {
@@ -21,11 +22,12 @@ impl fmt::Display for Entry {
             }
             Self::Erase { key } => write!(f, "ERASE {key}"),
             Self::Target { slot, record: None } => write!(f, "TARGET {slot} empty"),
-            Self::Target { slot, record: Some(record) } => write!(
-                f,
-                "TARGET {slot} {} {} {} {} {:?}",
-                record.target, record.chain, record.chain_version, record.incarnation, record.phase
-            ),
+            Self::Target { slot, record: Some(record) } => {
+                let TargetRecord { target, chain, chain_version, incarnation, .. } = record;
+                write!(f, "TARGET {slot} {target} {chain} {chain_version} {incarnation}")?;
+                record.named.map_or(Ok(()), |timeline| write!(f, " {timeline}"))?;
+                write!(f, " {:?}", record.phase)
+            }
             Self::Fence(Fence::One(session)) => write!(f, "FENCE {session}"),
             Self::Fence(Fence::Below(session)) => write!(f, "FENCE below {session}"),
             Self::Dedup { slot, tag, outcome } => write!(

@@ -9,7 +9,8 @@
 //! COMMIT, ABORT   | what names a chunk, 20 bytes | version u32 |
 //! ERASE      | what names a chunk, 20 bytes |
 //! TARGET     | head | slot u16 | phase u16 | target u64 | chain u32 | chain version u32 |
-//!            | incarnation u64 |;  of an empty slot: | head | slot u16 | zero u16 |
+//!            | incarnation u64 | if flagged: timeline u32 |;
+//!            of an empty slot: | head | slot u16 | zero u16 |
 //! FENCE      | head | zero u32 | session u64 |
 //! DEDUP      | what names a chunk, 20 bytes | channel u32 | session u64 | seq u64 | version u32 |
 //!            | length of the chunk u32 |
@@ -24,7 +25,7 @@ use alloc::vec::Vec;
 
 use engine_types::{
     ChainId, ChainVersion, ChannelId, ChunkSize, ChunkVersion, Incarnation, SECTOR_BYTES,
-    SessionId, TargetId,
+    SessionId, TargetId, Timeline,
 };
 
 use crate::address::{ChunkKey, Slot};
@@ -32,8 +33,8 @@ use crate::entry::{Entry, Fence, Put, SectorRange};
 use crate::format::bytes::{put, u16_at, u32_at, u64_at};
 use crate::format::error::FormatError;
 use crate::format::item::{
-    FLAG_BELOW, FLAG_EMPTY, FLAG_TAG, FLAG_TOMBSTONE, Frame, KEYED_BYTES, Kind, close, key_of,
-    push_record, put_key, read_record, record_bytes,
+    FLAG_BELOW, FLAG_EMPTY, FLAG_NAMED, FLAG_TAG, FLAG_TOMBSTONE, Frame, KEYED_BYTES, Kind, close,
+    key_of, push_record, put_key, read_record, record_bytes,
 };
 use crate::format::limits::{DIRECT_RANGES_MAX, IMAGES_PER_PUT_MAX};
 use crate::record::{RECORD_WORDS_MAX, Record, RecordRef};
@@ -45,8 +46,10 @@ const TOMBSTONE_BYTES: usize = 28;
 const TAG_BYTES: usize = 20;
 /// Bytes of a COMMIT or ABORT.
 pub const COMMIT_BYTES: usize = KEYED_BYTES + 4;
-/// Bytes of a TARGET.
-pub const TARGET_BYTES: usize = 32;
+/// Bytes of a TARGET of unknown timeline.
+const TARGET_UNNAMED_BYTES: usize = 32;
+/// Bytes of a TARGET at most.
+pub const TARGET_BYTES: usize = TARGET_UNNAMED_BYTES + 4;
 /// Bytes of a FENCE or DEDUPDROP.
 pub const FENCE_BYTES: usize = 16;
 /// Bytes of a DEDUP.
@@ -71,7 +74,7 @@ pub fn encoded_len(entry: &Entry) -> usize {
         Entry::Commit { .. } | Entry::Abort { .. } => COMMIT_BYTES,
         Entry::Erase { .. } => KEYED_BYTES,
         Entry::Target { record: None, .. } => ENTRY_BYTES_MIN,
-        Entry::Target { record: Some(_), .. } => TARGET_BYTES,
+        Entry::Target { record: Some(record), .. } => target_len(record),
         Entry::Fence(_) | Entry::DedupDrop { .. } => FENCE_BYTES,
         Entry::Dedup { .. } => DEDUP_BYTES,
     }
@@ -185,6 +188,11 @@ fn encode_decision(kind: Kind, key: &ChunkKey, version: ChunkVersion, out: &mut 
     push_fixed(kind, 0, fixed, out);
 }
 
+/// Bytes of a TARGET.
+pub(super) const fn target_len(record: &TargetRecord) -> usize {
+    if record.named.is_some() { TARGET_BYTES } else { TARGET_UNNAMED_BYTES }
+}
+
 /// Appends a TARGET.
 pub(super) fn encode_target(slot: Slot, record: Option<&TargetRecord>, out: &mut Vec<u8>) {
     let Some(record) = record else {
@@ -196,14 +204,18 @@ pub(super) fn encode_target(slot: Slot, record: Option<&TargetRecord>, out: &mut
         TargetPhase::Active => 0,
         TargetPhase::Dropping => 1,
     };
-    let mut fixed = [0; TARGET_BYTES];
+    let mut fixed = [0; TARGET_UNNAMED_BYTES];
     put(&mut fixed, 4, slot.get().to_le_bytes());
     put(&mut fixed, 6, phase.to_le_bytes());
     put(&mut fixed, 8, record.target.get().to_le_bytes());
     put(&mut fixed, 16, record.chain.get().to_le_bytes());
     put(&mut fixed, 20, record.chain_version.get().to_le_bytes());
     put(&mut fixed, 24, record.incarnation.get().to_le_bytes());
-    push_fixed(Kind::Target, 0, fixed, out);
+    let Some(named) = record.named else { return push_fixed(Kind::Target, 0, fixed, out) };
+    let mut longer = [0; TARGET_BYTES];
+    put(&mut longer, 0, fixed);
+    put(&mut longer, TARGET_UNNAMED_BYTES, named.get().to_le_bytes());
+    push_fixed(Kind::Target, FLAG_NAMED, longer, out);
 }
 
 /// Appends a FENCE.
@@ -381,7 +393,13 @@ fn decode_target(frame: &Frame<'_>) -> Result<Entry, FormatError> {
     if frame.flags & FLAG_EMPTY != 0 {
         return Ok(Entry::Target { slot, record: None });
     }
-    let fixed: &[u8; TARGET_BYTES] = frame.fixed()?;
+    let fixed: &[u8; TARGET_UNNAMED_BYTES] = frame.fixed()?;
+    let named = if frame.flags & FLAG_NAMED != 0 {
+        let longer = frame.fixed::<TARGET_BYTES>()?;
+        Some(Timeline::new(u32_at(longer, TARGET_UNNAMED_BYTES)))
+    } else {
+        None
+    };
     let phase = match u16_at(fixed, 6) {
         0 => TargetPhase::Active,
         1 => TargetPhase::Dropping,
@@ -392,6 +410,7 @@ fn decode_target(frame: &Frame<'_>) -> Result<Entry, FormatError> {
         chain: ChainId::new(u32_at(fixed, 16)).ok_or(FormatError::NoChain { slot })?,
         chain_version: ChainVersion::new(u32_at(fixed, 20)),
         incarnation: Incarnation::new(u64_at(fixed, 24)),
+        named,
         phase,
     };
     Ok(Entry::Target { slot, record: Some(record) })

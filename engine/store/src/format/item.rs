@@ -115,7 +115,7 @@ impl Kind {
     const fn known_flags(self) -> u8 {
         match self {
             Self::Put => FLAG_TOMBSTONE | FLAG_TAG,
-            Self::Target => FLAG_EMPTY,
+            Self::Target => FLAG_EMPTY | FLAG_NAMED,
             Self::Fence => FLAG_BELOW,
             _ => 0,
         }
@@ -128,6 +128,8 @@ pub(super) const FLAG_TOMBSTONE: u8 = 1;
 pub(super) const FLAG_TAG: u8 = 2;
 /// TARGET: the slot is empty.
 pub(super) const FLAG_EMPTY: u8 = 1;
+/// TARGET: a timeline follows.
+pub(super) const FLAG_NAMED: u8 = 2;
 /// FENCE: all sessions below.
 pub(super) const FLAG_BELOW: u8 = 1;
 

@@ -11,7 +11,7 @@ use alloc::vec::Vec;
 use engine_types::limits::BLOCK_BYTES_MAX;
 use engine_types::{
     ChainId, ChainVersion, ChannelId, ChunkSize, ChunkVersion, Incarnation, Rng, SECTOR_BYTES,
-    SessionId, StoreId, TargetId,
+    SessionId, StoreId, TargetId, Timeline,
 };
 
 use crate::address::{BlockAddress, BlockClass, ChunkKey, Lsn, Slot, TruncateEpoch};
@@ -151,6 +151,7 @@ pub(super) fn target(rng: &mut Rng) -> TargetRecord {
         chain: ChainId::new(1 + up_to(rng, 99)).unwrap(),
         chain_version: ChainVersion::new(up_to(rng, 99)),
         incarnation: Incarnation::new(rng.below(9)),
+        named: rng.chance(500).then(|| Timeline::new(up_to(rng, 99))),
         phase: if rng.chance(500) { TargetPhase::Active } else { TargetPhase::Dropping },
     }
 }

@@ -84,6 +84,7 @@ fn filled(folder: &Folder) -> PathBuf {
             chain: ChainId::new(12).unwrap(),
             chain_version: ChainVersion::new(1),
             incarnation: Incarnation::new(1),
+            named: None,
             phase: TargetPhase::Active,
         };
         store.set_target(SLOT, Some(target)).await.unwrap();

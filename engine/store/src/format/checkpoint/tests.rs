@@ -11,7 +11,7 @@ use engine_types::{
 use super::*;
 use crate::address::{BlockAddress, BlockClass, TruncateEpoch};
 use crate::entry::SectorRange;
-use crate::format::entry::{encode_dedup, encode_fence, encode_put, encode_target};
+use crate::format::entry::{encode_dedup, encode_fence, encode_put, encode_target, target_len};
 use crate::format::error::FormatError;
 use crate::format::item::{Kind, begin, close, push_record};
 use crate::format::layout::{FormatOptions, Layout};
@@ -131,6 +131,7 @@ fn golden_bytes() {
         chain: ChainId::new(0xca).unwrap(),
         chain_version: ChainVersion::new(0xcf),
         incarnation: Incarnation::new(0x1c),
+        named: None,
         phase: TargetPhase::Active,
     };
     let tag = Tag { session: SessionId::new(0x51), channel: ChannelId::new(0xc4), seq: 0x5e };
@@ -162,7 +163,7 @@ fn golden_bytes() {
     });
     assert_eq!(found, Ok(counts));
     // The 129 words of the last chunk: the second block, and 128 equal checksums.
-    let at = PAGE_HEADER_BYTES + TARGET_BYTES + FENCE_BYTES + 12 + 64 + DEDUP_BYTES + 48;
+    let at = PAGE_HEADER_BYTES + target_len(&record) + FENCE_BYTES + 12 + 64 + DEDUP_BYTES + 48;
     let (before, after) = (at + CHUNK_BYTES + 8, at + CHUNK_BYTES + 4 * 129);
     assert_eq!(hex(&pages[0][..before]), GOLDEN);
     assert_eq!(hex(&pages[0][after..after + END_BYTES]), GOLDEN_END);

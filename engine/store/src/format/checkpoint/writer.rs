@@ -11,7 +11,7 @@ use super::{
 use crate::address::{ChunkKey, Lsn};
 use crate::format::bytes::{len_u32, put};
 use crate::format::entry::{
-    DEDUP_BYTES, FENCE_BYTES, TARGET_BYTES, encode_dedup, encode_fence, encode_put, encode_target,
+    DEDUP_BYTES, FENCE_BYTES, encode_dedup, encode_fence, encode_put, encode_target, target_len,
 };
 use crate::format::item::{Kind, begin, close, push_record, record_bytes};
 use crate::format::limits::{DEDUP_CHANNELS_MAX, SECTOR};
@@ -94,7 +94,7 @@ impl PageWriter {
     pub fn push(&mut self, item: &Item<'_>) -> Pushed {
         let bytes = match item {
             Item::Chunk { key, record } => return self.push_chunk(key, *record),
-            Item::Target { .. } => TARGET_BYTES,
+            Item::Target { record, .. } => target_len(record),
             Item::Fence(_) => FENCE_BYTES,
             Item::Pending { put, .. } => pending_bytes(put),
             Item::Dedup { .. } => DEDUP_BYTES,

@@ -2,7 +2,7 @@ use alloc::vec;
 use std::format;
 use std::string::{String, ToString};
 
-use engine_types::Rng;
+use engine_types::{Rng, Timeline};
 
 use super::*;
 use crate::address::{BlockAddress, BlockClass, TruncateEpoch};
@@ -52,8 +52,10 @@ fn examples() -> Vec<Entry> {
         chain: ChainId::new(0xca).unwrap(),
         chain_version: ChainVersion::new(0xcf),
         incarnation: Incarnation::new(0x1c),
+        named: None,
         phase: TargetPhase::Dropping,
     };
+    let named = TargetRecord { named: Some(Timeline::new(0x71)), ..target };
     let version = ChunkVersion::new(0x0a0b_0c0d);
     let session = SessionId::new(0x51);
     let outcome = Outcome { seq: TAG.seq, key: key(), version, len: 0x1000 };
@@ -67,6 +69,7 @@ fn examples() -> Vec<Entry> {
         Entry::Move { key: key(), record: Rc::new(record(8192, 8000)), direct },
         Entry::Erase { key: key() },
         Entry::Target { slot: Slot::new(0x0102), record: Some(target) },
+        Entry::Target { slot: Slot::new(0x0102), record: Some(named) },
         Entry::Target { slot: Slot::new(0x0102), record: None },
         Entry::Fence(Fence::One(session)),
         Entry::Fence(Fence::Below(session)),
@@ -76,7 +79,7 @@ fn examples() -> Vec<Entry> {
 }
 
 /// Version 1 as it was released. What changes gets a new kind or a feature bit, never new numbers.
-const GOLDEN: [&str; 13] = [
+const GOLDEN: [&str; 14] = [
     "\
     010038000201000c1817161514131211242322210d0c0b0a0900000002000000\
     690000006400000007000000c3c2c1c00100000000000100",
@@ -98,6 +101,9 @@ const GOLDEN: [&str; 13] = [
     0500140002010000181716151413121124232221",
     "\
     06002000020101007a00000000000000ca000000cf0000001c00000000000000",
+    "\
+    06022400020101007a00000000000000ca000000cf0000001c00000000000000\
+    71000000",
     "\
     0601080002010000",
     "\

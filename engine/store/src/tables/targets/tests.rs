@@ -17,6 +17,7 @@ fn record(target: u64, chain: u32, version: u32, start: u64, phase: TargetPhase)
         chain: ChainId::new(chain).unwrap(),
         chain_version: ChainVersion::new(version),
         incarnation: Incarnation::new(start),
+        named: None,
         phase,
     }
 }

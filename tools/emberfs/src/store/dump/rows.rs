@@ -75,7 +75,7 @@ pub(super) struct TargetRow {
 impl TargetRow {
     /// The target in `slot`.
     pub(super) fn new(slot: Slot, record: &TargetRecord) -> Self {
-        let TargetRecord { target, chain, chain_version, incarnation, phase } = record;
+        let TargetRecord { target, chain, chain_version, incarnation, phase, .. } = record;
         Self {
             slot: slot.get(),
             target: target.get(),

@@ -207,6 +207,7 @@ fn rows_stop_at_the_limit() {
         chain: ChainId::new(12).unwrap(),
         chain_version: ChainVersion::new(13),
         incarnation: Incarnation::new(14),
+        named: None,
         phase: TargetPhase::Dropping,
     };
     let row = TargetRow::new(Slot::new(3), &record);

@@ -102,6 +102,7 @@ pub fn first_target(slot: Slot) -> TargetRecord {
         chain: engine_types::ChainId::new(u32::from(slot.get()) + 1).expect("not 0"),
         chain_version: engine_types::ChainVersion::new(1),
         incarnation: engine_types::Incarnation::default(),
+        named: None,
         phase: engine_store::TargetPhase::Active,
     }
 }
