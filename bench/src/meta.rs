@@ -34,7 +34,7 @@ use crate::suite::{Event, LayerFigure, MetaTold, Plan, Row, Shown, Suite};
 /// The entry of this suite.
 pub(crate) const SUITE: Suite = Suite {
     name: "meta",
-    about: "metadata operations through client, services and the served store, as mdtest does them",
+    about: "metadata operations as mdtest does them, on one and on two services",
     limit: "the same transactions on the served store alone; of stats a service without logic",
     shown: Shown { cpu_shares: ["caller", "rest"], device_bytes: false, sized: false },
     rows,

@@ -23,8 +23,8 @@ const OFTEN: u64 = 100;
 const EXEMPT: &[(&str, &str)] = &[
     (
         "E342: a forward of an earlier dialogue",
-        "model worlds of engine/craq; links are in order and end whole, so that nothing of an \
-         earlier dialogue comes (E366, E367), and a store that failed hears no more",
+        "model worlds of engine/craq, and one world in 300; links are in order and end whole, so \
+         that hardly anything of an earlier dialogue comes (E366, E367)",
     ),
     (
         "E342: a message of an earlier dialogue with the predecessor",
@@ -53,8 +53,8 @@ const EXEMPT: &[(&str, &str)] = &[
     ),
     (
         "R16: a session that has ended is not forgotten yet",
-        "nobody: a node asks about sessions one beat after it has dropped what was in flight; \
-         only one whose lease ran out under a stop of all chains can be slower",
+        "one world in 9,000: a node asks about sessions one beat after it has dropped what was in \
+         flight; only one whose lease ran out under a stop of all chains can be slower",
     ),
     (
         "R18: an update waits for blocks that were dropped",
