@@ -71,6 +71,8 @@ struct Table {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Locks {
     tables: BTreeMap<NodeId, Table>,
+    /// Inodes that are going: nobody can say whether their locks and waits are there still.
+    going: BTreeSet<NodeId>,
 }
 
 impl Table {
@@ -194,6 +196,26 @@ impl Locks {
     /// Whether somebody for whom `wanted` would wait waits, directly or not, for its owner.
     /// `queues`: to be behind somebody counts as waiting for him.
     pub(crate) fn deadlocks(&self, id: NodeId, wanted: &Held, queues: bool) -> bool {
+        self.leads_back(id, wanted, queues, |at| !self.going.contains(&at))
+    }
+
+    /// The same if all that is going is there still.
+    pub(crate) fn may_deadlock(&self, id: NodeId, wanted: &Held) -> bool {
+        self.leads_back(id, wanted, true, |_| true)
+    }
+
+    /// An inode is going.
+    pub(crate) fn go(&mut self, id: NodeId) {
+        self.going.insert(id);
+    }
+
+    fn leads_back(
+        &self,
+        id: NodeId,
+        wanted: &Held,
+        queues: bool,
+        counts: impl Fn(NodeId) -> bool,
+    ) -> bool {
         let mut next = self.waits_for(id, wanted, usize::MAX, queues);
         let mut seen = BTreeSet::new();
         while let Some(owner) = next.pop() {
@@ -203,7 +225,7 @@ impl Locks {
             if !seen.insert(owner) {
                 continue;
             }
-            for (at, table) in &self.tables {
+            for (at, table) in self.tables.iter().filter(|(at, _)| counts(**at)) {
                 for (index, waiter) in table.waiters.iter().enumerate() {
                     if waiter.lock.owner == owner && waiter.lock.family == wanted.family {
                         next.extend(self.waits_for(*at, &waiter.lock, index, queues));

@@ -18,7 +18,7 @@ use crate::moment::{Blocks, Change, Moment, When};
 
 /// An inode in the model. Numbers are never used again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct NodeId(u32);
+pub(crate) struct NodeId(pub(crate) u32);
 
 /// The root.
 pub(crate) const ROOT: NodeId = NodeId(0);
@@ -353,6 +353,7 @@ impl World {
 
     /// Removes an inode that may be answered for a while.
     fn bury(&mut self, id: NodeId) {
+        self.locks.go(id);
         if let Some(ino) = self.nodes.remove(&id).and_then(|node| node.ino) {
             self.doomed.insert(ino);
         }

@@ -65,3 +65,17 @@ fn what_was_granted_to_a_waiter_may_be_given_back() {
     assert_eq!(locks.waits(ROOT, (1, 2), 20), Some(false), "he was granted it");
     assert!(!locks.keeps(ROOT, 20), "and has only a part of it");
 }
+
+#[test]
+fn waits_for_what_is_going_may_be_over() {
+    let other = crate::world::NodeId(7);
+    let mut locks = Locks::default();
+    assert_eq!(locks.set(other, lock(1, true, 0, 9), true), Outcome::Granted);
+    assert_eq!(locks.set(ROOT, lock(2, true, 0, 9), true), Outcome::Granted);
+    assert_eq!(locks.set(other, lock(2, true, 0, 9), true), Outcome::Queued);
+    let wanted = lock(1, true, 0, 9);
+    assert!(locks.deadlocks(ROOT, &wanted, false));
+    locks.go(other);
+    assert!(!locks.deadlocks(ROOT, &wanted, false) && locks.may_deadlock(ROOT, &wanted));
+    assert_eq!(locks.set(ROOT, wanted, true), Outcome::Queued);
+}
