@@ -71,7 +71,7 @@ struct Table {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Locks {
     tables: BTreeMap<NodeId, Table>,
-    /// Inodes that are going: nobody can say whether their locks and waits are there still.
+    /// Inodes that are going, with locks or waits that go with them, nobody knows when.
     going: BTreeSet<NodeId>,
 }
 
@@ -196,26 +196,6 @@ impl Locks {
     /// Whether somebody for whom `wanted` would wait waits, directly or not, for its owner.
     /// `queues`: to be behind somebody counts as waiting for him.
     pub(crate) fn deadlocks(&self, id: NodeId, wanted: &Held, queues: bool) -> bool {
-        self.leads_back(id, wanted, queues, |at| !self.going.contains(&at))
-    }
-
-    /// The same if all that is going is there still.
-    pub(crate) fn may_deadlock(&self, id: NodeId, wanted: &Held) -> bool {
-        self.leads_back(id, wanted, true, |_| true)
-    }
-
-    /// An inode is going.
-    pub(crate) fn go(&mut self, id: NodeId) {
-        self.going.insert(id);
-    }
-
-    fn leads_back(
-        &self,
-        id: NodeId,
-        wanted: &Held,
-        queues: bool,
-        counts: impl Fn(NodeId) -> bool,
-    ) -> bool {
         let mut next = self.waits_for(id, wanted, usize::MAX, queues);
         let mut seen = BTreeSet::new();
         while let Some(owner) = next.pop() {
@@ -225,7 +205,7 @@ impl Locks {
             if !seen.insert(owner) {
                 continue;
             }
-            for (at, table) in self.tables.iter().filter(|(at, _)| counts(**at)) {
+            for (at, table) in &self.tables {
                 for (index, waiter) in table.waiters.iter().enumerate() {
                     if waiter.lock.owner == owner && waiter.lock.family == wanted.family {
                         next.extend(self.waits_for(*at, &waiter.lock, index, queues));
@@ -234,6 +214,26 @@ impl Locks {
             }
         }
         false
+    }
+
+    /// An inode is going.
+    pub(crate) fn go(&mut self, id: NodeId) {
+        let has_any = |table: &Table| !table.held.is_empty() || !table.waiters.is_empty();
+        if self.tables.get(&id).is_some_and(has_any) {
+            self.going.insert(id);
+        }
+    }
+
+    /// The locks once what is going is gone; nothing if nothing is.
+    pub(crate) fn without_going(&self) -> Option<Self> {
+        if self.going.is_empty() {
+            return None;
+        }
+        let mut rest = self.clone();
+        for id in core::mem::take(&mut rest.going) {
+            rest.tables.remove(&id);
+        }
+        Some(rest)
     }
 
     /// Whether `owner` waits for a lock of any inode.

@@ -81,7 +81,7 @@ impl Model {
     ) -> Result<(), Box<Divergence>> {
         let mut next = Vec::new();
         let mut first = None;
-        for world in &self.worlds {
+        for world in &self.worlds_now() {
             let mut world = world.clone();
             match explain(&mut world, request, result, when) {
                 Ok(()) => next.push(world),
@@ -111,8 +111,9 @@ impl Model {
     /// # Errors
     /// More than `WORLDS_MAX` histories are possible: the tester has to look before it goes on.
     pub fn unknown(&mut self, request: &Request, when: When) -> Result<(), TooManyWorlds> {
-        let mut worlds = self.worlds.clone();
-        for world in &self.worlds {
+        let now = self.worlds_now();
+        let mut worlds = now.clone();
+        for world in &now {
             let mut world = world.clone();
             if imagine(&mut world, request, when).is_ok() {
                 worlds.push(world);
@@ -132,11 +133,9 @@ impl Model {
     pub fn happened(&mut self, request: &Request, when: When) -> Result<(), Box<Divergence>> {
         let mut next = Vec::new();
         let mut first = None;
-        for world in &self.worlds {
+        for world in &self.worlds_now() {
             let mut after = world.clone();
-            after.sweep();
-            let named = dispatch::inodes(&request.operation);
-            if after.fog || named.iter().any(|ino| after.doomed.contains(&ino.get())) {
+            if after.fog || after.is_half_removed(request) {
                 next.push(after); // half removed: nothing can be said of it
                 continue;
             }
@@ -154,6 +153,27 @@ impl Model {
         }
         self.worlds = next;
         Ok(())
+    }
+
+    /// All histories, each also with the locks gone that go with what is going.
+    fn worlds_now(&self) -> Vec<World> {
+        let mut all: Vec<World> = Vec::with_capacity(self.worlds.len());
+        for world in &self.worlds {
+            let mut kept = world.clone();
+            kept.sweep();
+            let gone = kept.locks.without_going();
+            let gone = gone.map(|locks| {
+                let mut world = kept.clone();
+                world.locks = locks;
+                world
+            });
+            for world in [Some(kept), gone].into_iter().flatten() {
+                if !all.contains(&world) {
+                    all.push(world);
+                }
+            }
+        }
+        all
     }
 
     /// A session that was pruned has lost what it had of an inode.
@@ -214,7 +234,7 @@ fn explain(
     if world.fog {
         return Ok(());
     }
-    if dispatch::inodes(&request.operation).iter().any(|ino| world.doomed.contains(&ino.get())) {
+    if world.is_half_removed(request) {
         // Half removed: nothing can be said of it, nor of a place to which something of it went.
         let spreads = matches!(request.operation, Operation::Link(_) | Operation::Rename(_));
         world.fog |= spreads && result.is_ok();
@@ -244,6 +264,17 @@ fn explain(
 }
 
 impl World {
+    /// Whether the request names something that went with a tree and is being removed, or that has
+    /// no other name than those of such a tree: what it is told nobody can say.
+    fn is_half_removed(&self, request: &Request) -> bool {
+        dispatch::inodes(&request.operation).iter().any(|ino| {
+            let node = self.inos.get(&ino.get()).and_then(|id| Some((*id, self.nodes.get(id)?)));
+            let is_named_there =
+                node.is_some_and(|(id, node)| 0 < node.late && self.names(id).is_empty());
+            is_named_there || self.doomed.contains(&ino.get())
+        })
+    }
+
     /// Whether the request names an inode without a name that its session does not keep: whether
     /// it is still there nobody can say.
     fn is_lost_for(&self, request: &Request) -> bool {

@@ -74,8 +74,11 @@ fn waits_for_what_is_going_may_be_over() {
     assert_eq!(locks.set(ROOT, lock(2, true, 0, 9), true), Outcome::Granted);
     assert_eq!(locks.set(other, lock(2, true, 0, 9), true), Outcome::Queued);
     let wanted = lock(1, true, 0, 9);
-    assert!(locks.deadlocks(ROOT, &wanted, false));
+    assert_eq!(locks.without_going(), None);
     locks.go(other);
-    assert!(!locks.deadlocks(ROOT, &wanted, false) && locks.may_deadlock(ROOT, &wanted));
-    assert_eq!(locks.set(ROOT, wanted, true), Outcome::Queued);
+    assert!(locks.deadlocks(ROOT, &wanted, false), "nobody has seen it go");
+    let mut rest = locks.without_going().unwrap();
+    assert!(!rest.deadlocks(ROOT, &wanted, false));
+    assert_eq!(rest.set(ROOT, wanted, true), Outcome::Queued);
+    assert_eq!(rest.without_going(), None);
 }

@@ -98,7 +98,7 @@ impl Run<'_> {
             return Ok(Expect::Lock(Told::Granted));
         }
         let waits = wait == Wait::Queue;
-        let queues = waits && self.world.locks.may_deadlock(id, &held);
+        let queues = waits && self.world.locks.deadlocks(id, &held, true);
         let deadlock = Errors::one(Errno::EDEADLK);
         match self.world.locks.set(id, held, waits) {
             Outcome::Granted => Ok(Expect::Lock(Told::Granted)),
