@@ -1,6 +1,7 @@
 //! `cargo x campaign`: long test runs, as data. What runs in `cargo test` in seconds runs here for
 //! as long as it takes to believe it.
 
+mod figures;
 mod fuzz;
 mod meta;
 mod meta_processes;

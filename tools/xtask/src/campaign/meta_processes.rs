@@ -4,15 +4,9 @@
 //! The tests fail when space does not come back to the byte, or an operation is lost or done twice;
 //! that fails the campaign. A goal that is a matter of speed is reported: the machine may be busy.
 
-use std::fs;
-use std::io::{Write, stdout};
-use std::path::Path;
+use serde_json::Value;
 
-use anyhow::Context;
-use serde_json::{Value, json};
-
-use crate::finding::Paint;
-use crate::{child, tree};
+use super::figures::{self, Figures, Kind, Row, numbers};
 
 #[cfg(test)]
 mod tests;
@@ -21,8 +15,6 @@ mod tests;
 const FILES: &str = "EMBERFS_META_TREE_FILES";
 /// Tells them how often each kind of process is killed under load.
 const KILLS: &str = "EMBERFS_META_KILLS";
-/// Tells them where figures go, a document per line.
-const REPORT: &str = "EMBERFS_META_REPORT";
 /// One at a time: nothing else is to take the time of what is measured.
 const TEST: &[&str] = &[
     "test",
@@ -56,132 +48,43 @@ pub(crate) struct Args {
 
 /// `Ok(false)` when something was lost, or did not come back.
 pub(crate) fn run(args: &Args) -> anyhow::Result<bool> {
-    let report = std::env::temp_dir();
-    let report = report.join(format!("emberfs-meta-processes-{}", std::process::id()));
-    remove(&report)?;
-    let mut command = child::cargo(TEST);
-    command.env(FILES, args.files.to_string()).env(KILLS, args.kills.to_string());
-    command.env(REPORT, &report).current_dir(tree::root()?);
-    if args.json {
-        // Standard output is for the document alone.
-        command.stdout(std::io::stderr());
-    }
-    let held = child::succeeds(&mut command)?;
-    let told = match fs::read_to_string(&report) {
-        Ok(told) => told,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
-        Err(error) => return Err(error).context(format!("reading {}", report.display())),
+    let set = |command: &mut std::process::Command| {
+        command.env(FILES, args.files.to_string()).env(KILLS, args.kills.to_string());
     };
-    remove(&report)?;
-    let figures = Figures::read(&told)?;
-    let mut out = stdout().lock();
-    if args.json {
-        writeln!(out, "{:#}", figures.document(held)).context("printing the figures")?;
-    } else {
-        write!(out, "{}", figures.table(held)).context("printing the figures")?;
-    }
-    Ok(held)
+    figures::run(&KIND, set, args.json)
 }
 
-fn remove(report: &Path) -> anyhow::Result<()> {
-    match fs::remove_file(report) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            Err(error).context(format!("removing {}", report.display()))
-        }
-        _ => Ok(()),
-    }
-}
+static KIND: Kind = Kind {
+    name: "meta-processes",
+    test: TEST,
+    report: "EMBERFS_META_REPORT",
+    figures: &["tree", "death", "load"],
+    held: "nothing_lost_space_back",
+    said: [
+        "no operation was lost or done twice, and all space came back",
+        "something was lost, or did not come back: see the tests above",
+    ],
+    rows,
+};
 
-/// Figures of one kind each, in the order in which they were taken.
-#[derive(Debug, Default)]
-struct Figures {
-    trees: Vec<Value>,
-    deaths: Vec<Value>,
-    loads: Vec<Value>,
-}
-
-/// A row of the table: what was measured, what came of it, and whether it is as it should be where
-/// there is a goal.
-struct Row {
-    what: String,
-    found: String,
-    goal: Option<(String, bool)>,
-}
-
-impl Figures {
-    /// Reads documents, one per line.
-    fn read(text: &str) -> anyhow::Result<Self> {
-        let mut figures = Self::default();
-        for line in text.lines() {
-            let figure: Value =
-                serde_json::from_str(line).with_context(|| format!("a figure: {line}"))?;
-            for (kind, into) in [
-                ("tree", &mut figures.trees),
-                ("death", &mut figures.deaths),
-                ("load", &mut figures.loads),
-            ] {
-                if !figure[kind].is_null() {
-                    into.push(figure[kind].clone());
-                }
-            }
-        }
-        Ok(figures)
-    }
-
-    fn document(&self, held: bool) -> Value {
-        let met = self.rows().iter().all(|row| row.goal.as_ref().is_none_or(|goal| goal.1));
-        json!({
-            "nothing_lost_space_back": held,
-            "goals_met": met,
-            "tree": self.trees,
-            "death": self.deaths,
-            "load": self.loads,
-        })
-    }
-
-    fn table(&self, held: bool) -> String {
-        let rows = self.rows();
-        let width = |of: fn(&Row) -> usize| rows.iter().map(of).max().unwrap_or(0);
-        let (what, found) =
-            (width(|row| row.what.chars().count()), width(|row| row.found.chars().count()));
-        let paint = Paint::stdout();
-        let mut text = String::new();
-        for row in &rows {
-            let goal = row.goal.as_ref().map(|(goal, met)| match met {
-                true => format!("  goal {goal}: met"),
-                false => format!("  goal {goal}: {}", paint.bold("missed")),
-            });
-            let line = format!("{:<what$}  {:>found$}", row.what, row.found);
-            text += &format!("{line}{}\n", goal.unwrap_or_default());
-        }
-        text += match held {
-            true => "no operation was lost or done twice, and all space came back\n",
-            false => "something was lost, or did not come back: see the tests above\n",
+fn rows(figures: &Figures) -> Vec<Row> {
+    let mut rows: Vec<Row> = figures.of("tree").iter().flat_map(tree_rows).collect();
+    for (kind, name) in [("service", "a service"), ("kv", "the key-value store")] {
+        let of = |figure: &&Value| figure["of"] == kind;
+        let mut times = numbers(figures.of("death").iter().filter(of), "longest_ms");
+        times.sort_unstable();
+        let (Some(worst), Some(median)) = (times.last(), times.get(times.len() / 2)) else {
+            continue;
         };
-        text
+        let loads = figures.of("load").iter().filter(of);
+        let operations: u64 = numbers(loads, "operations").iter().sum();
+        rows.push(Row {
+            what: format!("death of {name}, longest operation, {} times", times.len()),
+            found: format!("median {median} ms, worst {worst} ms; {operations} operations"),
+            goal: None,
+        });
     }
-
-    fn rows(&self) -> Vec<Row> {
-        let mut rows: Vec<Row> = self.trees.iter().flat_map(tree_rows).collect();
-        for (kind, name) in [("service", "a service"), ("kv", "the key-value store")] {
-            let of = |figures: &[Value], field: &str| -> Vec<u64> {
-                let own = figures.iter().filter(|figure| figure["of"] == kind);
-                own.filter_map(|figure| figure[field].as_u64()).collect()
-            };
-            let mut times = of(&self.deaths, "longest_ms");
-            times.sort_unstable();
-            let (Some(worst), Some(median)) = (times.last(), times.get(times.len() / 2)) else {
-                continue;
-            };
-            let operations: u64 = of(&self.loads, "operations").iter().sum();
-            rows.push(Row {
-                what: format!("death of {name}, longest operation, {} times", times.len()),
-                found: format!("median {median} ms, worst {worst} ms; {operations} operations"),
-                goal: None,
-            });
-        }
-        rows
-    }
+    rows
 }
 
 /// How long a tree took to go, for its caller and for its space.

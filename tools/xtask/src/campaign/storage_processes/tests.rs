@@ -13,7 +13,7 @@ const TOLD: &[&str] = &[
 
 fn figures() -> Figures {
     // One of them is too long for a line here.
-    Figures::read(&TOLD.join("\n").replace(",\n\"", ",\"")).unwrap()
+    Figures::read(&KIND, &TOLD.join("\n").replace(",\n\"", ",\"")).unwrap()
 }
 
 #[test]
@@ -57,6 +57,6 @@ fn figures_become_a_document() {
 
 #[test]
 fn what_is_no_figure_is_refused() {
-    assert!(Figures::read("figure").is_err());
-    assert_eq!(Figures::read("").unwrap().rows().len(), 0);
+    assert!(Figures::read(&KIND, "figure").is_err());
+    assert_eq!(Figures::read(&KIND, "").unwrap().rows().len(), 0);
 }
