@@ -7,7 +7,8 @@
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
-use engine_store::{Fence, Tag};
+use engine_store::Tag;
+use engine_store::tables::Fences;
 use engine_types::{ChainVersion, ChunkId, ChunkVersion, Timeline, reached};
 
 use crate::effect::{Effect, Left, Source};
@@ -47,6 +48,8 @@ pub struct Start {
     pub timeline: Timeline,
     /// Durable pending versions of the target, each chunk once.
     pub pendings: Vec<Recovered>,
+    /// Revoked sessions that its store has noted.
+    pub fences: Fences,
     /// What stays free for what frees space and for what is in flight (R18).
     pub reserve: Space,
 }
@@ -94,8 +97,8 @@ pub struct Replica {
     /// It holds everything (R11).
     synced: bool,
     promised: Space,
-    /// Revoked sessions, as far as this start was told.
-    fences: Vec<Fence>,
+    /// Revoked sessions: those that its store has noted, and what it was told since (E390).
+    fences: Fences,
     #[cfg(test)]
     bug: Option<Bug>,
 }
@@ -103,7 +106,7 @@ pub struct Replica {
 impl Replica {
     /// A start of the store. Nothing is served until a chain version is installed.
     pub fn new(start: Start) -> Self {
-        let Start { own, version, timeline, pendings, reserve } = start;
+        let Start { own, version, timeline, pendings, fences, reserve } = start;
         let mut entries = BTreeMap::new();
         let mut tags = BTreeMap::new();
         let mut serial = 0;
@@ -137,7 +140,7 @@ impl Replica {
             resync: Resync::default(),
             synced: false,
             promised: Space::ZERO,
-            fences: Vec::new(),
+            fences,
             #[cfg(test)]
             bug: None,
         }

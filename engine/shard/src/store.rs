@@ -31,6 +31,7 @@ use engine_runtime::{Buf, Bytes, Env, Gate, Memory, Notify};
 use engine_store::format::superblock::SUPERBLOCK_BYTES;
 use engine_store::format::{Layout, StoreFlags, Superblock};
 use engine_store::store::{ChunkState, Store, Token};
+use engine_store::tables::Fences;
 use engine_store::{ChunkKey, Fence, Outcome, Slot, Tag, TargetPhase, TargetRecord, UpdateError};
 use engine_types::{ChunkVersion, Map, SessionId, Timeline};
 
@@ -179,6 +180,11 @@ impl<E: Env> ChunkStore<E> {
     /// Every session below this one is revoked (L6).
     pub fn fenced_below(&self) -> SessionId {
         self.inner.state.borrow().fences().below()
+    }
+
+    /// Every revoked session.
+    pub fn fences(&self) -> Fences {
+        self.inner.state.borrow().fences().clone()
     }
 
     /// The superblock as it was written last.

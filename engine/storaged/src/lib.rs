@@ -16,6 +16,7 @@
 //!   E387  what is remembered of a session goes only when no node can do anything of it (R16)
 //!   E388  bytes of a payload leave for another shard only with room for all of them there (W2)
 //!   E389  work waits only while enough is running, and is then chosen in turn (W3)
+//!   E390  a replica knows of every revocation that its store has noted (L6)
 
 mod addresses;
 mod admission;

@@ -6,6 +6,10 @@
 //!   remembered, and revoked here ──ask──> manager: fenced everywhere? ──yes──> journaled, dropped
 //! ```
 //!
+//! A replica knows of every fence that its store has noted (E390): a start begins with them, and
+//! hears of each one that is noted later. So what a session has left pending in a store comes to
+//! its end after a crash too, without a lease, which nobody gives before it has drained (E294).
+//!
 //! Both conditions are needed. Revoked here: else a repeated request would be executed again here.
 //! Fenced everywhere: else a replica that this one brings up to date, which then remembers nothing,
 //! and that has not heard of the revocation, could become head under a lease from before and
@@ -74,7 +78,7 @@ impl<E: Env> Shard<E> {
     fn is_anything_admitted(&self, fences: &[Fence]) -> bool {
         let targets = self.targets.borrow();
         let mut open = targets.values().filter(|target| !target.is_closed());
-        open.any(|target| fences.iter().any(|fence| 0 < target.admitted(*fence)))
+        open.any(|target| target.is_draining(fences))
     }
 
     async fn fence(self: &Rc<Self>, fences: &[Fence]) -> bool {

@@ -156,8 +156,9 @@ impl<E: Env> Target<E> {
         let own = Peer { target: record.target, incarnation: record.incarnation };
         let timeline = home.store.superblock().timeline;
         let pendings = home.store.recovered(slot).into_iter().map(home_recovered).collect();
-        let version = record.chain_version;
-        let start = Start { own, version, timeline, pendings, reserve: home.reserve };
+        let (version, reserve) = (record.chain_version, home.reserve);
+        let fences = home.store.fences();
+        let start = Start { own, version, timeline, pendings, fences, reserve };
         let installed = Installed { timeline, version, state: PublicState::Offline };
         Rc::new(Self {
             shard: Rc::downgrade(shard),
@@ -350,6 +351,18 @@ impl<E: Env> Target<E> {
     /// Updates of revoked sessions that were admitted and have not ended.
     pub(crate) fn admitted(&self, fence: Fence) -> usize {
         self.replica.borrow().admitted(fence)
+    }
+
+    /// Whether something is admitted of revoked sessions.
+    ///
+    /// # Panics
+    /// E390: the replica was not told, so that it would wait for a lease that nobody gives (E294).
+    pub(crate) fn is_draining(&self, fences: &[Fence]) -> bool {
+        let replica = self.replica.borrow();
+        let mut open = fences.iter().filter(|fence| 0 < replica.admitted(**fence));
+        let Some(fence) = open.next() else { return false };
+        assert!(replica.is_told(*fence), "E390: {} was not told of {fence:?}", self.own.target);
+        true
     }
 
     /// Stops serving for good: the node stops, or the store has failed (E384).

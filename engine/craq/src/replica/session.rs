@@ -21,24 +21,17 @@ impl Replica {
         if counts { self.fenced_tags(fence).count() } else { 0 }
     }
 
-    /// Whether this start was told that a session is revoked.
-    pub(super) fn is_fenced(&self, session: SessionId) -> bool {
-        self.fences.iter().any(|fence| match *fence {
-            Fence::One(one) => session == one,
-            Fence::Below(bound) => session < bound,
-        })
+    /// Whether it knows of a revocation (E390).
+    pub fn is_told(&self, fence: Fence) -> bool {
+        match fence {
+            Fence::One(session) => self.is_fenced(session),
+            Fence::Below(bound) => bound <= self.fences.below(),
+        }
     }
 
-    fn note_fence(&mut self, fence: Fence) {
-        if let Fence::Below(bound) = fence {
-            self.fences.retain(|known| match *known {
-                Fence::One(one) => bound <= one,
-                Fence::Below(lower) => bound <= lower,
-            });
-        }
-        if !self.fences.contains(&fence) {
-            self.fences.push(fence);
-        }
+    /// Whether it knows that a session is revoked.
+    pub(super) fn is_fenced(&self, session: SessionId) -> bool {
+        self.fences.is_fenced(session)
     }
 
     fn fenced_tags(&self, fence: Fence) -> impl Iterator<Item = (&Tag, &ChunkId)> {
@@ -59,7 +52,7 @@ impl Replica {
     /// What was admitted comes to its end without a lease, as nodes get none before they have
     /// drained what is revoked (E294); a commit that no reader has a lease for shows nothing.
     pub(super) fn revoked(&mut self, fence: Fence, out: &mut Effects) {
-        self.note_fence(fence);
+        self.fences.replay(fence);
         let named: Vec<(Tag, ChunkId)> = self.fenced_tags(fence).map(|(t, c)| (*t, *c)).collect();
         for (tag, chunk) in named {
             let entry = self.entries.get_mut(&chunk).expect("E348: a tag names a chunk in flight");

@@ -4,6 +4,7 @@ use std::vec;
 use std::vec::Vec;
 
 use engine_store::Tag;
+use engine_store::tables::Fences;
 use engine_types::{
     ChainInfo, ChainVersion, ChannelId, ChunkId, ChunkVersion, Incarnation, InodeId, Member,
     PublicState, SessionId, TargetId, Timeline,
@@ -51,6 +52,7 @@ pub(crate) fn fresh(target: u64) -> Replica {
         version: ChainVersion::new(0),
         timeline: Timeline::new(1),
         pendings: vec![],
+        fences: Fences::new(),
         reserve: Space { bytes: 100, records: 10 },
     });
     let space = Space { bytes: 1000, records: 1000 };

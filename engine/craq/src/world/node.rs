@@ -3,6 +3,7 @@
 use super::store::{Done, Pending, Record, Store};
 use super::*;
 use crate::entry::Recovered;
+use engine_store::tables::Fences;
 
 /// What waits at a node, in its sockets and queues.
 #[derive(Clone, Debug)]
@@ -103,6 +104,7 @@ impl Node {
             version: now.chain,
             timeline: Timeline::new(1),
             pendings: recovered.collect(),
+            fences: Fences::new(),
             reserve: Space::ZERO,
         });
         replica.plant(bug);

@@ -124,9 +124,30 @@ impl Base for ChunkVersion {
 }
 
 fn restarted(target: u64, pendings: Vec<Recovered>) -> Replica {
+    restarted_with(target, pendings, Fences::new())
+}
+
+fn restarted_with(target: u64, pendings: Vec<Recovered>, fences: Fences) -> Replica {
     let (version, timeline) = (ChainVersion::new(0), Timeline::new(1));
     let reserve = Space::ZERO;
-    Replica::new(Start { own: peer(target), version, timeline, pendings, reserve })
+    Replica::new(Start { own: peer(target), version, timeline, pendings, fences, reserve })
+}
+
+/// E390: no lease is given before the session is drained (E294).
+#[test]
+fn a_start_ends_what_it_finds_of_revoked_sessions_without_a_lease() {
+    let pendings = vec![Recovered { tag: Some(tag(0, 1)), ..found(4, 2) }, found(5, 1)];
+    for fence in [Fence::One(SessionId::new(1)), Fence::Below(SessionId::new(2))] {
+        let mut fences = Fences::new();
+        fences.replay(fence);
+        let mut last = restarted_with(1, pendings.clone(), fences);
+        assert!(last.is_told(fence));
+        assert_eq!(last.admitted(fence), 0, "it takes no part yet");
+        let out = step_unleased(&mut last, chain(1, &[(1, PublicState::Serving)]));
+        assert_eq!(last.admitted(fence), 0, "{out:?}");
+        assert!(out.contains(&Effect::Commit(at(4, 2))), "{out:?}");
+        assert!(!out.contains(&Effect::Commit(at(5, 1))), "{out:?}");
+    }
 }
 
 #[test]
