@@ -341,6 +341,12 @@ impl Sim {
         }
     }
 
+    /// Connections between two nodes end at once, on both sides, as when something between them
+    /// has forgotten them; new ones can be made. Whether there was one.
+    pub fn sever(&self, a: NodeId, b: NodeId) -> bool {
+        self.state().sever(a.get(), b.get())
+    }
+
     /// Every link is the default one again.
     pub fn heal_all(&self) {
         self.state().net.heal_all();

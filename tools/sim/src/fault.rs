@@ -72,6 +72,8 @@ pub enum Fault {
     OneWayCut(NodeId, NodeId),
     /// Nothing passes between the two groups.
     Partition(Vec<NodeId>, Vec<NodeId>),
+    /// Every connection between the two nodes ends at once; new ones can be made.
+    Sever(NodeId, NodeId),
     /// The link from the first node to the second is worse than usual.
     Link(NodeId, NodeId, LinkTrouble),
     /// The disk of the node behaves like this where it is worse than usual.
@@ -143,6 +145,7 @@ impl fmt::Display for Fault {
             Self::Partition(a, b) => {
                 write!(f, "nothing passes between {} and {}", Group(a), Group(b))
             }
+            Self::Sever(a, b) => write!(f, "connections between {a} and {b} end"),
             Self::Link(from, to, trouble) => write!(f, "link {from} to {to} has {trouble:?}"),
             Self::Disk(node, faults) => write!(f, "disk of {node} has {}", Unusual(faults)),
             Self::Space(node, bytes) => write!(f, "{node} has room for {bytes} bytes in all"),

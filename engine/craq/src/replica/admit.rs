@@ -234,10 +234,11 @@ impl Replica {
         match entry.own {
             // The former stream of this number was given up: its end is on its way.
             Own::Receiving { .. } if entry.covered && entry.queue.is_empty() => {
+                // Of the same request or, if the head gave that up, of another one.
+                self.tags.extend(offer.tag.map(|tag| (tag, at.chunk)));
+                self.payloads.insert(offer.payload, at.chunk);
                 entry.queue.push_back(offer);
                 self.queued += 1;
-                let payload = entry.queue[0].payload;
-                self.payloads.insert(payload, at.chunk);
             }
             Own::Receiving { .. } => {
                 out.push(Effect::Discard(offer.payload));

@@ -422,6 +422,20 @@ impl State {
         self.break_side(conn, side, io::ErrorKind::ConnectionReset);
     }
 
+    /// Resets every connection between two machines, on both sides; false when there is none.
+    pub(super) fn sever(&mut self, a: u32, b: u32) -> bool {
+        let between = |conn: &Conn| {
+            let (one, other) = (conn.sides[0].node, conn.sides[1].node);
+            (one, other) == (a, b) || (one, other) == (b, a)
+        };
+        let severed = self.net.conns.keys(between);
+        for conn in &severed {
+            self.reset_arrives(*conn, 0);
+            self.reset_arrives(*conn, 1);
+        }
+        !severed.is_empty()
+    }
+
     pub(super) fn break_side(&mut self, conn: Key, side: u8, why: io::ErrorKind) {
         let Some(entry) = self.net.conns.get_mut(conn) else { return };
         let this = &mut entry.sides[usize::from(side)];

@@ -102,6 +102,7 @@ impl Injector {
             }
             Fault::ClockJump(node, by) => world.sim.jump_clock(*node, *by),
             Fault::WallSkew(node, nanos) => world.sim.set_wall_skew(*node, *nanos),
+            Fault::Sever(a, b) => return world.sim.sever(*a, *b),
             Fault::BitFlip(node, draw) => return flip_bit(world, *node, *draw),
             lasting => self.settle(world, lasting),
         }
@@ -122,8 +123,8 @@ impl Injector {
                 let usual = world.topology.nodes[world.index(*node)].clock.wall_skew_ns;
                 world.sim.set_wall_skew(*node, usual);
             }
-            // A frozen node wakes by itself; the other two have happened.
-            Fault::Freeze(_) | Fault::ClockJump(..) | Fault::BitFlip(..) => {}
+            // A frozen node wakes by itself; the others have happened.
+            Fault::Freeze(_) | Fault::ClockJump(..) | Fault::Sever(..) | Fault::BitFlip(..) => {}
             lasting => self.settle(world, lasting),
         }
     }

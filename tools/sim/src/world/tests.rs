@@ -67,6 +67,15 @@ fn links_are_as_bad_as_the_worst_fault_under_way() {
 }
 
 #[test]
+fn what_happens_at_once_needs_no_mending() {
+    let mut world = world_of_two();
+    let (a, b) = (world.node(0), world.node(1));
+    world.set_plan(FaultPlan::of(vec![event(10, 0, Fault::Sever(a, b))]));
+    world.run(MS(50)).expect("nothing fails");
+    assert_eq!(world.sim().link(a, b), world.sim().link(b, a));
+}
+
+#[test]
 fn stopping_faults_mends_everything() {
     let mut world = world_of_two();
     let (a, b) = (world.node(0), world.node(1));

@@ -76,6 +76,34 @@ fn an_aborted_stream_leaves_no_trace() {
     assert_eq!(middle.in_flight(), 0);
 }
 
+/// The head gave a stream up, and another request has its number before the end of it is here.
+#[test]
+fn another_request_waits_for_the_end_of_the_former_stream_of_its_number() {
+    let mut tail = placed(3);
+    step(&mut tail, told(2, forward(at(0, 1), None)));
+    let other = Tag { session: SessionId::new(5), ..tag(2, 7) };
+    let again = Message::Forward {
+        walk: Walk(1),
+        at: at(0, 1),
+        removal: false,
+        tag: Some(other),
+        digest: None,
+    };
+    let Event::Received(received) = told(2, again) else { unreachable!() };
+    let again = Event::Received(Received { payload: Some(Payload(901)), ..received });
+    assert_eq!(step(&mut tail, again), []);
+    assert_eq!(tail.admitted(Fence::One(SessionId::new(5))), 1, "E348");
+    assert_eq!(tail.admitted(Fence::One(SessionId::new(1))), 1);
+    let ended = Event::PayloadEnded { payload: Payload(900), complete: false };
+    step(&mut tail, ended);
+    assert_eq!(tail.admitted(Fence::One(SessionId::new(1))), 0);
+    step(&mut tail, complete(901));
+    step(&mut tail, stored(at(0, 1), 7));
+    let trailer = Message::Stored { walk: Walk(1), at: at(0, 1), digest: Digest(7) };
+    assert_eq!(step(&mut tail, told(2, trailer)).first(), Some(&Effect::Commit(at(0, 1))));
+    assert_eq!(tail.admitted(Fence::One(SessionId::new(5))), 0);
+}
+
 #[test]
 fn a_refusal_goes_up_and_the_abort_down() {
     let mut middle = placed(2);

@@ -359,3 +359,25 @@ fn a_listener_that_closes_resets_its_backlog() {
     });
     assert_eq!(kind, io::ErrorKind::ConnectionReset);
 }
+
+#[test]
+fn severed_connections_end_on_both_sides_and_new_ones_can_be_made() {
+    let (sim, [a, b, c]) = world::<3>(1);
+    assert!(!sim.sever(a, b), "there is none");
+    let received = receive(&sim, b);
+    let address = sim.address(b, PORT);
+    let connected = start(&sim, a, move |env| async move {
+        let mut stream = env.connect(address, env.now() + HOUR).await.unwrap();
+        receive_all(&env, &mut stream.reader).await
+    });
+    sim.run_for(ms(100)).unwrap();
+    assert!(!sim.sever(a, c), "of others");
+    assert!(sim.sever(b, a));
+    sim.run_for(ms(1)).unwrap();
+    let ends = [received.take(), connected.take()].map(|end| end.unwrap().unwrap_err().kind());
+    assert_eq!(ends, [io::ErrorKind::ConnectionReset; 2]);
+    let received = receive(&sim, b);
+    send(&sim, a, b, bytes(1000));
+    sim.run_for(HOUR).unwrap();
+    assert!(received.take().unwrap().unwrap() == bytes(1000));
+}

@@ -20,6 +20,14 @@ const NARROW: u32 = 300;
 /// Bytes per second of such a link: a chunk of 64 KiB takes from 30 ms to a second.
 const NARROW_BANDWIDTH: core::ops::RangeInclusive<u64> = 64 << 10..=2 << 20;
 
+/// Connections that end in a world of clients that come and go: with answers under way, and with
+/// payloads that are passed on.
+const SEVERED: core::ops::RangeInclusive<u64> = 10..=40;
+/// Bytes per second of clients there: a chunk of a MiB takes from a quarter of a second to 4.
+const SLOW_BANDWIDTH: core::ops::RangeInclusive<u64> = 256 << 10..=4 << 20;
+/// What an answer of a manager takes there, in milliseconds.
+const FAR_MS: core::ops::RangeInclusive<u64> = 5..=120;
+
 pub(super) fn plan(world: &World, setting: &Setting) -> FaultPlan {
     let random = world.sim().random("faults");
     let lasts = setting.faults_for;
@@ -63,6 +71,11 @@ pub(super) fn plan(world: &World, setting: &Setting) -> FaultPlan {
     plan.and(all_at_once(&random, &nodes, lasts))
         .and(islands(&random, (&nodes, &users), world.nodes(), lasts))
         .and(narrow_links(&random, (&nodes, &users), lasts))
+        .and(if setting.comes_and_goes {
+            severed(&random, (&nodes, &managers, &users), lasts)
+        } else {
+            FaultPlan::none()
+        })
         .and(if setting.loses_resync { lost_resync(&random, &nodes) } else { FaultPlan::none() })
 }
 
@@ -151,6 +164,47 @@ fn narrow_links(
         let at = within(&mut rng, lasts);
         let lasts = Duration::from_millis(rng.range(300..=6_000));
         events.push(FaultEvent { at, lasts, fault });
+    }
+    FaultPlan::of(events)
+}
+
+/// Connections end again and again and are made anew at once: those of clients to managers, which
+/// are slow to answer, and those between storage nodes, to which clients are slow to send.
+fn severed(
+    random: &Rng,
+    (nodes, managers, users): (&[NodeId], &[NodeId], &[NodeId]),
+    lasts: Duration,
+) -> FaultPlan {
+    let mut rng = random.fork("severed");
+    let mut events = Vec::new();
+    let mut slow = |from, to, trouble| {
+        events.push(FaultEvent {
+            at: Duration::ZERO,
+            lasts,
+            fault: Fault::Link(from, to, trouble),
+        });
+    };
+    for &user in users {
+        let far = Duration::from_millis(rng.range(FAR_MS));
+        for &manager in managers {
+            slow(manager, user, LinkTrouble { latency: far, ..LinkTrouble::default() });
+        }
+        let bandwidth = rng.range(SLOW_BANDWIDTH);
+        for &node in nodes {
+            slow(user, node, LinkTrouble { bandwidth, ..LinkTrouble::default() });
+        }
+    }
+    for _ in 0..rng.range(SEVERED) {
+        let at = within(&mut rng, lasts);
+        let (one, other) = (*rng.pick(nodes).expect("some"), *rng.pick(nodes).expect("some"));
+        let user = *rng.pick(users).expect("there are some");
+        let mut ends = |a, b| {
+            events.push(FaultEvent { at, lasts: Duration::ZERO, fault: Fault::Sever(a, b) });
+        };
+        if one != other {
+            ends(one, other);
+        }
+        managers.iter().for_each(|&manager| ends(user, manager));
     }
     FaultPlan::of(events)
 }

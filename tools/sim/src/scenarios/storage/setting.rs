@@ -15,6 +15,8 @@ const SEGMENT: u64 = engine_store::SEGMENT_BYTES as u64;
 const JOURNAL: u64 = 4 * MIB;
 /// Of chunks. Large ones cost the most time, and show the least that is new.
 const SIZES: [u32; 5] = [16 << 10, 16 << 10, 64 << 10, 64 << 10, 256 << 10];
+/// A payload of several segments, between which links end.
+const LONG: u32 = 1 << 20;
 /// Of the cluster that the shared roles belong to.
 pub(super) const CLUSTER: ClusterId = ClusterId::new(1);
 
@@ -23,6 +25,10 @@ const OPERATED: u32 = 300;
 /// Worlds whose KV comes back from a backup, permille. Operators do nothing else there: the backup
 /// does not know of it.
 const RESTORED: u32 = 40;
+/// Worlds whose clients close their sessions and open others, permille.
+const COMING_AND_GOING: u32 = 100;
+/// How long a session lasts there, in milliseconds.
+const SESSION_MS: core::ops::RangeInclusive<u64> = 50..=800;
 /// Worlds whose shards do little at once, permille.
 const FEW_RUN: u32 = 100;
 /// What all chunks take to a replica that catches up in a world of slow resyncs, seconds at most:
@@ -111,6 +117,8 @@ pub(super) struct Setting {
     pub(super) restores: u32,
     /// Operators drain, exchange and rotate while clients write.
     pub(super) operates: bool,
+    /// Clients close their sessions and open others, and connections end.
+    pub(super) comes_and_goes: bool,
     /// The links of a node end while it is brought up to date.
     pub(super) loses_resync: bool,
     /// Bytes per second that a replica which catches up gets.
@@ -150,6 +158,9 @@ impl Setting {
         let chunks_each = if rng.chance(150) { rng.range(10..=24) } else { rng.range(1..=3) };
         let is_tight = rng.chance(120);
         let bytes = *rng.pick(if is_tight { &SIZES[3..] } else { &SIZES }).expect("some");
+        let comes_and_goes = rng.chance(COMING_AND_GOING) && !rots;
+        let (bytes, chunks_each) =
+            if comes_and_goes { (LONG, chunks_each.min(2)) } else { (bytes, chunks_each) };
         let chunks = chains.len() as u64 * chunks_each;
         let (resync, loses_resync) = resync(rng, chunks * u64::from(bytes));
         let operates = rng.chance(OPERATED) && !rots;
@@ -198,6 +209,7 @@ impl Setting {
                 ..StoreConfig::default()
             },
             running_max: running(rng),
+            comes_and_goes,
         }
     }
 
@@ -207,6 +219,12 @@ impl Setting {
             return usual.clone();
         }
         NetLimits { credit_bytes: TIGHT_CREDIT, credit_bytes_idle: MIB, ..usual.clone() }
+    }
+
+    /// How long a client keeps a session, if it does not keep it to the end.
+    pub(super) fn session_time(&self, draw: u64) -> Option<Duration> {
+        let ms = Rng::new(draw).range(SESSION_MS);
+        self.comes_and_goes.then(|| Duration::from_millis(ms))
     }
 
     /// How a store is made.

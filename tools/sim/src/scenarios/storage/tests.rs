@@ -148,7 +148,7 @@ fn in_memory(seed: u64, flaw: Flaw) -> Verdict {
             async move {
                 let memory = Rc::new(Memory { env: env.clone(), states, flaw });
                 let succeeded = Rc::new(Cell::new(0));
-                user::work(&env, &ground, number, &memory, &succeeded).await;
+                user::work(&env, &ground, number, &memory, (&succeeded, None)).await;
                 ground.finished.set(ground.finished.get() + 1);
             }
         });

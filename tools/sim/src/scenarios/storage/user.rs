@@ -7,7 +7,7 @@ use std::rc::Rc;
 use client_storage::Storage;
 use engine_runtime::Env;
 use engine_runtime::sim::SimEnv;
-use engine_types::{NodeRole, Rng, StoreId, reached};
+use engine_types::{Instant, NodeRole, Rng, StoreId, reached};
 use mgmt_client::{Follower, Managers, Session};
 use mgmt_cluster::session::Client;
 
@@ -52,8 +52,16 @@ pub(super) async fn run(env: SimEnv, ground: Rc<Ground>, number: u32) {
         let config = ground.setting.client.clone();
         let storage = Storage::new(&env, net.clone(), follower.clone(), session.id(), config);
         let shipped = Rc::new(Shipped { env: env.clone(), ground: ground.clone(), storage });
-        work(&env, &ground, number, &shipped, &succeeded).await;
+        let lasts = ground.setting.session_time(env.random()).filter(|_| !ground.quiet.get());
+        let until = lasts.map(|lasts| env.now() + lasts);
+        work(&env, &ground, number, &shipped, (&succeeded, until)).await;
         drop(shipped);
+        if until.is_some_and(|until| until <= env.now()) && !session.is_lost() {
+            // It runs out by itself where nobody hears of it.
+            let _heard = session.close(env.now() + SESSION_TIME).await;
+            reached!("L6: a storage client closed its session");
+            continue;
+        }
         if ground.quiet.get() && QUIET_OPERATIONS <= succeeded.get() {
             break;
         }
@@ -72,13 +80,13 @@ pub(super) async fn run(env: SimEnv, ground: Rc<Ground>, number: u32) {
     core::future::pending().await
 }
 
-/// Lines of operations until all have ended, or the session has.
+/// Lines of operations until all have ended, or the session has; none begins after `until`.
 pub(super) async fn work<C: Chunks + 'static>(
     env: &SimEnv,
     ground: &Rc<Ground>,
     number: u32,
     chunks: &Rc<C>,
-    succeeded: &Rc<Cell<u64>>,
+    (succeeded, until): (&Rc<Cell<u64>>, Option<Instant>),
 ) {
     let lines = (0..ground.setting.in_flight).map(|_| {
         let line = Line {
@@ -88,6 +96,7 @@ pub(super) async fn work<C: Chunks + 'static>(
             chunks: chunks.clone(),
             rng: Rng::new(env.random()),
             succeeded: succeeded.clone(),
+            until,
         };
         env.spawn(line.run())
     });
@@ -104,11 +113,13 @@ struct Line<C> {
     rng: Rng,
     /// Operations that succeeded after faults had stopped.
     succeeded: Rc<Cell<u64>>,
+    until: Option<Instant>,
 }
 
 impl<C: Chunks> Line<C> {
     async fn run(mut self) {
-        while !self.chunks.is_over() {
+        let over = |line: &Self| line.until.is_some_and(|until| until <= line.env.now());
+        while !self.chunks.is_over() && !over(&self) {
             let quiet = self.ground.quiet.get();
             if quiet && QUIET_OPERATIONS <= self.succeeded.get() {
                 return;
@@ -211,11 +222,12 @@ impl<C: Chunks> Line<C> {
         const SECTOR: u64 = 4096;
         let rng = &mut self.rng;
         let size = u64::from(size);
-        let (mut offset, mut len) = match rng.below(10) {
+        let kinds = if self.ground.setting.comes_and_goes { 20 } else { 10 };
+        let (mut offset, mut len) = match rng.below(kinds) {
             0..=5 => (rng.below(size - 8), rng.range(8..=6_000)),
             6..=7 => (rng.below(size / SECTOR) * SECTOR, rng.range(1..=4) * SECTOR),
-            8 => (0, size),
-            _ => (rng.below(size - 8), rng.range(8..=size)),
+            9 => (rng.below(size - 8), rng.range(8..=size)),
+            _ => (0, size),
         };
         offset = offset.min(size - 8);
         len = len.min(size - offset);
