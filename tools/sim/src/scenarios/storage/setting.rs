@@ -57,6 +57,11 @@ fn client(rng: &mut Rng, is_tight: bool) -> StorageConfig {
     config
 }
 
+/// Few and long ones where connections end under payloads.
+fn long_chunks(comes_and_goes: bool, bytes: u32, count: u64) -> (u32, u64) {
+    if comes_and_goes { (LONG, count.min(2)) } else { (bytes, count) }
+}
+
 /// Bytes per second of a resync of so many bytes, and whether links end under it.
 fn resync(rng: &mut Rng, bytes: u64) -> (u64, bool) {
     if rng.chance(750) {
@@ -159,8 +164,7 @@ impl Setting {
         let is_tight = rng.chance(120);
         let bytes = *rng.pick(if is_tight { &SIZES[3..] } else { &SIZES }).expect("some");
         let comes_and_goes = rng.chance(COMING_AND_GOING) && !rots;
-        let (bytes, chunks_each) =
-            if comes_and_goes { (LONG, chunks_each.min(2)) } else { (bytes, chunks_each) };
+        let (bytes, chunks_each) = long_chunks(comes_and_goes, bytes, chunks_each);
         let chunks = chains.len() as u64 * chunks_each;
         let (resync, loses_resync) = resync(rng, chunks * u64::from(bytes));
         let operates = rng.chance(OPERATED) && !rots;
