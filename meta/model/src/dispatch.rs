@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 
 use engine_types::InodeId;
 use meta_protocol::op::{Hint, LockAsk, LockWait};
-use meta_protocol::{AttrChange, OpenMode, Operation as O, TimeChange};
+use meta_protocol::{Answer, AttrChange, OpenMode, Operation as O, TimeChange};
 use meta_schema::xattr::XattrSet;
 use meta_schema::{FileType, Mode};
 
@@ -93,6 +93,23 @@ fn apply_open(run: &mut Run<'_>, operation: &O) -> Result<Expect, Errors> {
         O::FinishShrink(a) => run.finish_shrink(a.ino.get()),
         // Of room the namespace knows nothing.
         _ => Ok(Expect::Space),
+    }
+}
+
+/// What a lock's owner was told of an inode that is going, while it is still there: others may be
+/// found to wait for each other through it.
+pub(crate) fn told_of_going(run: &mut Run<'_>, operation: &O, answer: &Answer) {
+    match (operation, answer) {
+        (O::SetLock(a), Answer::Lock(told)) => {
+            let ticket = match a.wait {
+                LockWait::Ticket { ticket } => Some(ticket),
+                LockWait::No | LockWait::Queue => None,
+            };
+            run.lock_told_of_going(a.ino.get(), wanted(&a.lock), ticket, *told);
+        }
+        (O::CancelLock(a), Answer::Lock(_)) => run.wait_ends_of_going(a.ino.get(), a.ticket),
+        (O::ReleaseLocks(a), _) => run.release_of_going(a.ino.get(), a.family, a.owner),
+        _ => {}
     }
 }
 

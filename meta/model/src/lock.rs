@@ -236,6 +236,21 @@ impl Locks {
         Some(rest)
     }
 
+    /// Somebody has a lock of an inode that is going, whatever was known of it.
+    pub(crate) fn impose(&mut self, id: NodeId, lock: Held) {
+        let table = self.tables.entry(id).or_default();
+        table.held.retain(|held| !held.excludes(&lock)); // they have given it back
+        table.put(lock);
+    }
+
+    /// Somebody waits for such a lock.
+    pub(crate) fn impose_wait(&mut self, id: NodeId, lock: Held, ticket: u64) {
+        let table = self.tables.entry(id).or_default();
+        if !table.waiters.iter().any(|waiter| waiter.ticket == Some(ticket)) {
+            table.waiters.push(Waiter { ticket: Some(ticket), lock });
+        }
+    }
+
     /// Whether `owner` waits for a lock of any inode.
     pub(crate) fn is_waiting(&self, owner: Owner) -> bool {
         let mut waiters = self.tables.values().flat_map(|table| &table.waiters);

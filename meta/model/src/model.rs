@@ -81,8 +81,7 @@ impl Model {
     ) -> Result<(), Box<Divergence>> {
         let mut next = Vec::new();
         let mut first = None;
-        for world in &self.worlds_now() {
-            let mut world = world.clone();
+        for mut world in self.worlds_now() {
             match explain(&mut world, request, result, when) {
                 Ok(()) => next.push(world),
                 Err(why) if first.is_none() => first = Some((why, world.describe(request))),
@@ -136,7 +135,8 @@ impl Model {
         for world in &self.worlds_now() {
             let mut after = world.clone();
             if after.fog || after.is_half_removed(request) {
-                next.push(after); // half removed: nothing can be said of it
+                let done = Ok(Answer::Done);
+                next.extend(explain(&mut after, request, &done, when).map(|()| after));
                 continue;
             }
             match imagine(&mut after, request, when) {
@@ -235,9 +235,18 @@ fn explain(
         return Ok(());
     }
     if world.is_half_removed(request) {
-        // Half removed: nothing can be said of it, nor of a place to which something of it went.
+        // Half removed: nothing can be said of it, nor of a place to which something of it went,
+        // nor any more of what was done something to.
         let spreads = matches!(request.operation, Operation::Link(_) | Operation::Rename(_));
         world.fog |= spreads && result.is_ok();
+        if request.operation.mutates() && result.is_ok() {
+            let named = dispatch::inodes(&request.operation);
+            world.doomed.extend(named.iter().map(|ino| ino.get()));
+        }
+        if let Ok(answer) = result {
+            let mut run = Run::new(world, request, when);
+            dispatch::told_of_going(&mut run, &request.operation, answer);
+        }
         return Ok(());
     }
     let may_be_gone = world.is_lost_for(request);

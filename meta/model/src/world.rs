@@ -181,6 +181,8 @@ pub(crate) struct World {
     /// Numbers that were seen, of inodes that are gone too (E460).
     pub(crate) inos: BTreeMap<u64, NodeId>,
     /// Numbers of inodes that went with a tree: they may be answered until somebody removed them.
+    /// Among them some that are kept open, with names in such a tree alone, and were changed since:
+    /// of those nothing is known.
     pub(crate) doomed: BTreeSet<u64>,
     pub(crate) locks: Locks,
     /// Something of a doomed tree was moved or linked out of it: of what follows nothing is known.

@@ -164,6 +164,43 @@ impl Run<'_> {
         Ok(Expect::Done)
     }
 
+    /// See [`crate::dispatch::told_of_going`].
+    pub(crate) fn lock_told_of_going(
+        &mut self,
+        ino: u64,
+        wanted: Wanted,
+        ticket: Option<u64>,
+        told: LockTold,
+    ) {
+        let Some(&id) = self.world.inos.get(&ino) else { return };
+        let held = self.held(wanted);
+        if let Some(ticket) = ticket.filter(|_| told == LockTold::Granted) {
+            self.world.locks.cancel(id, ticket);
+        }
+        match told {
+            LockTold::Granted if wanted.kind.is_none() => self.world.locks.unlock(id, &held),
+            LockTold::Granted => self.world.locks.impose(id, held),
+            LockTold::Waiting { ticket } => self.world.locks.impose_wait(id, held, ticket),
+            LockTold::Busy | LockTold::Cancelled => {}
+        }
+        self.world.locks.go(id);
+    }
+
+    /// See [`crate::dispatch::told_of_going`].
+    pub(crate) fn wait_ends_of_going(&mut self, ino: u64, ticket: u64) {
+        if let Some(&id) = self.world.inos.get(&ino) {
+            self.world.locks.cancel(id, ticket);
+        }
+    }
+
+    /// See [`crate::dispatch::told_of_going`].
+    pub(crate) fn release_of_going(&mut self, ino: u64, family: LockFamily, owner: u64) {
+        let Some(&id) = self.world.inos.get(&ino) else { return };
+        let owner: Owner = (self.session, owner);
+        let gone = |held: &Held| held.family == family && held.owner == owner;
+        self.world.locks.release(|at, held| at == id && gone(held));
+    }
+
     /// A session has ended: what it kept goes, if all of it was done.
     pub(crate) fn prune(&mut self, session: u64) -> Result<Expect, Errors> {
         self.world.locks.release(|_, held| held.owner.0 == session);

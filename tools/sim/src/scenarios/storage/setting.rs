@@ -57,6 +57,17 @@ fn client(rng: &mut Rng, is_tight: bool) -> StorageConfig {
     config
 }
 
+fn store(rng: &mut Rng, overlay: u64, rots: bool) -> StoreConfig {
+    StoreConfig {
+        cluster: Some(CLUSTER),
+        overlay_bytes_max: usize::try_from(overlay).expect("small"),
+        commit_delay: Duration::from_micros(rng.range(100..=20_000)),
+        // Small reads are not verified by default, and would show what has rotten.
+        verify_small_reads: rng.chance(300) || rots,
+        ..StoreConfig::default()
+    }
+}
+
 /// Few and long ones where connections end under payloads.
 fn long_chunks(comes_and_goes: bool, bytes: u32, count: u64) -> (u32, u64) {
     if comes_and_goes { (LONG, count.min(2)) } else { (bytes, count) }
@@ -204,14 +215,7 @@ impl Setting {
             } else {
                 rng.range(15..=20)
             },
-            config: StoreConfig {
-                cluster: Some(CLUSTER),
-                overlay_bytes_max: usize::try_from(overlay).expect("small"),
-                commit_delay: Duration::from_micros(rng.range(100..=20_000)),
-                // Small reads are not verified by default, and would show what has rotten.
-                verify_small_reads: rng.chance(300) || rots,
-                ..StoreConfig::default()
-            },
+            config: store(rng, overlay, rots),
             running_max: running(rng),
             comes_and_goes,
         }
