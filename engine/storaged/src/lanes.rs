@@ -3,6 +3,7 @@
 //! ```text
 //!   client ──> head ──lane 1──> second ──lane 2──> third ──lane 3──> ...
 //!     its connection's credit     room of lane 1     room of lane 2
+//!                               a chunk that catches up ──shipping lane──> syncing replica
 //! ```
 //!
 //! A payload takes room at the receiver for all of its bytes before the first one leaves, and gives
@@ -12,7 +13,11 @@
 //! has room, those that were begun always end. Requests on links are answered at once, so a link
 //! never stands still for one lane while another could go on.
 //!
-//! What is read from the own store begins in lane 1: it holds no room here. More than
+//! A payload of a chunk that is being shipped to a replica waits there, with its room, until the
+//! chunk is there. So shipments have a lane of their own, which waits for nobody: else writes to
+//! the chunks of a resync could hold all room of a lane, and the shipments they wait for have none.
+//!
+//! What is read from the own store besides begins in lane 1: it holds no room here. More than
 //! [`PAYLOAD_BYTES_MAX`] reserves only so much: whole chunks that are larger and catch up, or are
 //! repeated after a change of the chain, lean on the rest of the pool.
 //!
@@ -30,9 +35,13 @@ use engine_types::limits::{CHAIN_MEMBERS_MAX, PAYLOAD_BYTES_MAX};
 #[cfg(test)]
 mod tests;
 
-/// Lanes: as many as the longest chain has links.
+/// Lanes: as many as the longest chain has links, and that of shipments.
 #[expect(clippy::cast_possible_truncation, reason = "asserted below")]
-pub(crate) const LANES: u8 = CHAIN_MEMBERS_MAX as u8 - 1;
+pub(crate) const LANES: u8 = CHAIN_MEMBERS_MAX as u8;
+/// The lane of chunks for a replica that catches up.
+pub(crate) const SHIPPING_LANE: u8 = LANES;
+/// The lane of the last link of the longest chain.
+const LAST_LANE: u8 = LANES - 1;
 /// The lane of what nobody has passed on yet.
 pub(crate) const FIRST_LANE: u8 = 1;
 
@@ -92,7 +101,7 @@ pub(crate) fn reservation(bytes: u32) -> u32 {
 /// The lane behind `lane`. In a chain that was turned round while payloads were on their way, the
 /// last one may come more than once.
 pub(crate) fn next(lane: u8) -> u8 {
-    LANES.min(lane + 1)
+    LAST_LANE.min(lane + 1)
 }
 
 impl Purse {

@@ -12,7 +12,7 @@ use engine_types::Instant;
 use engine_types::limits::SEGMENT_BYTES_MAX;
 
 use crate::fair::{self, Class};
-use crate::lanes::{self, FIRST_LANE, Purse, reservation};
+use crate::lanes::{self, FIRST_LANE, Purse, SHIPPING_LANE, reservation};
 use crate::shard::Shard;
 use crate::stream::Stream;
 use crate::target::Target;
@@ -199,7 +199,8 @@ pub(crate) fn send_shipment<E: Env>(
 ) {
     let (target, shard) = (target.clone(), shard.clone());
     let sum = shipment.extents.iter().fold(0_u32, |sum, extent| sum.saturating_add(extent.1));
-    let Some(way) = Way::new(&shard, (there, id), FIRST_LANE, sum) else { return };
+    let lane = if resync { SHIPPING_LANE } else { FIRST_LANE };
+    let Some(way) = Way::new(&shard, (there, id), lane, sum) else { return };
     let links = way.links.clone();
     drop(shard.env.clone().spawn(async move {
         yield_now().await;

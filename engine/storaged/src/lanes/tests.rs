@@ -95,7 +95,11 @@ fn the_last_lane_is_the_last() {
     for _ in 0..10 {
         lane = next(lane);
     }
-    assert_eq!((next(FIRST_LANE), lane), (2, LANES));
+    assert_eq!(
+        (next(FIRST_LANE), lane),
+        (2, LAST_LANE),
+        "nothing that passes waits for a shipment"
+    );
     assert_eq!(reservation(u32::MAX), PAYLOAD_BYTES_MAX);
 }
 

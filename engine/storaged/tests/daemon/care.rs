@@ -98,3 +98,42 @@ fn a_slow_resync_keeps_no_blocks_of_others() {
     });
     assert!(ground.ended().is_empty(), "{:?}", ground.ended());
 }
+
+/// W2: a write to a chunk that is being shipped waits at the replica, with its room, until the
+/// chunk is there. Such writes must leave room for the shipments.
+#[test]
+fn writes_to_chunks_that_catch_up_leave_room_for_them() {
+    let settings = Settings { resync_bytes_per_second: 1 << 20, ..Settings::default() };
+    let ground = Ground::with_settings(42, 2, settings);
+    let chain = ground.chain(2);
+    let many = 8;
+    ground.sim.crash(NODES[1]);
+    ground.act(move |caller| async move {
+        caller.until_serving(chain, 1).await;
+        for index in 0..many {
+            let item = UpdateItem { index, ..write(u64::from(index) + 1, MIB) };
+            caller.update_surely(chain, item, &vec![7; MIB]).await;
+        }
+    });
+    ground.node(1);
+    ground.act(move |caller| async move {
+        let back = caller.machine(NODES[1]);
+        let count = async || caller.targets_at(back).await.first().map_or(0, |t| t.received_chunks);
+        while count().await == 0 {
+            caller.env.sleep_until(caller.env.now() + Duration::from_millis(20)).await;
+        }
+        let writes = (0..many).map(|index| {
+            let caller = caller.clone();
+            caller.env.clone().spawn(async move {
+                let channel = index + 1;
+                let item = UpdateItem { index, channel, ..write(u64::from(index) + 1, MIB) };
+                caller.update_surely(chain, item, &vec![9; MIB]).await
+            })
+        });
+        for write in writes.collect::<Vec<_>>() {
+            assert_eq!(write.await.version, 2);
+        }
+        caller.until_serving(chain, 2).await;
+    });
+    assert!(ground.ended().is_empty(), "{:?}", ground.ended());
+}
