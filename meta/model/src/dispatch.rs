@@ -107,7 +107,9 @@ pub(crate) fn told_of_going(run: &mut Run<'_>, operation: &O, answer: &Answer) {
             };
             run.lock_told_of_going(a.ino.get(), wanted(&a.lock), ticket, *told);
         }
-        (O::CancelLock(a), Answer::Lock(_)) => run.wait_ends_of_going(a.ino.get(), a.ticket),
+        (O::CancelLock(a), Answer::Lock(told)) => {
+            run.wait_ends_of_going(a.ino.get(), a.owner, a.ticket, *told);
+        }
         (O::ReleaseLocks(a), _) => run.release_of_going(a.ino.get(), a.family, a.owner),
         _ => {}
     }

@@ -275,11 +275,16 @@ impl Locks {
         !known && !table.granted.contains_key(&ticket)
     }
 
+    /// For what somebody waits under `ticket`.
+    pub(crate) fn wait_of(&self, id: NodeId, owner: Owner, ticket: u64) -> Option<Held> {
+        let is_it = |w: &&Waiter| w.ticket == Some(ticket) && w.lock.owner == owner;
+        Some(self.tables.get(&id)?.waiters.iter().find(is_it)?.lock)
+    }
+
     /// Whether somebody waits under `ticket`, or was granted his lock; nothing if nobody had it.
     pub(crate) fn waits(&self, id: NodeId, owner: Owner, ticket: u64) -> Option<bool> {
         let table = self.tables.get(&id)?;
-        let is_it = |w: &&Waiter| w.ticket == Some(ticket) && w.lock.owner == owner;
-        if table.waiters.iter().any(|waiter| is_it(&waiter)) {
+        if self.wait_of(id, owner, ticket).is_some() {
             return Some(true);
         }
         table.granted.contains_key(&ticket).then_some(false)

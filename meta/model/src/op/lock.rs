@@ -175,7 +175,7 @@ impl Run<'_> {
         let Some(&id) = self.world.inos.get(&ino) else { return };
         let held = self.held(wanted);
         if let Some(ticket) = ticket.filter(|_| told == LockTold::Granted) {
-            self.world.locks.cancel(id, ticket);
+            self.wait_ends_of_going(ino, wanted.owner, ticket, LockTold::Cancelled);
         }
         match told {
             LockTold::Granted if wanted.kind.is_none() => self.world.locks.unlock(id, &held),
@@ -186,10 +186,14 @@ impl Run<'_> {
         self.world.locks.go(id);
     }
 
-    /// See [`crate::dispatch::told_of_going`].
-    pub(crate) fn wait_ends_of_going(&mut self, ino: u64, ticket: u64) {
-        if let Some(&id) = self.world.inos.get(&ino) {
-            self.world.locks.cancel(id, ticket);
+    /// The owner no longer waits; what is said of a ticket of somebody else means nothing.
+    pub(crate) fn wait_ends_of_going(&mut self, ino: u64, owner: u64, ticket: u64, told: LockTold) {
+        let Some(&id) = self.world.inos.get(&ino) else { return };
+        let locks = &mut self.world.locks;
+        let Some(lock) = locks.wait_of(id, (self.session, owner), ticket) else { return };
+        locks.cancel(id, ticket);
+        if told == LockTold::Granted {
+            locks.impose(id, lock);
         }
     }
 
