@@ -30,7 +30,10 @@ use crate::marks;
 
 /// Entries that a worker takes at once: they end in one transaction of some 100 kB.
 const PAGE: usize = 64;
-/// Large files whose chunks are removed at the same time.
+/// Shards that a worker sees to at the same time: while one waits for chunks, another one's
+/// transaction is under way. Four pages have at most 256 files under way, one request each.
+const SHARDS_AT_ONCE: u8 = 4;
+/// Large files of a shard whose chunks are removed at the same time.
 const LARGE_AT_ONCE: usize = 4;
 /// Time for one call to a chain: an entry whose chain answers nothing must not hold the others of
 /// its page up for long; it comes again later.
@@ -189,12 +192,10 @@ impl<E: Env, K: Kv, C: Chunks> Worker<E, K, C> {
         let start = u8::try_from(self.env().random() % u64::from(DELETION_SHARDS)).unwrap_or(0);
         while !self.inner.stop.is_cancelled() {
             let mut found = false;
-            for step in 0..DELETION_SHARDS {
-                let shard = (start + step) % DELETION_SHARDS;
-                match self.shard(shard).await {
-                    Ok(any) => found |= any,
-                    Err(error) => tracing::warn!(shard, %error, "removal comes again later"),
-                }
+            for first in (0..DELETION_SHARDS).step_by(SHARDS_AT_ONCE.into()) {
+                let last = DELETION_SHARDS.min(first + SHARDS_AT_ONCE);
+                let some = (first..last).map(|step| self.look((start + step) % DELETION_SHARDS));
+                found |= all(some).await.contains(&true);
                 if self.inner.stop.is_cancelled() {
                     return;
                 }
@@ -203,6 +204,14 @@ impl<E: Env, K: Kv, C: Chunks> Worker<E, K, C> {
                 self.inner.pause(self.env().now() + self.inner.settings.idle).await;
             }
         }
+    }
+
+    /// Whether there was anything to do in a shard.
+    async fn look(&self, shard: u8) -> bool {
+        self.shard(shard).await.unwrap_or_else(|error| {
+            tracing::warn!(shard, %error, "removal comes again later");
+            false
+        })
     }
 
     /// Does a page of a shard, if it is ours. True if there was anything due.
