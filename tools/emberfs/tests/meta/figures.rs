@@ -208,6 +208,16 @@ fn until_back(cluster: &Cluster, before: Held, began: &Clock) -> Duration {
     }
 }
 
+/// Waits until a fiftieth of the tree's chunks has gone of those that were left: removal is in the
+/// midst of it. After a kill of all services that takes as long as their sessions' silence.
+fn until_some_go(cluster: &Cluster, left: u64, files: u32) {
+    let (goal, began) = (left - u64::from(files) * 3 / 50, Clock::start());
+    while goal < held(cluster).chunks {
+        assert!(began.elapsed() < PATIENCE, "no chunk is removed");
+        pause(Duration::from_millis(50));
+    }
+}
+
 /// What is beside the tree is as it was, and nothing of the tree is left behind.
 fn check_rest(cluster: &Cluster, at: Whereabouts, kept: Kept) {
     with_mount(at, async move |member, meta| {
@@ -252,9 +262,14 @@ fn a_big_tree_is_removed_through_kills() {
     let rounds: [&[Name]; 4] =
         [&METAS, &[Name::Kv], &[METAS[0], Name::Kv], &[METAS[0], METAS[1], Name::Kv]];
     let mut left = Vec::new();
+    let mut chunks = full.chunks;
     for victims in rounds {
+        if TREE_FILES.1 < files {
+            until_some_go(&cluster, chunks, files);
+        }
         cluster.kill_all(victims).unwrap();
-        left.push(held(&cluster).chunks - before.chunks);
+        chunks = held(&cluster).chunks;
+        left.push(chunks - before.chunks);
         // The store last: services that start before it wait for it.
         victims.iter().for_each(|&name| start_one(&mut cluster, name));
         pause(Duration::from_secs(1));
